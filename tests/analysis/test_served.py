@@ -170,7 +170,7 @@ def test_a_wrong_value_is_invalid(tmp_path: Path) -> None:
 
     (verdict,) = record.judged().verdicts
     assert Outcome.INVALID is verdict.outcome
-    assert "a read at a.py:2 got another value of version 1 (operation 3" in verdict.reason
+    assert "a read at a.py:2 got another value of version 1 (event 3" in verdict.reason
 
 
 def test_a_read_of_an_old_version_is_invalid(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_without_the_value_of_a_write_a_read_is_unknown(tmp_path: Path) -> None:
     found = record.add("read", 1, 0.0).judged()
 
     assert Outcome.UNKNOWN is found.outcome
-    assert "too large to be recorded" in found.verdicts[0].reason
+    assert "is too large (--trace messages records it)" in found.verdicts[0].reason
 
 
 def test_a_record_that_was_not_closed_is_not_searched(tmp_path: Path) -> None:
@@ -279,10 +279,20 @@ def test_check_exits_with_3_after_a_wrong_value(tmp_path: Path) -> None:
     assert 3 == CliRunner().invoke(main, ["check", str(tmp_path)]).exit_code
 
 
-def test_servers_have_no_events_to_show(tmp_path: Path) -> None:
-    Recording(tmp_path).trace.close()
+def test_a_directory_of_traces_has_events_and_a_lens(tmp_path: Path) -> None:
+    """Operations are numbered over all servers; `varsim lens` needs no run."""
+    Recording(tmp_path).add("assign_add", 1, 2.0).trace.close()
 
-    result = CliRunner().invoke(main, ["check", str(tmp_path), "--event", "1"])
+    event = CliRunner().invoke(main, ["check", str(tmp_path), "--event", "2"])
+    lens = CliRunner().invoke(main, ["lens", str(tmp_path)])
 
-    assert 2 == result.exit_code
-    assert "no events to show" in result.output
+    assert "assign_add by closure 1 on worker 0: version 1" in event.output
+    assert "mean of the elements of every version" in " ".join(lens.output.split())
+
+
+def test_a_cut_record_without_variables_is_unknown(tmp_path: Path) -> None:
+    trace = open_server_trace(TraceOptions(tmp_path), 0, 2, 3)
+    assert trace is not None
+    trace.abandon()
+
+    assert Outcome.UNKNOWN is examine_servers(server_records(tmp_path)).outcome

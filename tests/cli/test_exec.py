@@ -211,22 +211,6 @@ def test_a_script_without_a_strategy_is_not_recorded(end: str, code: int):
     assert not Path("runs").exists()
 
 
-def test_a_script_with_parameter_servers_gets_its_workers_and_a_warning():
-    write(start="import varsim as tf\nprint(tf.distribute.ParameterServerStrategy())\n")
-    result = execute("--workers", "3", "script.py")
-
-    assert "ParameterServerStrategy(workers=3, servers=1)\n" == result.stdout
-    assert "does not record the operations of a ParameterServerStrategy" in result.stderr
-
-
-def test_a_number_of_workers_that_a_script_gives_cannot_be_overridden():
-    write(start="import varsim as tf\ntf.distribute.ParameterServerStrategy(workers=2)\n")
-    result = execute("--workers", "3", "script.py")
-
-    assert 2 == result.exit_code
-    assert "the ParameterServerStrategy at" in result.stderr
-
-
 def test_the_links_to_parameter_servers_have_one_transport():
     write(start="import varsim as tf\ntf.distribute.ParameterServerStrategy()\n")
     result = execute("--transport", "tcp", "script.py")

@@ -114,7 +114,7 @@ def test_wrong_trace_options_are_refused_when_they_are_created(wrong: Any, probl
 
 
 def test_a_directory_is_not_accepted_as_trace_options():
-    with pytest.raises(tf.VarsimError, match=r"such as TraceOptions\('runs/x'\)"):
+    with pytest.raises(tf.VarsimError, match=r"write TraceOptions\('runs/x'\)"):
         tf.distribute.MirroredStrategy(["cpu:0"], trace="runs/x")  # type: ignore[arg-type]
 
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.failures import FAILED, Ending, failed_run
 from varsim.analysis.findings.model import Finding, FindingKind, most
+from varsim.analysis.notes import ENDING
 from varsim.analysis.outcome import Note, Outcome, Verdict, overall
 from varsim.spec import Rows
 from varsim.tracing.served_record import NOT_READ, ServedOperation, ServerRecord
@@ -34,6 +36,11 @@ PROMISE: Final = (
     "server"
 )
 
+_NOT_RECORDED: Final = (
+    "is not in the record: it is too large (--trace messages records it), or was left out of an "
+    "export"
+)
+
 _REMEDY: Final = (
     "Let the server compute the change: v.assign_add(change), v.assign_sub(change), or a sparse "
     "write. Each is atomic. Or let only one closure write the variable."
@@ -45,7 +52,10 @@ _NOTES: Final = (
         text="updates that are lost because an assigned value was read in an earlier closure, or "
         "in the program: only reads of the same closure are known"
     ),
-    Note(text="what closures computed, and values outside variables: they are not recorded"),
+    Note(
+        text="which closures failed, what they computed, and values outside variables: the record "
+        "has only the reads and writes of variables"
+    ),
 )
 
 
@@ -54,12 +64,14 @@ class ServedAccount:
     """What happened to one variable.
 
     Attributes:
+        number: The number of the variable, which distinguishes variables of the same name.
         behind: The number of writes of others between the read and the write of a closure → how
             many writes had it. Writes without a read are not counted.
         lost: The number of lost updates.
     """
 
     variable: str
+    number: int
     server: int
     reads: int
     writes: int
@@ -81,36 +93,56 @@ class ServedExamination:
     is_whole: bool
     """Whether all records are whole; only whole records are searched for lost updates."""
 
+    ending: Ending | None
+    """How the program ended; None if this is not known."""
+
+    compared: ClassVar[None] = None
+    """There is no comparison: a single device has no closures."""
+
+    @property
+    def run_failed(self) -> bool:
+        """Return whether the run failed."""
+        return self.ending is not None and self.ending.status == FAILED
+
     @property
     def outcome(self) -> Outcome:
         """Return the outcome of all verdicts together."""
         return overall(self.verdicts)
 
 
-def examine_servers(records: Sequence[ServerRecord]) -> ServedExamination:
+def examine_servers(
+    records: Sequence[ServerRecord], ending: Ending | None = None
+) -> ServedExamination:
     """Judge the records of all servers of a strategy.
 
     Args:
         records: In the order of the servers; see `varsim.tracing.served_record.server_records`.
+        ending: How the program ended; None if this is not known.
     Raises:
         TraceError: A file is not a trace of this version.
     """
     verdicts: list[Verdict] = []
     findings: list[Finding] = []
+    if ending is not None and ending.status == FAILED:
+        findings.append(failed_run(ending))
     accounts: list[ServedAccount] = []
     notes: list[Note] = []
     count = 0
     for server, record in enumerate(records):
-        judged = _judged(record)
-        count += judged.count
+        judged = _judged(record, count)
+        count = judged.count
         if record.missing:
             notes.append(Note(text=f"what server {server} did last: {record.missing}"))
+            if not judged.variables:
+                verdicts.append(Verdict(f"server {server}", Outcome.UNKNOWN, _cut(record.missing)))
         for variable in judged.variables.values():
             verdicts.append(variable.verdict(record.missing))
             accounts.append(variable.account(server))
             if not record.missing:
                 findings += variable.findings()
     notes += _NOTES
+    if ending is None or not ending.is_known:
+        notes.append(ENDING)
     return ServedExamination(
         verdicts=tuple(verdicts),
         findings=tuple(findings),
@@ -118,23 +150,26 @@ def examine_servers(records: Sequence[ServerRecord]) -> ServedExamination:
         num_operations=count,
         not_looked_at=tuple(notes),
         is_whole=not any(record.missing for record in records),
+        ending=ending,
     )
 
 
 @dataclass(slots=True)
 class _Judged:
-    variables: dict[int, _Variable] = field(default_factory=dict)
-    count: int = 0
+    count: int
+    """The number of operations, those of the servers before this one included."""
+
+    variables: dict[int, ServedVariable] = field(default_factory=dict)
 
 
-def _judged(record: ServerRecord) -> _Judged:
-    judged = _Judged()
+def _judged(record: ServerRecord, before: int) -> _Judged:
+    judged = _Judged(before)
     with arithmetic.quiet():
-        for operation in record.operations():
+        for operation in record.operations(before):
             judged.count += 1
             number = operation.variable
             if number not in judged.variables:
-                judged.variables[number] = _Variable(number, record.names.get(number, ""))
+                judged.variables[number] = ServedVariable(number, record.names.get(number, ""))
                 if operation.operation != "create":
                     judged.variables[number].unknown = "its creation was not recorded"
             judged.variables[number].take(operation)
@@ -142,7 +177,7 @@ def _judged(record: ServerRecord) -> _Judged:
 
 
 @dataclass(slots=True)
-class _Variable:
+class ServedVariable:
     """One variable, after the operations that were taken until now."""
 
     number: int
@@ -173,10 +208,10 @@ class _Variable:
             self._refute(one, f"a read got version {one.version}, but {self.version} was current")
             return
         if self.value is None:
-            self.unknown = "the value of a write was too large to be recorded (trace: messages)"
+            self.unknown = f"the value of a write {_NOT_RECORDED}"
             return
         if one.content is None and one.digest is None:
-            self.unknown = "a value that was read was too large to be recorded (trace: messages)"
+            self.unknown = f"a value that was read {_NOT_RECORDED}"
             return
         if not _shows(one, self.value):
             self._refute(
@@ -210,8 +245,8 @@ class _Variable:
 
     def _refute(self, one: ServedOperation, reason: str) -> None:
         if self.wrong is None:
-            reason = f"{reason} (operation {one.number} of the server)"
-            self.wrong = Verdict(self.name, Outcome.INVALID, reason)
+            reason = f"{reason} (event {one.number})"
+            self.wrong = Verdict(self.name, Outcome.INVALID, reason, variable=self.number)
 
     # ------------------------------------------------------------ results
 
@@ -220,9 +255,9 @@ class _Variable:
         if self.wrong is not None:
             return self.wrong
         if missing or self.unknown:
-            why = self.unknown or f"the record of its server is not whole: {missing}"
-            return Verdict(self.name, Outcome.UNKNOWN, why)
-        return Verdict(self.name, Outcome.VALID, PROMISE)
+            why = self.unknown or _cut(missing)
+            return Verdict(self.name, Outcome.UNKNOWN, why, variable=self.number)
+        return Verdict(self.name, Outcome.VALID, PROMISE, variable=self.number)
 
     def lost(self) -> Iterator[tuple[int, int]]:
         """Yield each lost version, with the version that overwrote it."""
@@ -237,6 +272,7 @@ class _Variable:
         """Return what happened to the variable."""
         return ServedAccount(
             variable=self.name,
+            number=self.number,
             server=server,
             reads=self.reads,
             writes=self.version,
@@ -267,6 +303,10 @@ class _Variable:
             events=tuple(first[:MOST_EVENTS]),
             histogram=tuple(sorted(self.behind.items())),
         )
+
+
+def _cut(missing: str) -> str:
+    return f"the record of the server is not whole: {missing}"
 
 
 def _flat(one: ServedOperation) -> Flat | None:

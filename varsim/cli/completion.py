@@ -88,11 +88,17 @@ def benches(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
 def variables(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the variables of the run that an earlier argument names."""
     from varsim.errors import ConfigError
-    from varsim.experiments.run_lookup import find_record
+    from varsim.experiments.run_lookup import find_record, find_run
     from varsim.tracing.history import open_history
+    from varsim.tracing.served_record import has_server_records, server_records
 
+    run = ctx.params.get("run") or "latest"
     try:
-        with open_history(find_record(ctx.params.get("run") or "latest")) as history:
+        folder = find_run(run)
+        if has_server_records(folder):
+            names = [name for one in server_records(folder) for name in one.variable_names()]
+            return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        with open_history(find_record(run)) as history:
             rows = list(history.variables.values())
     except (ConfigError, OSError):  # a completion cannot report an error
         return []

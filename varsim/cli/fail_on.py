@@ -13,6 +13,7 @@ from varsim.nearest import did_you_mean
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
     from varsim.analysis.findings.model import Finding
+    from varsim.analysis.served import ServedExamination
 
 ANY: Final = "any"
 """Every kind of finding."""
@@ -58,7 +59,7 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(asked)
 
 
-def seen(found: Examination, asked: frozenset[str]) -> list[str]:
+def seen(found: Examination | ServedExamination, asked: frozenset[str]) -> list[str]:
     """Return the requested kinds that were found."""
     kinds = kinds_in(found.findings, asked)
     if found.compared is not None and found.compared.differs and DIFFERENCE in asked:
@@ -72,11 +73,29 @@ def kinds_in(findings: Iterable[Finding], asked: frozenset[str]) -> list[str]:
     return sorted(one for one in kinds if one in asked or ANY in asked)
 
 
-def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Return the requested kinds that were not searched for. Their absence proves nothing."""
+_NOT_OF_SERVERS: Final = frozenset({DIFFERENCE, "failed-call"})
+"""What is never searched for in records of parameter servers, although it can happen there."""
+
+
+def not_looked_for(
+    found: Examination | ServedExamination, asked: frozenset[str]
+) -> tuple[list[str], str]:
+    """Return the requested kinds that were not searched for, and why.
+
+    Their absence proves nothing.
+    """
+    from varsim.analysis.served import ServedExamination
+
+    if isinstance(found, ServedExamination):
+        return sorted(asked & _NOT_OF_SERVERS), "because the record has only reads and writes"
     if found.num_replicas == 1:
-        return []
+        return [], ""
     unseen = {kind.word for kind in found.kinds_left_out}
     if found.compared is None:
         unseen.add(DIFFERENCE)
-    return sorted(asked & unseen)
+    why = "without an oracle" if found.compared is None else "because no rule could be tried"
+    return sorted(asked & unseen), why
+
+
+def _word(kind: str) -> str:
+    return "-".join(kind.lower().replace("_", " ").replace("-", " ").split())

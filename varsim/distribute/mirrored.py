@@ -152,6 +152,7 @@ class MirroredStrategy(Strategy):
             link_loss_s=checked_link_loss(link_loss_s),
             lost_workers=checked_lost_workers(on_worker_lost, max_restarts),
             location="" if self._supervisor is None else user_location(),
+            decided="" if devices is None else f"names its devices, {list(devices)}",
         )
         if self._supervisor is not None:
             chosen = self._supervisor.choose(chosen)

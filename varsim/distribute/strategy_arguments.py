@@ -45,8 +45,8 @@ def checked_trace(trace: Any) -> TraceOptions | None:
     """Return the options of the trace; refuse any other object."""
     if trace is not None and not isinstance(trace, TraceOptions):
         raise DistributedValueError(
-            f"trace={trace!r}: it must be a TraceOptions of varsim.tracing.trace, such as "
-            f"TraceOptions({str(trace)!r})"
+            f"trace={trace!r}: it must be a TraceOptions: write TraceOptions({str(trace)!r}) after "
+            "`from varsim.tracing.trace import TraceOptions`"
         )
     return trace
 

@@ -35,10 +35,11 @@ class Choices:
     link_loss_s: float | None  # see `MirroredStrategy`; None: the default
     lost_workers: LostWorkers
     location: str  # file:line at which the program creates the strategy
+    decided: str = ""  # how the program decides the number of workers, as a clause; "" if not
 
 
 class Supervisor(Protocol):
-    """An object whose methods are called for each `MirroredStrategy` of a program."""
+    """An object whose methods are called for each strategy of a program that has workers."""
 
     def choose(self, said: Choices) -> Choices:
         """Return the settings of a strategy, given the arguments of the program.

@@ -13,8 +13,11 @@ from typing import Any, Protocol
 
 import varsim
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
+from varsim.experiments.observed import Observed
+from varsim.experiments.observed_servers import ObservedServers
 from varsim.experiments.run_ending import failure_of
 from varsim.experiments.store import SUMMARY, RunDirectory
 from varsim.experiments.strategies import ObservedStrategy
@@ -77,7 +80,7 @@ class ActiveRun:
     settings: AppliedSettings = field(init=False)
     checked: bool = False  # whether `check_settings` was called
     # The report of the run is about the first strategy.
-    strategies: list[ObservedStrategy] = field(default_factory=list)
+    strategies: list[Observed] = field(default_factory=list)
     step: int = 0
     total: int | None = None
     metrics: dict[str, Plain] = field(default_factory=dict)
@@ -101,17 +104,21 @@ class ActiveRun:
         self.experiment = experiment
         self.settings = AppliedSettings(experiment)
 
-    def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
+    def observe(self, strategy: MirroredStrategy | ParameterServerStrategy) -> Observed:
         """Observe a strategy.
 
         The first strategy uses the run's own files. Each further strategy uses a new folder.
         """
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
-        observed = ObservedStrategy(strategy, self.settings, files)
+        observed: Observed
+        if isinstance(strategy, ParameterServerStrategy):
+            observed = ObservedServers(strategy, files)
+        else:
+            observed = ObservedStrategy(strategy, self.settings, files)
         if self.experiment.faults and observed.incarnation == 1:
             faults, seed = self.experiment.parsed_faults, self.experiment.seed
-            strategy.inject(faults, seed, self.directory.path)
+            observed.inject(faults, seed, self.directory.path)
         self.strategies.append(observed)
         return observed
 
@@ -156,20 +163,20 @@ class ActiveRun:
         self.step, self.total = _whole("step", step), _whole("total", total)
         self.metrics = plain(metrics)
         for observed in self.strategies:
-            if observed.strategy.faults is not None:
-                observed.strategy.faults.step = self.step + 1
+            observed.at_step(self.step + 1)
         if self.watcher is not None:
             self.watcher.progressed(self.step, self.total, self.metrics)
 
     def warn_of_missed_faults(self) -> None:
         """Warn of the faults of the experiment that did not happen."""
         for observed in self._last_incarnations:
-            plan = observed.strategy.faults
-            for text in [] if plan is None else plan.missed():
+            for text in observed.missed_faults():
                 self.warn(text)
+        if self.experiment.faults and not any(one.takes_faults for one in self.strategies):
+            self.warn("no fault was injected: faults apply to replicas, and this program has none")
 
     @property
-    def _last_incarnations(self) -> list[ObservedStrategy]:
+    def _last_incarnations(self) -> list[Observed]:
         """Return the last incarnation of each strategy."""
         return list({one.strategy.strategy_id: one for one in self.strategies}.values())
 
@@ -186,7 +193,7 @@ class ActiveRun:
     def start_no_more(self) -> None:
         """Let no strategy start workers any more, because the run ends."""
         for observed in self._last_incarnations:
-            observed.strategy.incarnations.start_no_more()
+            observed.start_no_more()
 
     def begin_again(self) -> None:
         """Forget the variables of a workload that is called a second time, after lost workers."""
@@ -256,7 +263,7 @@ class ActiveRun:
         """Return the summary of the run, with the measurements of the first strategy."""
         return self.summary_of(self.strategies[0] if self.strategies else None)
 
-    def summary_of(self, observed: ObservedStrategy | None) -> Summary:
+    def summary_of(self, observed: Observed | None) -> Summary:
         """Return the summary of the run, with the measurements of this strategy."""
         experiment = self.experiment
         devices = experiment.device_names if observed is None else observed.devices
@@ -275,6 +282,8 @@ class ActiveRun:
             step=self.step,
             total_steps=self.total,
             calls=0 if observed is None else observed.calls,
+            closures=0 if observed is None else observed.closures,
+            servers=0 if observed is None else observed.servers,
             interrupted_call=None if observed is None else observed.interrupted_call,
             metrics=self.metrics,
             result=self.result,
@@ -295,12 +304,12 @@ class ActiveRun:
             faults=[] if observed is None else observed.faults,
         )
 
-    def number_of(self, observed: ObservedStrategy) -> int:
+    def number_of(self, observed: Observed) -> int:
         """Return the number of the strategy in the run, from 1; its incarnations share it."""
         numbers = list(dict.fromkeys(one.strategy.strategy_id for one in self.strategies))
         return numbers.index(observed.strategy.strategy_id) + 1
 
-    def _last_of(self, observed: ObservedStrategy) -> ObservedStrategy:
+    def _last_of(self, observed: Observed) -> Observed:
         """Return the last incarnation of a strategy."""
         return [one for one in self.strategies if one.strategy is observed.strategy][-1]
 

@@ -40,14 +40,16 @@ from varsim.experiments.store import (
 )
 from varsim.experiments.text_files import read_object, read_text
 from varsim.texts import saving
+from varsim.tracing.crash_safe_log import tail_of
 from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE, open_history, upgrade
 from varsim.tracing.progress import Tell
+from varsim.tracing.served_record import record_files, rewrite
 from varsim.transport.folders import PrivateFolder, new_path
 
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
 _WITHOUT_VALUES: Final = frozenset(
     "version status failure varsim started directory experiment devices seconds step total_steps "
-    "variables verdict advice calls interrupted carried".split()
+    "variables verdict advice calls closures servers interrupted carried".split()
 )
 """The keys of a summary that stay in an export without values."""
 _FORMATS: Final = (".tar.gz", ".tgz", ".zip")
@@ -163,6 +165,8 @@ class _Copy:
                 "values: values of variables, results, metrics, findings, logs, texts of errors"
             )
         known = {EXPERIMENT, INCARNATION, SUMMARY, HISTORY, LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
+        for record in record_files(self._run):
+            known |= {record.name, tail_of(record).name}
         for path in sorted(self._run.iterdir()):
             if path.name not in known and not path.name.startswith((STRATEGY, ".")):
                 which = " (the records as the processes wrote them)" if path.name == TRACES else ""
@@ -181,6 +185,8 @@ class _Copy:
             shutil.copyfile(folder / INCARNATION, copy / INCARNATION)
         if (folder / HISTORY).is_file():
             self._history(folder / HISTORY, copy / HISTORY)
+        for record in record_files(folder):
+            rewrite(record, copy / record.name, self._redaction.of_paths, values=self._values)
         for log in sorted((folder / LOGS).glob("*")) if self._values else ():
             (copy / LOGS).mkdir(exist_ok=True)
             text = log.read_text("utf-8", "surrogateescape")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
     from varsim.analysis.findings.model import Finding
     from varsim.analysis.outcome import Outcome
+    from varsim.analysis.served import ServedExamination
 
 _MAPPINGS: Final = frozenset({"params", "variables"})
 """Keys whose nested keys are separate settings, as on the command line."""
@@ -133,9 +134,12 @@ class FinishedRun:
         return [FinishedRun(folder) for folder in folders if (folder / SUMMARY).is_file()]
 
     @cached_property
-    def _examination(self) -> Examination:
-        from varsim.experiments.run_ending import examined
+    def _examination(self) -> Examination | ServedExamination:
+        from varsim.experiments.run_ending import ending_of, examined, examined_servers
+        from varsim.tracing.served_record import has_server_records
 
+        if has_server_records(self.path):
+            return examined_servers(self.path, ending_of(self.summary))
         with open_oracle(self.path) as oracle:
             return examined(self.history, oracle, self.summary)
 

@@ -93,7 +93,7 @@ class WorkloadProgram:
                     loop = StepLoop(run, strategy, point)
                     job = Job(strategy, experiment.seed, experiment.steps, loop.progress, loop)
                     try:
-                        with variable_creator_scope(run.settings):
+                        with supervised(supervisor), variable_creator_scope(run.settings):
                             result: object = self.workload.run(job, **self.params)
                         break
                     except (WorkerLost, CallTimeout) as error:

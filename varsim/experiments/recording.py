@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 
+from varsim.analysis.examination import Examination
 from varsim.analysis.failures import FAILED_RUN
 from varsim.analysis.outcome import Outcome
+from varsim.analysis.served import ServedExamination
 from varsim.errors import ConfigError, TraceError
-from varsim.experiments.run_ending import examined
+from varsim.experiments.run_ending import ending_of, examined, examined_servers
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import held
 from varsim.report.comparison_text import in_short
@@ -17,21 +19,26 @@ from varsim.texts import saving
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
+from varsim.tracing.served_record import has_server_records
 from varsim.tracing.trace import PROGRAM, file_name
 
 
 def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -> Judgement | None:
-    """Judge the history of a run; return None if the run has no history.
+    """Judge the record of a strategy; return None if it has no record.
 
     Args:
         summary: The summary so far. The failure of the run does not become a finding.
         tell: Receives the fraction of the history that has been read.
     """
-    if not (directory.path / HISTORY).exists():
+    found: Examination | ServedExamination
+    if has_server_records(directory.path):
+        found = examined_servers(directory.path, ending_of(summary))
+    elif (directory.path / HISTORY).exists():
+        merged = open_history(directory.path, validated=True)
+        with merged as history, open_oracle(directory.path) as oracle:
+            found = examined(history, oracle, summary, tell=tell)
+    else:
         return None
-    merged = open_history(directory.path, validated=True)
-    with merged as history, open_oracle(directory.path) as oracle:
-        found = examined(history, oracle, summary, tell=tell)
     reasons = [one.reason for one in found.verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
         outcome=found.outcome.value,

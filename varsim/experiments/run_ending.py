@@ -10,6 +10,7 @@ import varsim
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, Ending
 from varsim.analysis.returned import ReturnedValue, compare_returned
+from varsim.analysis.served import ServedExamination, examine_servers
 from varsim.distribute.scripts import ScriptExit
 from varsim.errors import (
     CallTimeout,
@@ -27,6 +28,7 @@ from varsim.report.summary import Failure, Phase, RunStatus, Summary
 from varsim.texts.facts import headline, times
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
+from varsim.tracing.served_record import server_records
 
 _OURS: Final = Path(varsim.__file__).parent
 _OUR_WORKLOADS: Final = _OURS / "workloads"
@@ -186,11 +188,22 @@ def examined(
     return examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
 
 
+def examined_servers(folder: Path, ending: Ending | None) -> ServedExamination:
+    """Examine the records of parameter servers in a folder.
+
+    Raises:
+        ConfigError: There is none, or one is damaged.
+    """
+    return examine_servers(server_records(folder), ending)
+
+
 def _reached(summary: Summary) -> str:
     if summary.total_steps is not None:
         return f"after {summary.step:,} of {times(summary.total_steps, 'step')}"
     if summary.step:
         return f"after {times(summary.step, 'step')}"
+    if summary.closures:
+        return f"after {times(summary.closures, 'closure')}"
     return f"after {times(summary.calls, 'call')}"
 
 

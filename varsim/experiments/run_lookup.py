@@ -22,6 +22,7 @@ from varsim.experiments.store import (
 )
 from varsim.nearest import nearest
 from varsim.tracing.history import HISTORY
+from varsim.tracing.served_record import has_server_records
 from varsim.tracing.trace import OFF
 
 OUT: Final = Path("runs")
@@ -166,6 +167,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _without_record(path: Path) -> str:
+    if has_server_records(path):
+        return (
+            f"{path} has the record of parameter servers, and no {HISTORY}: closures have no "
+            "replicas and no collectives, so there is nothing to replay under other settings. "
+            f"`varsim check {path}` judges this record, and `varsim lens {path}` shows who has "
+            "read and written which version of a variable"
+        )
     if not any((path / file).is_file() for file in _RUN.files):
         return f"{path} has no {HISTORY}: give a run's directory, its name, or `latest`"
     if _traced_at(path) == OFF:

@@ -12,6 +12,7 @@ from varsim.experiments.run_ending import ending_of, summary_beside
 from varsim.experiments.store import EXPERIMENT, SUMMARY, RunFiles, further_folders
 from varsim.report.summary import Summary
 from varsim.tracing.history import HISTORY
+from varsim.tracing.served_record import has_server_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class RunRecord:
     def folder(self) -> Path:
         """Return the folder of the record."""
         return self.path if self.path.is_dir() else self.path.parent
+
+    @property
+    def of_servers(self) -> bool:
+        """Return whether it is the record of parameter servers, and not a history."""
+        return self.path.is_dir() and has_server_records(self.path)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -117,4 +123,5 @@ def _found(run: Path) -> Iterator[_Found]:
 
 
 def _is_recorded(folder: Path) -> bool:
-    return (folder / HISTORY).exists() or RunFiles(folder).has_unmerged_traces
+    is_history = (folder / HISTORY).exists() or RunFiles(folder).has_unmerged_traces
+    return is_history or has_server_records(folder)

@@ -8,15 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.supervision import Choices
 from varsim.errors import StartError
 from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.key_locations import WrongKey
+from varsim.experiments.observed import Observed
 from varsim.experiments.store import RunFiles
-from varsim.experiments.strategies import ObservedStrategy, trace_options
+from varsim.experiments.strategies import ObservedStrategy
 from varsim.launch.launcher import LaunchOptions
 from varsim.location import warn
 from varsim.texts.incarnations import Recovery
+
+AnyStrategy = MirroredStrategy | ParameterServerStrategy
 
 
 class RunSupervisor:
@@ -25,7 +29,7 @@ class RunSupervisor:
     def __init__(self, run: ActiveRun, began_s: float) -> None:
         self._run = run
         self._began_s = began_s
-        self._observed: dict[int, ObservedStrategy] = {}  # strategy_id → its present incarnation
+        self._observed: dict[int, Observed] = {}  # strategy_id → its present incarnation
         self._launching_s = 0.0
         self._here = Path.cwd()  # read now, because a program may change the working directory
         self.launching_s = 0.0  # the time of all launches
@@ -35,11 +39,15 @@ class RunSupervisor:
         """Return the settings: those of a workload's strategy come from the experiment."""
         return said
 
-    def made(self, strategy: MirroredStrategy, location: str) -> None:  # noqa: ARG002
-        """Apply the experiment's settings to the strategy's variables."""
-        self._run.settings.watch(strategy)
+    def made(self, strategy: AnyStrategy, location: str) -> None:  # noqa: ARG002
+        """Apply the experiment's settings to the strategy's variables.
 
-    def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
+        They are settings of synchronisation, which have no effect on a parameter server.
+        """
+        if isinstance(strategy, MirroredStrategy):
+            self._run.settings.watch(strategy)
+
+    def launching(self, strategy: AnyStrategy, options: LaunchOptions) -> LaunchOptions:
         """Let the workers write their logs and traces into the run's folder."""
         self.report_losses()
         self._launching_s = time.perf_counter()
@@ -48,12 +56,12 @@ class RunSupervisor:
             observed = self._observed[strategy.strategy_id] = self._run.observe(strategy)
         files = RunFiles(self._here / observed.files.path)
         seed = self._run.experiment.seed if options.seed is None else options.seed
-        trace = trace_options(self._run.experiment, files)
-        if trace is not None and observed.incarnation > 1:
+        ours = observed.recording(options, self._run.experiment, files)
+        if ours.trace is not None and observed.incarnation > 1:
             self._note_place(observed, files)
-        return replace(options, trace=trace, log_dir=files.logs, seed=seed)
+        return replace(ours, log_dir=files.logs, seed=seed)
 
-    def _note_place(self, observed: ObservedStrategy, files: RunFiles) -> None:
+    def _note_place(self, observed: Observed, files: RunFiles) -> None:
         try:
             files.note_place(self._run.number_of(observed), observed.incarnation)
         except OSError as error:
@@ -62,7 +70,7 @@ class RunSupervisor:
                 "  Free space there, or choose another folder for the run with --out."
             ) from error
 
-    def launched(self, strategy: MirroredStrategy) -> None:
+    def launched(self, strategy: AnyStrategy) -> None:
         """Report the start of the run when the first strategy has workers."""
         self.launching_s += time.perf_counter() - self._launching_s
         observed = self._observed[strategy.strategy_id]
@@ -72,7 +80,9 @@ class RunSupervisor:
 
     def ending(self, strategy: MirroredStrategy) -> None:
         """Measure the variables of an incarnation that ends after lost workers."""
-        self._observed[strategy.strategy_id].end()
+        observed = self._observed[strategy.strategy_id]
+        assert isinstance(observed, ObservedStrategy), "servers are not started again"
+        observed.end()
 
     def going_on(
         self,
@@ -97,7 +107,7 @@ class RunSupervisor:
         """Report none of the losses so far, because the workload is called again."""
         self._losses = []
 
-    def closing(self, strategy: MirroredStrategy) -> None:
+    def closing(self, strategy: AnyStrategy) -> None:
         """Measure the strategy's variables, because this is not possible later."""
         observed = self._observed[strategy.strategy_id]
         if sys.exception() is None:
@@ -126,10 +136,10 @@ class ScriptSupervisor(RunSupervisor):
         number = next((key for key in ("workers", "devices") if getattr(experiment, key)), None)
         devices = said.devices
         if number is not None:
-            if devices is not None:
+            if said.decided:
                 self.refusal = WrongKey(
                     (number,),
-                    f"the {said.strategy} at {said.location} names its devices, {list(devices)}: "
+                    f"the {said.strategy} at {said.location} {said.decided}: "
                     f"omit {number}, or write {said.strategy}() there",
                 )
                 raise self.refusal
@@ -151,7 +161,7 @@ class ScriptSupervisor(RunSupervisor):
             ),
         )
 
-    def made(self, strategy: MirroredStrategy, location: str) -> None:
+    def made(self, strategy: AnyStrategy, location: str) -> None:
         """Apply the experiment's settings to the strategy's variables."""
         super().made(strategy, location)
         self._locations[strategy.strategy_id] = location
@@ -161,16 +171,16 @@ class ScriptSupervisor(RunSupervisor):
         super().going_on(strategy, recovery, location)
         self.report_losses()
 
-    def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
+    def launching(self, strategy: AnyStrategy, options: LaunchOptions) -> LaunchOptions:
         """Let the workers write their logs and traces into the run's folder."""
         ours = super().launching(strategy, options)
-        if options.trace is None:
+        if options.trace is None and options.server_trace is None:
             return ours
         self._run.warn(
             f"the strategy at {self._locations[strategy.strategy_id]} has its own trace=, so "
             "the run has no record of it"
         )
-        return replace(ours, trace=options.trace)
+        return replace(ours, trace=options.trace, server_trace=options.server_trace)
 
 
 def _first(one: float | None, other: float | None) -> float | None:

@@ -20,6 +20,7 @@ from varsim.private import FOLDER_MODE, write_private
 from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import HISTORY, ORACLE
 from varsim.tracing.history import TRACES as TRACES  # noqa: PLC0414  # one of a run's files
+from varsim.tracing.served_record import has_server_records
 from varsim.tracing.trace import PROGRAM, file_name
 from varsim.visible import OBEYED
 
@@ -272,7 +273,7 @@ def further_folders(path: Path) -> list[Path]:
         one
         for one in found
         if one.name.removeprefix(STRATEGY).isdecimal()
-        and any((one / file).exists() for file in files)
+        and (any((one / file).exists() for file in files) or has_server_records(one))
     ]
     return sorted(folders, key=lambda one: int(one.name.removeprefix(STRATEGY)))
 

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from varsim.distribute.faults import Fault
 from varsim.distribute.lost_workers import LostWorkers
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
-from varsim.errors import StartError, VariableError, VarsimError, WorkerLost
+from varsim.errors import VariableError, VarsimError, WorkerLost
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
+from varsim.experiments.observed import Observed, trace_options
 from varsim.experiments.store import RunFiles
-from varsim.interrupts import within
-from varsim.private import make_private_folder
+from varsim.launch.launcher import LaunchOptions
 from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import (
     BoundedUse,
     BoundedWaitUse,
     CompressionUse,
-    Judgement,
     Lens,
     LockUse,
     OneSidedUse,
@@ -38,7 +39,6 @@ from varsim.sync.statistics import VariableStatistics
 from varsim.texts.facts import headline
 from varsim.texts.losses import ComponentsLost, ValueLost, WritesLost
 from varsim.texts.uneven import UNEVEN
-from varsim.tracing.trace import TraceOptions
 
 
 def strategy_of(
@@ -58,7 +58,7 @@ def strategy_of(
         auto=experiment.auto_in_force,
         uneven=experiment.uneven or UNEVEN[0],
         log_dir=files.logs,
-        trace=trace_options(experiment, files),
+        trace=trace_options(experiment, files.traces),
         seed=experiment.seed,
         stall_warn_s=experiment.stall_warn_s,
         stall_fail_s=experiment.stall_fail_s,
@@ -68,51 +68,28 @@ def strategy_of(
     )
 
 
-def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions | None:
-    """Return the options of a run's traces, and create their directory; None without traces.
-
-    Raises:
-        StartError: The directory cannot be created.
-    """
-    options = experiment.trace.options(directory.traces)
-    if options is not None:
-        try:
-            make_private_folder(directory.traces)
-        except OSError as error:
-            raise StartError(
-                f"the folder of the traces cannot be created: {error}\n"
-                "  Free space there, or choose another folder for the run with --out."
-            ) from error
-    return options
-
-
-LAST_LOOK_S: Final = 1.0
-"""Longest wait for the values of variables after a failure or an interrupt.
-
-Replicas may be busy with the workload's code, and the user waits after Ctrl-C.
-"""
-
-
-class ObservedStrategy:
+class ObservedStrategy(Observed):
     """An incarnation of a strategy of a run, with its files and its variables' measurements."""
+
+    strategy: MirroredStrategy
+    takes_faults = True
 
     def __init__(
         self, strategy: MirroredStrategy, settings: AppliedSettings, files: RunFiles
     ) -> None:
-        self.strategy = strategy
-        self.files = files
+        super().__init__(strategy, files)
         self.incarnation = strategy.incarnations.number
         self.devices = strategy.devices
-        self.has_workers = False
-        """Whether the workers of this incarnation have started."""
-        self.variables: list[VariableSummary] = []
-        self.locks: list[LockUse] = []
-        self.verdict: Judgement | None = None
         self._settings = settings
-        self._measured = False
         self._calls: int | None = None  # set at the end of an incarnation
         self._faults: list[str] | None = None  # set at the end of an incarnation
         self._faults_before = () if strategy.faults is None else strategy.faults.counts
+
+    def recording(
+        self, options: LaunchOptions, experiment: Experiment, files: RunFiles
+    ) -> LaunchOptions:
+        """Let all processes record into the folder of the traces, until these are merged."""
+        return replace(options, trace=trace_options(experiment, files.traces))
 
     @property
     def calls(self) -> int:
@@ -137,46 +114,38 @@ class ObservedStrategy:
         plan = self.strategy.faults
         return [] if plan is None else plan.since(self._faults_before)
 
+    def inject(self, faults: Sequence[Fault], seed: int, folder: Path) -> None:
+        """Inject faults into later calls."""
+        self.strategy.inject(faults, seed, folder)
+
+    def at_step(self, step: int) -> None:
+        """Tell the faults which step of the workload begins."""
+        if self.strategy.faults is not None:
+            self.strategy.faults.step = step
+
+    def missed_faults(self) -> list[str]:
+        """Return a sentence for each fault that did not happen."""
+        plan = self.strategy.faults
+        return [] if plan is None else plan.missed()
+
+    def start_no_more(self) -> None:
+        """Start no further incarnation."""
+        self.strategy.incarnations.start_no_more()
+
     def end(self) -> None:
         """Measure the variables of an incarnation that ends before its strategy ends."""
         self.take_a_last_look()
         self._calls, self._faults = self.calls, self.faults
 
-    def measure(self) -> None:
-        """Measure the variables once, if there are workers. The workers must be able to answer.
-
-        Raises:
-            VarsimError: A worker has ended.
-        """
-        if self.has_workers and not self._measured:
-            with self._measuring() as lenses:
-                for variable in self._variables():
-                    lenses[variable.spec.variable_id] = look_at(self.strategy, variable)
-            self._measured = True
-
-    def look(self) -> None:
-        """Measure the variables. Leave out the values that cannot be read any more."""
-        if self.has_workers and not self._measured:
-            self._measured = True
-            with suppress(VarsimError), self._measuring() as lenses:
-                self._look(lenses)
-
-    def take_a_last_look(self) -> None:
-        """Measure the variables in limited time. Leave out the values that cannot be read."""
-        if self.has_workers and not self._measured:
-            self._measured = True
-            # The cluster may have ended, or be busy, or be interrupted within a step.
-            with suppress(Exception), self._measuring() as lenses, within(LAST_LOOK_S):
-                self._look(lenses)
+    def _measure(self, *, partly: bool) -> None:
+        with self._measuring() as lenses:
+            for variable in self._variables():
+                lenses[variable.spec.variable_id] = look_at(self.strategy, variable, partly=partly)
 
     def _variables(self) -> list[Any]:
         """Return the variables of the strategy that the program still has."""
         own = {account.variable_id for account in self.strategy.statistics()}
         return [one for one in self._settings.created if one.spec.variable_id in own]
-
-    def _look(self, lenses: dict[int, Lens]) -> None:
-        for variable in self._variables():
-            lenses[variable.spec.variable_id] = look_at(self.strategy, variable, partly=True)
 
     @contextmanager
     def _measuring(self) -> Iterator[dict[int, Lens]]:

@@ -10,6 +10,7 @@ from varsim.analysis.examination import Examination
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Cause, Finding
 from varsim.analysis.outcome import Note, Verdict
+from varsim.analysis.served import ServedAccount, ServedExamination
 from varsim.report.json_values import plain
 from varsim.report.summary import Plain
 from varsim.report.verdict_text import verdict_of
@@ -89,7 +90,7 @@ class VerdictJson:
     __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     checker: str
-    """The name of the promise: "agreement"."""
+    """The name of the promise: "agreement"; for parameter servers, the name of the variable."""
     outcome: str
     """VALID, INVALID or UNKNOWN."""
     reason: str
@@ -98,6 +99,29 @@ class VerdictJson:
     """The number of the variable; null if the events are not all about one variable."""
     events: list[int]
     """The numbers of the fewest events that prove the outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedVariableJson:
+    """What happened to one variable on a parameter server."""
+
+    __pydantic_config__: ClassVar[Any] = _DESCRIBED
+
+    variable_id: int
+    """The number of the variable."""
+    variable: str
+    """The name of the variable."""
+    server: int
+    """The server that has the variable."""
+    reads: int
+    """How often the variable was read."""
+    writes: int
+    """How often the variable was written."""
+    behind: list[tuple[int, int]]
+    """For writes after a read in the same closure: pairs of the number of versions that others have
+    made in between, and the number of writes with it."""
+    lost: int
+    """The number of lost updates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +150,8 @@ class CheckJson:
     """The outcome in sentences."""
     verdicts: list[VerdictJson] = field(default_factory=list)
     """The outcome for each promise."""
+    variables: list[ServedVariableJson] = field(default_factory=list)
+    """What happened to each variable of parameter servers; empty for the record of replicas."""
     findings: list[FindingJson]
     """The failure of the run, if it failed, and what looks wrong or wasteful in the program."""
     compared: dict[str, Plain] | None = None
@@ -144,14 +170,19 @@ def schema() -> dict[str, Any]:
     return {**draft, **TypeAdapter(CheckJson).json_schema(), "title": "varsim check"}
 
 
-def check_json(found: Examination, further: Sequence[Examination] = ()) -> CheckJson:
+def check_json(
+    found: Examination | ServedExamination,
+    further: Sequence[Examination | ServedExamination] = (),
+) -> CheckJson:
     """Return the document on an examination, and on those of the run's further records."""
     ending, compared = found.ending, found.compared
+    accounts = found.accounts if isinstance(found, ServedExamination) else ()
     return CheckJson(
         status=ending.status if ending is not None and ending.is_known else None,
         outcome=found.outcome.value,
         verdict=verdict_of(found),
         verdicts=[_verdict(one) for one in found.verdicts],
+        variables=[_served(one) for one in accounts],
         findings=[finding_json(one) for one in found.findings],
         compared=None if compared is None else _comparison(compared),
         not_looked_at=[note_json(one) for one in found.not_looked_at],
@@ -202,6 +233,18 @@ def line_of(location: str) -> dict[str, Any]:
 
 def _whole(location: str) -> dict[str, Any]:
     return {"file": location, "line": 1}
+
+
+def _served(account: ServedAccount) -> ServedVariableJson:
+    return ServedVariableJson(
+        variable_id=account.number,
+        variable=account.variable,
+        server=account.server,
+        reads=account.reads,
+        writes=account.writes,
+        behind=list(account.behind),
+        lost=account.lost,
+    )
 
 
 def _verdict(verdict: Verdict) -> VerdictJson:

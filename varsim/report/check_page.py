@@ -13,6 +13,7 @@ from varsim.analysis.examination import Examination
 from varsim.analysis.failures import FAILED_RUN
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.outcome import Outcome, Verdict
+from varsim.analysis.served import ServedExamination
 from varsim.report.comparison_text import MOST, compared_text
 from varsim.report.findings_text import finding_text, findings_text
 from varsim.report.space_time import space_time
@@ -41,8 +42,7 @@ def print_check(
     width = console.width
     failed = [one for one in found.findings if one.kind is FAILED_RUN]
     others = [one for one in found.findings if one not in failed]
-    for line in _ended(found, failed, width):
-        console.print(Text(line, style="red" if failed else "yellow"), soft_wrap=True)
+    print_ended(console, found, failed)
     print_promises(console, found.verdicts, width)
     for verdict in found.verdicts:
         if verdict.events:
@@ -55,11 +55,11 @@ def print_check(
     lines = findings_text(others, width, everything=everything)
     lines = lines or wrap(nothing_found(found), width)
     _print_lines(
-        console, ["", *lines, *_how_to_see(found, record, width), "", *end_of(found, width)]
+        console, ["", *lines, *how_to_see(found, record, width), "", *end_of(found, width)]
     )
 
 
-def _how_to_see(found: Examination, record: str, width: int) -> list[str]:
+def how_to_see(found: Examination | ServedExamination, record: str, width: int) -> list[str]:
     """Return a hint on how to print an event; [] if no finding or difference has an event."""
     events = [event for one in found.findings for event in one.events]
     if found.compared is not None:
@@ -72,7 +72,17 @@ def _how_to_see(found: Examination, record: str, width: int) -> list[str]:
     return ["", *wrap(said, width, break_on_hyphens=False)]
 
 
-def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[str]:
+def print_ended(
+    console: Console, found: Examination | ServedExamination, failed: Sequence[Finding]
+) -> None:
+    """Print how the run ended, if it failed or was interrupted."""
+    for line in _ended(found, failed, console.width):
+        console.print(Text(line, style="red" if failed else "yellow"), soft_wrap=True)
+
+
+def _ended(
+    found: Examination | ServedExamination, failed: Sequence[Finding], width: int
+) -> list[str]:
     """Return the lines on how the run ended, if it failed or was interrupted."""
     if failed:
         return [*finding_text(failed[0], width), ""]
@@ -85,7 +95,7 @@ def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[st
 def print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -> None:
     """Print a line for each verdict; of equal reasons in a row, print only the first."""
     marks = max(len(outcome.value) for outcome in Outcome)
-    widest = max(len(verdict.checker) for verdict in verdicts)
+    widest = max((len(verdict.checker) for verdict in verdicts), default=0)
     indent = marks + widest + 4
     stacked = width - indent < _LEAST_REASON
     before = ""

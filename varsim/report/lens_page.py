@@ -233,7 +233,7 @@ def print_calls(
     """
     diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
-    indices = list(range(len(moments)) if everything else _chosen(len(moments), diverged, unlike))
+    indices = list(chosen_rows(len(moments), diverged, unlike, everything=everything))
     components = [[_step_cell(one, element) for one in moments[p].shown] for p in indices]
     beside = {"value": [_step_cell(moments[index].value, element) for index in indices]}
     oracle = [_step_cell(moments[index].oracle, element) for index in indices]
@@ -355,10 +355,11 @@ def _first(*, diverged: bool, unlike: bool) -> str:
     return "  first difference" if diverged else "  oracle: first difference" if unlike else ""
 
 
-def _chosen(count: int, *firsts: int | None) -> Iterator[int]:
+def chosen_rows(count: int, *firsts: int | None, everything: bool) -> Iterator[int]:
+    """Yield the rows of a table that are shown: all, or both ends and the rows around `firsts`."""
     for index in range(count):
         around = any(first is not None and abs(index - first) <= _AROUND for first in firsts)
-        if index < _ENDS or index >= count - _ENDS or around:
+        if everything or index < _ENDS or index >= count - _ENDS or around:
             yield index
 
 

@@ -102,7 +102,8 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     resumed = [f"resumed: {summary.resumed}"] if summary.resumed else []
     took = _took(summary, _UNTIL_MEASURED)
     replicas = f"{workers} worker{'s' * (workers != 1)}"
-    _print_dim(console, [*part, *resumed, replicas, *faults, *took])
+    servers = [times(summary.servers, "parameter server")] if summary.servers else []
+    _print_dim(console, [*part, *resumed, replicas, *servers, *faults, *took])
     if summary.failure is not None and summary.is_of_last:
         said = bounded(headline(summary.failure.text), "summary.json")
         console.print(Text(f"{summary.failure.kind}: {said}"))
@@ -154,6 +155,8 @@ def _headline(summary: Summary) -> str:
         of_all = f" of {count(summary.total_steps)}"
     elif not done:  # the workload does not report steps
         done, what = summary.calls, "call"
+        if summary.servers:
+            done, what = summary.closures, "closure"
     name = summary.experiment["name"]
     last = done if summary.total_steps is None else summary.total_steps
     what += "s" * (last != 1)

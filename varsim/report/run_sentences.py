@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from varsim.report.formatting import count, names, number
+from varsim.report.formatting import count, names, number, size
 from varsim.report.grouping import name_of
 from varsim.report.summary import Lens, RunStatus, Summary, VariableSummary
 from varsim.report.variable_tables import alone, saving
@@ -25,6 +25,8 @@ def sentences_on_synchronisation(summary: Summary) -> list[str]:
     happened = any(variable.writes for variable in summary.variables)
     if not happened or summary.status is RunStatus.FAILED:
         return []
+    if summary.servers:
+        return [_on_servers(summary.variables)]
     if len(summary.devices) == 1:
         return ["With one replica there is nothing to synchronise."]
     told = [v for v in summary.variables if v.free] or summary.variables
@@ -33,6 +35,25 @@ def sentences_on_synchronisation(summary: Summary) -> list[str]:
         if variable.writes:
             groups.setdefault(_kind(variable), []).append(variable)
     return [_SENTENCES.get(kind, _custom)(group) for kind, group in groups.items()]
+
+
+def _on_servers(variables: _Group) -> str:
+    """Return the sentence on variables of parameter servers."""
+    uses = [one.served for one in variables if one.served is not None]
+    based, stale = sum(one.based_writes for one in uses), sum(one.stale_writes for one in uses)
+    moved = size(sum(variable.size_bytes for variable in variables))
+    said = (
+        f"Every read and every write went to a parameter server: "
+        f"{times(sum(variable.messages for variable in variables), 'message')} and {moved}."
+    )
+    if not based:
+        return said
+    behind = sum(one.behind * one.based_writes for one in uses) / based
+    return (
+        f"{said} {times(based, 'write')} came after a read in the same closure; {count(stale)} of "
+        f"them were behind, because others had written in between: by {behind:,.3g} versions on "
+        "average over all of them."
+    )
 
 
 def _kind(variable: VariableSummary) -> str:

@@ -16,6 +16,7 @@ from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
 from varsim.analysis.findings.compared import ValueDifference
 from varsim.analysis.findings.model import Certainty, Finding, FindingKind
 from varsim.analysis.outcome import Note, Outcome
+from varsim.analysis.served import ServedExamination
 from varsim.report.check_json import line_of
 from varsim.report.comparison_text import difference_text
 from varsim.report.findings_text import cause_text
@@ -34,7 +35,9 @@ Resolve = Callable[[str], Path | None]
 """Returns the path of a file that a record names, or None if the file is not found."""
 
 
-def sarif_of(found: Sequence[Examination], version: str, resolve: Resolve) -> dict[str, Any]:
+def sarif_of(
+    found: Sequence[Examination | ServedExamination], version: str, resolve: Resolve
+) -> dict[str, Any]:
     """Return a SARIF log with one run for each examined record.
 
     Args:
@@ -64,7 +67,7 @@ def _log(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}
 
 
-def _run(found: Examination, version: str, resolve: Resolve) -> dict[str, Any]:
+def _run(found: Examination | ServedExamination, version: str, resolve: Resolve) -> dict[str, Any]:
     results = [_result(one, resolve) for one in found.findings]
     kinds = list(dict.fromkeys(one.kind for one in found.findings))
     if found.compared is not None:

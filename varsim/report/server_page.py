@@ -7,30 +7,35 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from varsim.analysis.failures import FAILED_RUN
 from varsim.analysis.served import ServedAccount, ServedExamination
-from varsim.report.check_page import print_promises
+from varsim.report.check_page import how_to_see, print_ended, print_promises
 from varsim.report.findings_text import findings_text
-from varsim.report.formatting import count, visible, wrapped
+from varsim.report.formatting import count, wrapped
 from varsim.report.tables import Column, show_table
-from varsim.report.verdict_text import not_looked_at, verdict_text
+from varsim.report.verdict_text import end_of
 
 
-def print_servers(console: Console, found: ServedExamination, *, everything: bool = False) -> None:
+def print_servers(
+    console: Console, found: ServedExamination, *, everything: bool = False, record: str = ""
+) -> None:
     """Print the page about the records of all servers of a strategy.
 
     Args:
         everything: Whether to print similar findings one by one.
+        record: The folder of the record, if it is not the run's first record.
     """
     width = console.width
+    failed = [one for one in found.findings if one.kind is FAILED_RUN]
+    others = [one for one in found.findings if one not in failed]
+    print_ended(console, found, failed)
     print_promises(console, found.verdicts, width)
     console.print()
     _print_accounts(console, found.accounts)
-    lines = findings_text(found.findings, width, everything=everything)
-    for line in lines or wrapped(nothing_lost(found), width):
-        console.print(Text(line), soft_wrap=True)
-    reasons = [one.reason for one in found.verdicts if one.outcome.value != "VALID"]
-    said = wrapped(visible(verdict_text(found.outcome.value, reasons)), width)
-    for line in ["", *said, "", *not_looked_at(found.not_looked_at, width)]:
+    lines = findings_text(others, width, everything=everything)
+    lines = lines or wrapped(nothing_lost(found), width)
+    hint = how_to_see(found, record, width)
+    for line in [*lines, *hint, "", *end_of(found, width)]:
         console.print(Text(line), soft_wrap=True)
 
 

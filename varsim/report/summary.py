@@ -97,6 +97,23 @@ class OneSidedUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServedUse:
+    """The requests for a variable on a parameter server, and the staleness of writes.
+
+    A write is based on a read if its closure has read the variable before. It is behind by the
+    versions that others have made since then.
+    """
+
+    server: int  # the server that has the variable
+    read_bytes: int  # size of the values that were read
+    written_bytes: int  # size of the operands of writes
+    based_writes: int  # number of writes that are based on a read
+    stale_writes: int  # number of those that are behind
+    behind: float  # by how many versions a write that is based on a read was behind, on average
+    most_behind: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionUse:
     """The compressed contributions to a variable: their bytes, and the error that they leave."""
 
@@ -165,7 +182,7 @@ class VariableSummary:
     name: str  # the name that the program gave; two variables may have the same name
     free: bool  # whether the workload left the variable's synchronization to the experiment
     requested: str  # a member of VariableSynchronization, by name
-    synchronization: str  # the synchronization in force; AUTO only if adaptive
+    synchronization: str  # in force; AUTO only if adaptive; "server" on a parameter server
     aggregation: str  # a member of VariableAggregation, by name
     shape: list[int | None]  # null for an unknown dimension, which an assign may change
     dtype: str  # NumPy's name
@@ -182,6 +199,7 @@ class VariableSummary:
     one_sided: OneSidedUse | None = None  # null if no one-sided operation was used
     compression: CompressionUse | None = None  # null if no contribution was compressed
     bounded: BoundedUse | None = None  # null without bounded staleness
+    served: ServedUse | None = None  # null unless the variable is on a parameter server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +248,8 @@ class Summary:
     advice: list[str] = field(default_factory=list)  # the pilot run's advice (`auto: advised`)
     oracle_result: dict[str, Plain] | None = None  # what the program returned on one replica
     calls: int = 0  # number of calls of strategy.run
+    closures: int = 0  # number of closures that a coordinator has scheduled
+    servers: int = 0  # number of parameter servers
     interrupted: list[str] = field(default_factory=list)  # phases that Ctrl-C ended early
     interrupted_call: int | None = None  # the last call of strategy.run, if Ctrl-C has ended it
     no_oracle: str = ""  # why a comparison with the oracle is impossible or missing

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from varsim.report.formatting import count, dimensions, seconds, size
 from varsim.report.grouping import grouped, name_of
+from varsim.report.served_table import print_served
 from varsim.report.summary import BoundedUse, CompressionUse, OneSidedUse, VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import times
@@ -42,6 +43,8 @@ def print_variables(
         everything: Whether to print a row for each variable. If false, similar variables share a
             row.
     """
+    print_served(console, [one for one in variables if one.served is not None])
+    variables = [one for one in variables if one.served is None]
     if not variables:
         return
     groups = [[one] for one in variables] if everything else grouped(variables, likeness(variables))

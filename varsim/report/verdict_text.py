@@ -8,6 +8,7 @@ from typing import Final
 from varsim.analysis.examination import Examination
 from varsim.analysis.outcome import Note
 from varsim.analysis.search import SEARCHED_KINDS
+from varsim.analysis.served import ServedExamination
 from varsim.report.formatting import visible, wrapped
 from varsim.report.terminal import WIDTH
 from varsim.texts.facts import times
@@ -47,7 +48,7 @@ def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
     }[outcome]
 
 
-def verdict_of(examination: Examination) -> str:
+def verdict_of(examination: Examination | ServedExamination) -> str:
     """Return the sentences on the verdict of an examination."""
     reasons = (one.reason for one in examination.verdicts if one.outcome.value != "VALID")
     return verdict_text(examination.outcome.value, reasons)
@@ -81,7 +82,7 @@ def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
     return lines
 
 
-def end_of(examination: Examination, width: int = WIDTH) -> list[str]:
+def end_of(examination: Examination | ServedExamination, width: int = WIDTH) -> list[str]:
     """Return the last lines on a run: its verdict, and what was not looked at."""
     said = wrapped(visible(verdict_of(examination)), width)
     notes = not_looked_at(examination.not_looked_at, width)

@@ -43,7 +43,7 @@ class CrashSafeLog:
         """
         self._path = path
         self._file = _create(path)
-        self._tail = _mapped(_tail_of(path))
+        self._tail = _mapped(tail_of(path))
         self._limit = limit_bytes
         self._room = _TAIL_BYTES - _CLOSING_BYTES  # number of bytes of the tail that may be filled
         self._moved = 0  # size of the main file
@@ -100,7 +100,7 @@ class CrashSafeLog:
         self._room = _TAIL_BYTES
         self.append(last)
         if self._move(self._tail[_HEAD.size : self._end], self._crc):
-            _tail_of(self._path).unlink(missing_ok=True)
+            tail_of(self._path).unlink(missing_ok=True)
         self.abandon()
 
     def abandon(self) -> None:
@@ -121,7 +121,7 @@ def chunks(path: Path) -> Iterator[bytes]:
         LogDamage: A block was changed. The blocks before it have been yielded.
     """
     try:
-        tail = _tail_of(path).read_bytes()
+        tail = tail_of(path).read_bytes()
         moved, size, crc = _HEAD.unpack_from(tail)
     except (FileNotFoundError, struct.error):  # struct.error: killed before the first write
         tail, moved, size, crc = b"", None, 0, 0
@@ -131,7 +131,7 @@ def chunks(path: Path) -> Iterator[bytes]:
             yield from _block(file, end)
     content = tail[_HEAD.size :][:size]
     if len(content) < size or zlib.crc32(content) != crc:
-        raise LogDamage(f"{_tail_of(path).name} is damaged")
+        raise LogDamage(f"{tail_of(path).name} is damaged")
     yield content
 
 
@@ -162,12 +162,13 @@ def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 def remove_log(path: Path) -> None:
     """Remove a log that is not needed, if it exists and can be removed."""
-    for file in (path, _tail_of(path)):
+    for file in (path, tail_of(path)):
         with suppress(OSError):
             file.unlink()
 
 
-def _tail_of(path: Path) -> Path:
+def tail_of(path: Path) -> Path:
+    """Return the file of a log's tail, which exists until the log is closed."""
     return path.with_name(f"{path.name}-tail")
 
 

@@ -26,12 +26,15 @@ from varsim.cli.exit_codes import (
 )
 from varsim.cli.output import say, say_json
 from varsim.cli.record import find_records, open_record
-from varsim.cli.server_records import check_servers, has_server_records
+from varsim.cli.server_records import examined_record, show_events
 from varsim.cli.shown_records import say_of_others
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from varsim.analysis.examination import Examination
     from varsim.analysis.findings.model import Finding
+    from varsim.analysis.served import ServedExamination
     from varsim.experiments.run_records import RunRecord
     from varsim.report.sarif import Resolve
     from varsim.tracing.history import History
@@ -101,7 +104,8 @@ def check(
     device; findings, which are uses of variables that look wrong or wasteful (only if the record is
     complete); the verdict; what was not looked at. Findings change the exit code only with
     --fail-on. A run has one record for each strategy. If a strategy has lost workers and started
-    new ones, it has one record for each start. All are judged, and parameter servers' traces.
+    new ones, it has one record for each start. All are judged. RUN can also be a directory with the
+    traces of parameter servers (trace=); an event is then one of their operations.
 
     \b
     varsim check
@@ -129,15 +133,12 @@ def check(
     as_json = form is not None  # then stdout is only for the document
     if events and form == "sarif":
         raise WrongUse("--event and --sarif: SARIF has no form for single events; use --json")
-    if has_server_records(run):
-        ctx.exit(check_servers(run, asked, events, as_json=as_json, everything=everything))
     try:
         records = find_records(run)
         named = records.named
         if events:
-            with open_record(named.path) as (history, _):
-                say_of_others(records, [named], as_json=as_json)
-                _show_events(history, events, named, as_json=as_json)
+            say_of_others(records, [named], as_json=as_json)
+            _show_events(named, events, as_json=as_json)
             return
         judged = [_judged(one) for one in (named, *(records.every[1:] if records.is_whole else ()))]
     except ConfigError as error:
@@ -157,11 +158,13 @@ class _Judged:
     """One record of a run, and what was found in it."""
 
     record: RunRecord
-    found: Examination
+    found: Examination | ServedExamination
     names: dict[int, str]  # a variable's number → its name
 
 
 def _judged(record: RunRecord) -> _Judged:
+    if record.of_servers:
+        return _Judged(record, examined_record(record), {})
     with open_record(record.path) as (history, oracle):
         found = _examined(history, oracle, record)
         names = {number: str(row.name) for number, row in history.variables.items()}
@@ -186,21 +189,27 @@ def _show(judged: Sequence[_Judged], form: str | None, *, everything: bool) -> N
 
 def _print(judged: Sequence[_Judged], *, everything: bool) -> None:
     """Print the page of each record, below the record's folder if there are several."""
-    from varsim.report.check_page import print_check
     from varsim.report.page import print_page
 
     for number, one in enumerate(judged):
         path, part = one.record.path, one.record.part
         if len(judged) > 1:
             say("\n" * bool(number) + f"{path}{f' ({part})' if part else ''}:\n")
-        page = partial(
-            print_check,
-            found=one.found,
-            names=one.names,
-            everything=everything,
-            record=str(path) if number else "",
-        )
+        page = partial(_print_one, judged=one, everything=everything, of_further=bool(number))
         print_page(page, sys.stdout)
+
+
+def _print_one(console: Console, judged: _Judged, *, everything: bool, of_further: bool) -> None:
+    from varsim.analysis.served import ServedExamination
+    from varsim.report.check_page import print_check
+    from varsim.report.server_page import print_servers
+
+    found = judged.found
+    record = str(judged.record.path) if of_further else ""
+    if isinstance(found, ServedExamination):
+        print_servers(console, found, everything=everything, record=record)
+    else:
+        print_check(console, found, judged.names, everything=everything, record=record)
 
 
 def _say_how_to_continue(record: RunRecord) -> None:
@@ -271,7 +280,7 @@ def _files_of(run: Path) -> Resolve:
     return files_in([*(Path(one) for one in known if one), Path.cwd(), folder / PROGRAM])
 
 
-def _exit_code(found: Examination, asked: frozenset[str]) -> int:
+def _exit_code(found: Examination | ServedExamination, asked: frozenset[str]) -> int:
     """Return the exit code for a fault of varsim, a failed run, --fail-on or the verdict."""
     verdict = _EXIT_CODE[found.outcome.value]
     if verdict == INVALID or found.run_failed:
@@ -280,22 +289,23 @@ def _exit_code(found: Examination, asked: frozenset[str]) -> int:
     if seen:
         say(f"--fail-on: found {', '.join(seen)}", err=True)
         return FOUND
-    unseen = fail_on.not_looked_for(found, asked)
+    unseen, why = fail_on.not_looked_for(found, asked)
     if unseen:
-        why = "without an oracle" if found.compared is None else "because no rule could be tried"
         say(f"--fail-on: not looked for, {why}: {', '.join(unseen)}", err=True)
         return UNKNOWN
     return verdict
 
 
-def _show_events(
-    history: History, events: Sequence[int], record: RunRecord, *, as_json: bool
-) -> None:
+def _show_events(record: RunRecord, events: Sequence[int], *, as_json: bool) -> None:
+    if record.of_servers:
+        show_events(record, events, as_json=as_json)
+        return
     from varsim.report.event_page import event_plain, print_events
     from varsim.report.page import print_page
 
-    if as_json:
-        number = {"incarnation": record.incarnation}
-        say_json([number | event_plain(history, one) for one in events], 2)
-    else:
-        print_page(lambda it: print_events(it, history, events, record.part), sys.stdout)
+    with open_record(record.path) as (history, _):
+        if as_json:
+            number = {"incarnation": record.incarnation}
+            say_json([number | event_plain(history, one) for one in events], 2)
+        else:
+            print_page(lambda it: print_events(it, history, events, record.part), sys.stdout)

@@ -38,7 +38,8 @@ _EXIT_CODES = (
     "--workers",
     type=int,
     metavar="N",
-    help=f"Number of replicas of a MirroredStrategy() without devices: 1 to {MAX_WORKERS}.",
+    help="Number of workers of a strategy that the script creates without a number or devices: "
+    f"1 to {MAX_WORKERS}.",
 )
 @experiment_options.DEVICES
 @click.option(

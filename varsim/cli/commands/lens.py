@@ -12,6 +12,7 @@ from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
 from varsim.cli.record import find_records, open_record
+from varsim.cli.server_records import lens_of_servers
 from varsim.cli.shown_records import say_of_ending, say_of_others
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ def lens(
     has the values that the restart put back. Each row has the components, the value of a
     cross-replica read and, for a run with --oracle, the value on a single device.
 
+    For a variable on a parameter server, each row is a version: who made it, on which version it is
+    based, its value, and how often it was read. RUN can also be a directory with the traces of
+    parameter servers (trace=).
+
     \b
     varsim lens
     varsim lens latest weights
@@ -61,6 +66,17 @@ def lens(
     try:
         records = find_records(run)
         first, *later = records.incarnations
+        if first.of_servers:
+            say_of_others(records, [first], as_json=as_json)
+            say_of_ending(first, as_json=as_json)
+            lens_of_servers(
+                first,
+                variable,
+                lambda shape, name: _index_of_server(at, shape, name),
+                everything=everything,
+                as_json=as_json,
+            )
+            return
         with open_record(first.path) as (history, oracle):
             if variable is None:
                 row, why = most_telling(history, first.path)
@@ -180,6 +196,13 @@ _UNKNOWN: Final = (
     "The values of a cross-replica read are not known, and were not checked: {}. The components "
     "have the recorded writes."
 )
+
+
+def _index_of_server(at: str | None, shape: Sequence[int], name: str) -> int | None:
+    """Return the index of the element that is shown of a variable on a parameter server."""
+    if not shape:
+        return 0
+    return None if at is None or at == "mean" else _element(at, shape, name)
 
 
 def _element(text: str, shape: Sequence[int | None], name: str) -> int:

@@ -61,11 +61,12 @@ class ClusterCoordinator:
         """Refuse to send this object to another process.
 
         Raises:
-            TypeError: Always.
+            ContextError: Always.
         """
-        raise TypeError(
-            "a ClusterCoordinator stays in the program's process: schedule functions there, and "
-            "give their results as arguments"
+        raise ContextError(
+            "a function that runs on a worker uses the ClusterCoordinator, which stays in the "
+            "program's process: call its methods in the program, and give the function what they "
+            "return as arguments"
         )
 
     @property

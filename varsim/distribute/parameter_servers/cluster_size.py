@@ -10,7 +10,6 @@ from varsim.distribute.supervision import Choices, Supervisor
 from varsim.errors import ConfigError, DistributedValueError, UnsupportedError
 from varsim.launch.devices import default_devices
 from varsim.launch.launcher import Backends
-from varsim.location import user_location
 from varsim.texts.uneven import UNEVEN
 
 DEFAULT_SERVERS: Final = 1
@@ -42,15 +41,19 @@ def cluster_size(resolver: Any, workers: int | None, servers: int | None) -> tup
     return _at_least_one(len(jobs["worker"]), "workers"), _at_least_one(len(jobs["ps"]), "servers")
 
 
-def chosen_workers(supervisor: Supervisor, workers: int | None) -> int | None:
+def chosen_workers(supervisor: Supervisor, workers: int, location: str, decided: str) -> int:
     """Return the number of workers that a run's settings give, or else the program's number.
 
+    Args:
+        workers: The program's number, or the default.
+        location: The file:line at which the program creates the strategy.
+        decided: How the program decides the number, as a clause; "" if it leaves it open.
     Raises:
         ConfigError: Both the program and the run give a number; or the run's settings do not fit.
     """
     said = Choices(
         strategy="ParameterServerStrategy",
-        devices=None if workers is None else ("cpu:0",) * _at_least_one(workers, "workers"),
+        devices=None,
         backends=Backends(),
         strict=False,
         auto=AUTO_MEANS[0],
@@ -58,7 +61,8 @@ def chosen_workers(supervisor: Supervisor, workers: int | None) -> int | None:
         stall_times=(None, None),
         link_loss_s=None,
         lost_workers=LostWorkers(),
-        location=user_location(),
+        location=location,
+        decided=decided,
     )
     chosen = supervisor.choose(said)
     if chosen.backends.transport != said.backends.transport:
@@ -66,7 +70,7 @@ def chosen_workers(supervisor: Supervisor, workers: int | None) -> int | None:
             f"the links to parameter servers use the transport {said.backends.transport}, and not "
             f"{chosen.backends.transport}: leave it out"
         )
-    return None if chosen.devices is None else len(chosen.devices)
+    return workers if chosen.devices is None else len(chosen.devices)
 
 
 def _at_least_one(number: Any, what: str) -> int:

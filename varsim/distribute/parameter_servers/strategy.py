@@ -19,16 +19,17 @@ from varsim.distribute.parameter_servers.partitioners import Partitioner, shard_
 from varsim.distribute.requested import requested
 from varsim.distribute.served import CachingVariable, ShardedVariable, is_on_worker
 from varsim.distribute.strategy_arguments import checked_seed, checked_trace
-from varsim.distribute.supervision import current_supervisor
+from varsim.distribute.supervision import Supervisor, current_supervisor
 from varsim.errors import ContextError, StartError
 from varsim.launch.backends import launcher_of
 from varsim.launch.launcher import Backends, LaunchOptions
-from varsim.location import warn
+from varsim.location import user_location, warn
 from varsim.protocol.limits import check_name
 from varsim.protocol.messages import HostCall, Payload, Report
-from varsim.shells.parameter_cluster import ParameterCluster
+from varsim.shells.parameter_cluster import ParameterCluster, ServedStatistics
 from varsim.shells.server_client import ServerClient
 from varsim.spec import Array, VariableSpec
+from varsim.texts.facts import times
 from varsim.tracing.trace import TraceOptions, server_file_name
 
 ENTRY_POINT: Final = "varsim.distribute.closure_functions:serve"
@@ -72,10 +73,14 @@ class ParameterServerStrategy(OneDeviceStrategy):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        supervisor = current_supervisor()
-        if supervisor is not None and cluster_resolver is None:
-            workers = chosen_workers(supervisor, workers)
         self.num_workers, self.num_servers = cluster_size(cluster_resolver, workers, servers)
+        self._supervisor = current_supervisor()
+        location = "" if self._supervisor is None else user_location()
+        if self._supervisor is not None:
+            decided = "" if workers is None else f"has workers={workers}"
+            if cluster_resolver is not None:
+                decided = f"has a cluster_resolver with {times(self.num_workers, 'worker')}"
+            self.num_workers = chosen_workers(self._supervisor, self.num_workers, location, decided)
         self._partitioner = variable_partitioner
         self.strategy_id = new_id()
         self._options = LaunchOptions(
@@ -94,12 +99,8 @@ class ParameterServerStrategy(OneDeviceStrategy):
         self._cluster: ParameterCluster | None = None
         self._closed = False
         PROGRAM.know("strategy", self.strategy_id, self)
-        if supervisor is not None:
-            warn(
-                "varsim does not record the operations of a ParameterServerStrategy in a run: give "
-                "it trace=TraceOptions(directory), and judge the record with `varsim check "
-                "directory`"
-            )
+        if self._supervisor is not None:
+            self._supervisor.made(self, location)
 
     coordinator: object = None
     """The strategy's `ClusterCoordinator`, once there is one."""
@@ -113,6 +114,7 @@ class ParameterServerStrategy(OneDeviceStrategy):
         return strategy
 
     num_workers = num_servers = 0  # a worker's handle does not know them
+    _supervisor: Supervisor | None = None
 
     def __repr__(self) -> str:
         if not self.num_workers:
@@ -137,15 +139,23 @@ class ParameterServerStrategy(OneDeviceStrategy):
         if self._cluster is None:
             if self._closed:
                 raise ContextError("this strategy was closed, and has no workers: make a new one")
-            self._check_trace()
-            link = self._launcher.launch(self._options, PROGRAM)
-            self._cluster = ParameterCluster(link, self.num_workers, ClusterHost(self, link.codec))
-            weakref.finalize(self, self._cluster.close)  # so that the records are closed
+            self._cluster = self._launched()
         return self._cluster
 
-    def _check_trace(self) -> None:
+    def _launched(self) -> ParameterCluster:
+        options = self._options
+        if self._supervisor is not None:
+            options = self._supervisor.launching(self, options)
+        self._check_trace(options.server_trace)
+        link = self._launcher.launch(options, PROGRAM)
+        cluster = ParameterCluster(link, self.num_workers, ClusterHost(self, link.codec))
+        weakref.finalize(self, cluster.close)  # so that the records are closed
+        if self._supervisor is not None:
+            self._supervisor.launched(self)
+        return cluster
+
+    def _check_trace(self, options: TraceOptions | None) -> None:
         """Refuse a directory that has records of servers already, before processes start."""
-        options = self._options.server_trace
         if options is None:
             return
         for server in range(self.num_servers):
@@ -154,6 +164,11 @@ class ParameterServerStrategy(OneDeviceStrategy):
                 raise StartError(
                     f"{path} exists already: give the trace of each strategy a directory of its own"
                 )
+
+    @property
+    def num_scheduled(self) -> int:
+        """Return the number of closures that the program has scheduled."""
+        return 0 if self._cluster is None else self._cluster.num_scheduled
 
     @property
     def client(self) -> ServerClient:
@@ -166,9 +181,20 @@ class ParameterServerStrategy(OneDeviceStrategy):
 
     def close(self) -> None:
         """End all processes, and with them the variables. Further calls do nothing."""
-        self._closed = True
         if self._cluster is not None:
+            if self._supervisor is not None and not self._closed:
+                self._supervisor.closing(self)
             self._cluster.close()
+        self._closed = True
+
+    def statistics(self) -> tuple[ServedStatistics, ...]:
+        """Return what happened to each variable until now; a shard is a variable of its own.
+
+        Raises:
+            ContextError: The strategy was closed, or a worker uses the strategy.
+            ServerLost: A server has ended.
+        """
+        return self.cluster.statistics()
 
     # ------------------------------------------------------------ variables
 
