@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.served_lens import ServedVersion, ServedVersions
-from varsim.report.formatting import NOTHING, count, dimensions, number
+from varsim.report.formatting import NOTHING, count, dimensions, names, number
 from varsim.report.lens_page import chosen_rows
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import element_text, index_of, times
@@ -38,7 +38,7 @@ def print_versions(
     rows = [None if i < 0 else versions[i] for i in _with_gaps(indices)]
     columns = _columns(rows)
     labels = ["…" if one is None else count(one.version) for one in rows]
-    for dispensable in ("line", "closure", "operation"):
+    for dispensable in ("line", "closure", "operation", "read by"):
         if fits(columns, ["version", *labels], console.width, LEAST_LABEL):
             break
         columns = [one for one in columns if one.heading != dispensable]
@@ -83,6 +83,7 @@ def _columns(rows: Sequence[ServedVersion | None]) -> list[Column]:
         Column("behind", cells(lambda one: _or_nothing(one.behind))),
         Column("value", cells(lambda one: NOTHING if one.shown is None else number(one.shown))),
         Column("reads", cells(lambda one: count(one.reads))),
+        Column("read by", cells(_readers), right=False),
         Column("", cells(_mark), right=False),
         Column("line", cells(lambda one: one.location), right=False),
     ]
@@ -96,6 +97,12 @@ def _who(one: ServedVersion) -> str:
     return "the program" if one.process == PROGRAM else f"worker {one.process}"
 
 
+def _readers(one: ServedVersion) -> str:
+    """Return who has read the version: numbers of workers, and the program."""
+    readers = ["program" if who == PROGRAM else str(who) for who, _ in one.readers]
+    return names(readers) if readers else ""
+
+
 def _mark(one: ServedVersion) -> str:
     return "" if one.overwritten_by is None else f"lost to {count(one.overwritten_by)}"
 
@@ -106,7 +113,8 @@ def _sentences(found: ServedVersions) -> Iterator[str]:
     based = [one.behind for one in writes if one.behind is not None]
     stale = [behind for behind in based if behind]
     reads = sum(one.reads for one in versions)
-    yield f"{times(len(writes), 'write')} and {times(reads, 'read')}."
+    counts = f"{times(len(writes), 'write')} and {times(reads, 'read')}"
+    yield f"{counts}. A read always gets the newest version."
     if based:
         mean = sum(based) / len(based)
         yield (
