@@ -6,10 +6,12 @@ an element of two copies at the end. *messages* and *MB* are those of the variab
 sent alone, and of the collectives, locks and barriers. A `≥` says that the record lacks sizes:
 those of values in a merge_call, and in requests to the program. *behind* is the staleness of a pull
 or a fetch: by how many versions the value has changed since the replica's last read of it, on
-average. *training* is the time of all steps, while the run is recorded.
+average. For parameter_server, it is the staleness of a write: by how many versions the value has
+changed since the closure's read of it. *training* is the time of all steps, while the run is
+recorded.
 
-The ways that do not wait (event_triggered, bounded_staleness, push_pull, publish) have other
-results in each run.
+The ways that do not wait (event_triggered, bounded_staleness, push_pull, publish, parameter_server)
+have other results in each run.
 """
 
 from __future__ import annotations
@@ -19,19 +21,18 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import served
 from benchmarks.policies import POLICIES, install
 from benchmarks.record import ROOT, Rows, keep, question, show
 from varsim.experiments.finished_run import FinishedRun, run_experiment
 from varsim.experiments.loading import load_experiment
-from varsim.report.summary import RunStatus, Summary
+from varsim.report.summary import RunStatus, Summary, VariableSummary
 from varsim.tracing.history import Event
 
 FOLDER: Final = ROOT / "configs" / "ways"
@@ -58,11 +59,9 @@ WAYS: Final = (
     "lock",
     "publish",
     "none",
+    "parameter_server",
 )
 """The experiments in the order of the table: a further way is a file in `FOLDER`, and a line."""
-
-PARAMETER_SERVER: Final = "parameter_server"
-"""The last row of the table, which is no experiment: see `benchmarks.served`."""
 
 _REQUESTS: Final = ("lock", "read_lock", "barrier", "send", "recv")
 
@@ -76,13 +75,9 @@ def title_of(name: str) -> str:
 
 def ways_list() -> str:
     """Return the ways with their descriptions as Markdown, for docs/ways.md."""
-    lines = [f"- [`{name}`](../configs/ways/{name}.yaml): {title_of(name)}." for name in WAYS]
-    lines.append(
-        f"- [`{PARAMETER_SERVER}`](../benchmarks/served.py): ParameterServerStrategy: variables on "
-        "a server, and a closure for each worker's part of each batch. It is not recorded, so the "
-        "table has only its accuracy and its time."
+    return "\n".join(
+        f"- [`{name}`](../configs/ways/{name}.yaml): {title_of(name)}." for name in WAYS
     )
-    return "\n".join(lines)
 
 
 def run_way(name: str, out: Path, *, workers: int, steps: int | None = None) -> dict[str, object]:
@@ -102,18 +97,6 @@ def run_way(name: str, out: Path, *, workers: int, steps: int | None = None) -> 
         if run.status is not RunStatus.DONE or verdict is None or verdict.outcome != "VALID":
             raise RuntimeError(f"the way {name} failed, or is not VALID: {run}, {verdict}")
         return row_of(name, run)
-
-
-def run_served(*, workers: int, steps: int | None = None) -> dict[str, object]:
-    """Train under ParameterServerStrategy, and return the row of the table."""
-    accuracy, took_s = served.train(workers, steps)
-    empty = dict.fromkeys(("drift", "messages", "MB", "behind"))
-    return {
-        "way": PARAMETER_SERVER,
-        "accuracy": f"{accuracy:.3f}",
-        **empty,
-        "training s": took_s,
-    }
 
 
 @contextmanager
@@ -140,18 +123,27 @@ def row_of(name: str, run: FinishedRun) -> dict[str, object]:
     messages, size_bytes, is_whole = costs_of_collectives(run)
     messages += sum(one.messages for one in model)
     size_bytes += sum(one.size_bytes for one in model)
-    reads = [one.one_sided for one in model if one.one_sided is not None]
-    count = sum(one.pulls + one.fetches for one in reads)
-    behind = sum(one.behind * (one.pulls + one.fetches) for one in reads)
     return {
         "way": name,
         "accuracy": f"{reached['test_accuracy']:.3f}",
         "drift": reached["drift"],
         "messages": f"{messages:,}",
         "MB": f"{'' if is_whole else '≥ '}{size_bytes / 1e6:.2f}",
-        "behind": behind / count if count else None,
+        "behind": _behind(model),
         "training s": summary.seconds["training"],
     }
+
+
+def _behind(model: Sequence[VariableSummary]) -> float | None:
+    """Return the staleness on average; None if no value can be stale in a way that is counted."""
+    counted: list[tuple[int, float]] = []
+    for variable in model:
+        if (use := variable.one_sided) is not None:
+            counted.append((use.pulls + use.fetches, use.behind))
+        if (served := variable.served) is not None:
+            counted.append((served.based_writes, served.behind))
+    count = sum(number for number, _ in counted)
+    return sum(number * behind for number, behind in counted) / count if count else None
 
 
 def _result_of_script(summary: Summary) -> dict[str, float]:
@@ -159,7 +151,7 @@ def _result_of_script(summary: Summary) -> dict[str, float]:
     lenses = {one.name: one.lens for one in summary.variables if one.lens is not None}
     tested = lenses["test_accuracy"].value
     assert tested is not None, "the variable has an aggregation"
-    drift = max(lenses[name].apart for name in ("weights", "bias"))
+    drift = max(lenses[name].apart or 0.0 for name in ("weights", "bias"))  # None: one copy
     return {"test_accuracy": tested.elements, "drift": drift}
 
 
@@ -167,8 +159,11 @@ def costs_of_collectives(run: FinishedRun) -> tuple[int, int, bool]:
     """Return the messages and bytes of what no variable accounts for, and whether this is all.
 
     A collective is an arrival and an answer for each replica. `v.sync` is in the account of its
-    variable. The sizes of values in a merge_call, a send or a host call are not recorded.
+    variable. The sizes of values in a merge_call, a send or a host call are not recorded. Closures
+    have no collectives.
     """
+    if run.summary.servers:
+        return 0, 0, True
     kinds = "('sync', 'arrive', 'give', 'result', 'request', 'release')"
     synced: set[tuple[int | None, int | None, int | None]] = set()
     messages = size_bytes = 0
@@ -201,8 +196,7 @@ def _size_of(event: Event) -> int:
 def main() -> None:
     """Run all ways, print one table, and keep it if asked."""
     parser = question(__doc__, (4,))
-    names = (*WAYS, PARAMETER_SERVER)
-    parser.add_argument("--ways", nargs="+", choices=names, default=names, help="only these ways")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="only these ways")
     parser.add_argument("--steps", type=int, help="the number of steps, instead of ten epochs")
     options = parser.parse_args()
     rows: Rows = []
@@ -210,9 +204,7 @@ def main() -> None:
     with folders[0] as out, folders[1] as policies, with_policies(Path(policies)):
         for workers in options.workers:
             found = [
-                run_served(workers=workers, steps=options.steps)
-                if name == PARAMETER_SERVER
-                else run_way(name, Path(out), workers=workers, steps=options.steps)
+                run_way(name, Path(out), workers=workers, steps=options.steps)
                 for name in options.ways
             ]
             show(f"the digits job in {len(found)} ways, {workers} workers", found)

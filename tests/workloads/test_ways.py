@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ways import FOLDER, WAYS, run_served, run_way, title_of, with_policies
+from benchmarks.ways import FOLDER, WAYS, run_way, title_of, with_policies
 from varsim.experiments.loading import load_experiment
 from varsim.testing import simulated_cluster
 from varsim.workloads.digits_ways import drift
@@ -82,12 +82,13 @@ def test_ways_that_sum_all_gradients_in_a_step_have_equal_results(name: str, row
     assert (row("on_write")["accuracy"], 0.0) == (row(name)["accuracy"], row(name)["drift"])
 
 
-def test_a_parameter_server_learns() -> None:
-    with simulated_cluster(1):
-        served = run_served(workers=WORKERS, steps=STEPS)
+def test_a_parameter_server_has_a_request_and_an_answer_for_each_use(row: Any) -> None:
+    """Each closure reads and writes both variables; at the end the program reads them."""
+    served = row("parameter_server")
 
-    assert 0.6 < float(served["accuracy"])  # type: ignore[arg-type]  # a text
-    assert served["messages"] is None
+    assert 0.6 < float(served["accuracy"])
+    assert f"{2 * (2 * 2 * WORKERS * STEPS + 2):,}" == served["messages"]
+    assert (0.0, 0.0) == (served["drift"], served["behind"])
 
 
 @pytest.mark.thorough
@@ -122,7 +123,8 @@ def test_without_messages_the_copies_drift_apart_most(row: Any) -> None:
 def test_only_reads_of_shared_values_have_a_staleness(row: Any) -> None:
     shared = {name for name in WAYS if row(name)["behind"] is not None}
 
-    assert {"event_triggered", "push_pull", "lock", "publish"} == shared
+    asynchronous = {"event_triggered", "push_pull", "lock", "publish", "parameter_server"}
+    assert asynchronous == shared
 
 
 def test_an_unknown_way_is_refused_with_the_known_ones(tmp_path: Path) -> None:
