@@ -210,6 +210,16 @@ def test_the_lens_shows_who_made_and_read_each_version() -> None:
     assert "did you mean" in said(varsim("lens", "latest", "tabel"))
 
 
+def test_an_element_that_a_version_does_not_have_is_not_shown() -> None:
+    """The shape of a variable with an unknown dimension can change."""
+    shape = SCRIPT.replace('name="table"', 'name="table", shape=[None]')
+    ran(script=shape + "table.assign([7.0])\n")
+    rows = varsim("lens", "latest", "table", "--at", "1").stdout.splitlines()
+
+    assert any(row.startswith("20 ") and " 22 " in row for row in rows)
+    assert any(row.startswith("21 ") and " – " in row for row in rows)
+
+
 def test_a_long_record_is_shown_in_part() -> None:
     ran(script=SCRIPT.replace("range(20)", "range(60)"))
 

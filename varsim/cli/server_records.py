@@ -89,6 +89,7 @@ def lens_of_servers(
     """
     from varsim.analysis.served import examine_servers
     from varsim.analysis.served_lens import versions_of
+    from varsim.report.lens_page import step_cell
     from varsim.report.page import print_page
     from varsim.report.served_lens_page import print_versions
     from varsim.tracing.served_record import server_records
@@ -103,11 +104,7 @@ def lens_of_servers(
         return
     shape = _shape_of(records, chosen.number)
     index = index_of(shape, chosen.variable)
-
-    def show(value: Any) -> Any:
-        return value.mean().item() if index is None else value[index].item()
-
-    found = versions_of(records, chosen.number, show)
+    found = versions_of(records, chosen.number, lambda value: step_cell(value, index))
     if why:
         say(f"No variable was named. {chosen.variable} is shown: {why}.\n")
     print_page(lambda it: print_versions(it, found, index, everything=everything), sys.stdout)

@@ -234,9 +234,9 @@ def print_calls(
     diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
     indices = list(chosen_rows(len(moments), diverged, unlike, everything=everything))
-    components = [[_step_cell(one, element) for one in moments[p].shown] for p in indices]
-    beside = {"value": [_step_cell(moments[index].value, element) for index in indices]}
-    oracle = [_step_cell(moments[index].oracle, element) for index in indices]
+    components = [[step_cell(one, element) for one in moments[p].shown] for p in indices]
+    beside = {"value": [step_cell(moments[index].value, element) for index in indices]}
+    oracle = [step_cell(moments[index].oracle, element) for index in indices]
     if any(cell != NOTHING for cell in oracle):
         unlikes = (f"{DIFFERS} " if moments[index].unlike else "" for index in indices)
         beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
@@ -292,7 +292,7 @@ def _shared_cells(
     if len(known) < len(shared):
         return {}
     return {
-        "copy": [_step_cell(one.copy, element) for one in known],
+        "copy": [step_cell(one.copy, element) for one in known],
         "behind": [count(one.behind) if one.reads else "" for one in known],
         "old ms": [f"{one.age_s * 1e3:,.3g}" if one.reads else "" for one in known],
     }
@@ -363,8 +363,9 @@ def chosen_rows(count: int, *firsts: int | None, everything: bool) -> Iterator[i
             yield index
 
 
-def _step_cell(value: Flat | None, element: int | None) -> str:
-    if value is None or not len(value):
+def step_cell(value: Flat | None, element: int | None) -> str:
+    """Return an element of a flat value as text, or the mean of all if `element` is None."""
+    if value is None or not len(value) or (element is not None and element >= len(value)):
         return NOTHING
     if element is None and len(value) == 1:
         element = 0

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.served_lens import ServedVersion, ServedVersions
-from varsim.report.formatting import NOTHING, count, dimensions, names, number
+from varsim.report.formatting import NOTHING, count, dimensions, names
 from varsim.report.lens_page import chosen_rows
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import element_text, index_of, times
@@ -25,7 +25,7 @@ def print_versions(
     """Print a table with a row for each version, and what follows from it.
 
     Args:
-        found: What is shown of each version is a number.
+        found: What is shown of each version is a text.
         element: The index of the shown element in the flat value; None for the mean of all.
         everything: Whether to print every version of a long record.
     """
@@ -81,7 +81,7 @@ def _columns(rows: Sequence[ServedVersion | None]) -> list[Column]:
         Column("operation", cells(lambda one: one.operation), right=False),
         Column("based on", cells(lambda one: _or_nothing(one.based_on))),
         Column("behind", cells(lambda one: _or_nothing(one.behind))),
-        Column("value", cells(lambda one: NOTHING if one.shown is None else number(one.shown))),
+        Column("value", cells(lambda one: one.shown or NOTHING)),
         Column("reads", cells(lambda one: count(one.reads))),
         Column("read by", cells(_readers), right=False),
         Column("", cells(_mark), right=False),
