@@ -107,6 +107,15 @@ def test_without_a_record_the_costs_are_known() -> None:
     assert "trace: off" in varsim("check").stderr
 
 
+def test_a_trace_of_the_programs_own_stays_where_it_is() -> None:
+    own = "from varsim.tracing.trace import TraceOptions\n" + SCRIPT
+    result = ran(script=own.replace("Strategy()", "Strategy(trace=TraceOptions('own'))"))
+
+    assert f"`varsim check {Path('own').absolute()}` judges that trace" in result.stderr
+    assert 5 == varsim("check", "own", "--fail-on", "any").exit_code
+    assert 2 == varsim("check").exit_code
+
+
 def test_a_workload_may_make_a_cluster_with_servers() -> None:
     """The strategy of the job has the folder of the run, and the servers have the next one."""
     body = SCRIPT.replace("import varsim as tf\n", "").replace("\n", "\n    ")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from varsim.errors import ServerLost
+from varsim.errors import ContextError, ServerLost
 from varsim.sync import scheduler_state
 from varsim.testing import read_logs, recorded_events, replay
 from varsim.tracing.served_record import server_records
@@ -51,6 +51,9 @@ def test_workers_read_and_write_the_variables_of_two_servers():
             plain.assign_add(1.0)
             return os.getpid(), worker_index(), float(table[row][0])
 
+        with pytest.raises(ContextError, match="uses the ClusterCoordinator") as refused:
+            coordinator.schedule(lambda: coordinator.schedule(step))
+        assert 2 == len(refused.traceback)  # this line, and that of `schedule`
         values = [coordinator.schedule(step, (100_000 * i, iterator)) for i in range(4)]
         coordinator.join()
         found = coordinator.fetch(values)

@@ -176,9 +176,12 @@ class ScriptSupervisor(RunSupervisor):
         ours = super().launching(strategy, options)
         if options.trace is None and options.server_trace is None:
             return ours
+        judged = ""
+        if options.server_trace is not None:  # this record needs no merge
+            judged = f": `varsim check {options.server_trace.directory}` judges that trace"
         self._run.warn(
             f"the strategy at {self._locations[strategy.strategy_id]} has its own trace=, so "
-            "the run has no record of it"
+            f"the run has no record of it{judged}"
         )
         return replace(ours, trace=options.trace, server_trace=options.server_trace)
 

@@ -13,7 +13,7 @@ from varsim.distribute.parameter_servers.results import RemoteValue, result_of
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.served import PerWorkerValue, is_on_worker
 from varsim.distribute.structure_walks import leaves_of, map_structure
-from varsim.errors import ContextError, DistributedValueError
+from varsim.errors import ContextError, DistributedValueError, VarsimError
 from varsim.protocol.parameter_servers import MakeResource
 from varsim.shells.closures import Closure, Outcome
 
@@ -93,7 +93,8 @@ class ClusterCoordinator:
         Raises:
             Exception: A function that was scheduled earlier has raised this exception. It is raised
                 once; then functions can be scheduled again.
-            ContextError: The program is on a worker, or in `strategy.run`.
+            ContextError: The program is on a worker, or in `strategy.run`; or the function uses
+                this object.
             ServerLost: A parameter server has ended.
             ClosureCancelled: No worker is left.
         """
@@ -114,7 +115,10 @@ class ClusterCoordinator:
         self._raise_failure()
         cluster, site = self._strategy.cluster, site_of(fn)
         with PROGRAM.recording() as used:
-            packed = self._packer.packed(cluster.link.codec, fn, given, site, 1)
+            try:
+                packed = self._packer.packed(cluster.link.codec, fn, given, site, 1)
+            except VarsimError as refused:
+                raise refused.with_traceback(None)  # noqa: B904  # without frames of the pickler
         closure = Closure(
             closure_id=cluster.new_id(),
             function_id=packed.function_id,
