@@ -184,3 +184,32 @@ def test_the_record_is_whole_if_the_program_drops_its_strategy(tmp_path):
     operations = [one.operation for one in record.operations()]
     assert ["create", "assign_add", "assign_add", "read"] == operations
     assert "" == record.missing
+
+
+@pytest.mark.thorough
+def test_a_run_has_the_records_of_its_servers(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import varsim as tf\n"
+        "strategy = tf.distribute.ParameterServerStrategy(servers=2)\n"
+        "coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)\n"
+        "with strategy.scope():\n"
+        "    v, w = tf.Variable(0.0, name='v'), tf.Variable(0.0, name='w')\n"
+        "def step():\n"
+        "    v.assign_add(1.0)\n"
+        "    w.assign(v + 1.0)\n"
+        "for _ in range(20):\n"
+        "    coordinator.schedule(step)\n"
+        "coordinator.join()\n"
+    )
+    with tf.run_experiment(script=program, workers=2, out=tmp_path / "runs") as run:
+        v, w = run.summary.variables
+        records = sorted(path.name for path in run.path.glob("server-*"))
+
+        assert "VALID" == run.verdict.value
+        assert ["server-0.trace", "server-1.trace"] == records
+        assert ((20, 20, 0), (0, 20, 1)) == (
+            (v.reads, v.writes, v.served.server),
+            (w.reads, w.writes, w.served.server),
+        )
+        assert 20.0 == v.lens.value.elements
