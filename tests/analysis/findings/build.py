@@ -6,6 +6,7 @@ have the values that they would have in a run. An event takes 10 µs, or `takes_
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from varsim.analysis.findings.model import Finding
 from varsim.analysis.observer import Audience
 from varsim.analysis.outcome import Note
 from varsim.analysis.search import Search, find
+from varsim.extension_dtypes import named
 from varsim.tracing.history import PROGRAM, SCHEMA, Event, History, VariableRow
 
 SHORT_MS = 0.01
@@ -201,11 +203,16 @@ class ProgramHistory:
         name: str | None = None,
         works_ms: Sequence[float] | None = None,
         locations: Sequence[str] = (),
+        given: Sequence[Any] = (),
+        op: str = "SUM",
+        dtype: str = "float32",
     ) -> None:
         """Let all replicas work for a while, and then do a collective without a variable.
 
         Args:
             locations: The line of each replica, by default the same line for all.
+            given: The value of each replica; none to record none.
+            op: The op of a collective with values, which have the given dtype.
         """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):
@@ -213,6 +220,13 @@ class ProgramHistory:
             columns = {"position": self._position, "operation": operation, "note": name}
             location = locations[replica_id] if locations else "step.py:9"
             cause = self.event(replica_id, "arrive", location=location, takes_ms=0, **columns)
+            if len(given):
+                value = np.asarray(given[replica_id], named(dtype))
+                about = {"position": self._position, "note": json.dumps({"op": op})}
+                about |= {"dtype": dtype, "shape": json.dumps(value.shape)}
+                about["digest"] = zlib.crc32(value.tobytes())
+                cause = self.event(replica_id, "give", takes_ms=0, **about)
+                self.events[-1] = self.events[-1]._replace(value=value.tobytes())
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
         answer = "merged" if operation == "merge_call" else "reduced"
         cause = self.event(PROGRAM, "answer", position=self._position, operation=answer)

@@ -5,10 +5,11 @@ It has facts about variables, the clocks, the components, and the comparisons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from varsim.analysis.clocks import Clocks
+from varsim.analysis.findings.collectives import CollectiveValues
 from varsim.analysis.findings.comparisons import Comparisons
 from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.contributions import Contributions
@@ -16,7 +17,7 @@ from varsim.analysis.findings.variable_facts import VariableFacts, variable_fact
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.presence import Presence
-from varsim.tracing.history import History
+from varsim.tracing.history import Event, History
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,14 +30,19 @@ class FindingContext:
     clocks: Clocks
     components: ComponentTracker
     contributions: Contributions
+    collectives: CollectiveValues
     comparisons: Comparisons | None  # comparisons with a single device; None without an oracle
     taken_as_one: set[int] = field(default_factory=set)
     """Variables of which the program read one component as the value. `Divergence` adds them."""
+    overflow_given: Event | None = None
+    """The first collective whose sum of floats overflowed. `Overflow` sets it in the pass."""
+    overflow_followers: Sequence[str] = ()
+    """The variables that became NaN or infinite by this sum. `NotFinite` sets it at the end."""
 
     @property
     def observers(self) -> tuple[EventObserver, ...]:
         """Return the observers that need the events, in the required order."""
-        first = (self.presence, self.clocks, self.components, self.contributions)
+        first = self.presence, self.clocks, self.components, self.contributions, self.collectives
         return first if self.comparisons is None else (*first, self.comparisons)
 
 
@@ -59,5 +65,6 @@ def context_of(history: History, oracle: History | None = None) -> FindingContex
         clocks=Clocks(num_replicas),
         components=components,
         contributions=Contributions(variables),
+        collectives=CollectiveValues(presence),
         comparisons=comparisons,
     )

@@ -1,5 +1,9 @@
 """NaN and infinity: the first write of such a value to a variable, and the replicas that wrote it.
 
+If a collective without a variable got such a value before any variable, or its sum overflowed
+before, this is the cause: see `not_finite_given.py` and `overflow.py`. Variables that all replicas
+then write as NaN or infinity only follow, and have no findings of their own.
+
 The finder needs no oracle. If elements are NaN or infinite in the initial value of a variable, this
 is intended, for example as padding, so these elements are not reported. An infinite sum of finite
 values is an overflow (`overflow.py`).
@@ -30,6 +34,8 @@ from varsim.analysis.findings.model import (
     FindingKind,
     finding_of,
 )
+from varsim.analysis.findings.not_finite_given import GivenNotFinite, became, told
+from varsim.analysis.findings.not_finite_given import Seen as SeenGiven
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Rows
@@ -70,7 +76,7 @@ class _Rounds:
 
 
 class NotFinite(Finder):
-    """Finds variables that become NaN or infinite."""
+    """Finds variables that become NaN or infinite, and collectives that get such values."""
 
     kinds = (NOT_FINITE,)
 
@@ -86,6 +92,7 @@ class NotFinite(Finder):
         self._rounds: dict[int, _Rounds] = {}  # variable → the rounds of its last call
         self._empty: dict[int | None, set[int]] = {}  # call → replicas without rows
         self._seen: dict[int, _Seen] = {}
+        self._given = GivenNotFinite()
         self._unrecorded: set[int] = set()  # variables with a write whose value was not recorded
         self._sparse: set[int] = set()  # variables with a sparse write whose rows were recorded
         self._last: dict[int, Event] = {}  # last writes of the variables whose reads are examined
@@ -106,6 +113,11 @@ class NotFinite(Finder):
         """Record that the replica's arguments have no rows."""
         if event.note is not None and event.note.startswith(_NO_ROWS):
             self._empty.setdefault(event.call, set()).add(event.process)
+
+    def on_answer(self, event: Event) -> None:
+        """Examine the values that replicas gave to a collective."""
+        if (given := self.context.collectives.answered) is not None:
+            self._given.examine(given, self.givers(event))
 
     def on_create(self, event: Event) -> None:
         """Record the elements of the initial value that are not finite."""
@@ -145,18 +157,51 @@ class NotFinite(Finder):
             seen.evidence.add(event, seen.before.event)
 
     def finish(self) -> list[Finding]:
-        """Return one finding for each variable that became NaN or infinite."""
-        if not self._seen:
-            return []
+        """Return the finding about the collective that is the cause, if any, and one per variable.
+
+        Call this before the `finish` of `Overflow`, which needs the followers of its sum.
+        """
         if (comparisons := self.context.comparisons) is not None:
             for number, seen in self._seen.items():
                 comparisons.explain_not_finite(number, seen.evidence.locations)
-        start = min(self._seen, key=lambda number: self._seen[number].first.event)
-        origin = self._variables[start].name
-        return [
-            self._finding(self._variables[number], seen, "" if number == start else origin)
-            for number, seen in sorted(self._seen.items())
-        ]
+        start = min(self._seen, key=lambda number: self._seen[number].first.event, default=None)
+        since = None if start is None else self._seen[start].first.event
+        given, overflow = self._given.start(since), self.context.overflow_given
+        if given is not None and overflow is not None and overflow.event < given.first.event:
+            given = None  # the sum that overflowed is the cause
+        cause = overflow if given is None else given.first
+        if cause is not None and since is not None and since < cause.event:
+            cause = given = None
+        following = {n for n, one in self._seen.items() if cause and self._follows(one)}
+        names = [self._described(number) for number in sorted(following)]
+        if given is None and cause is not None:
+            self.context.overflow_followers = names
+        found = [] if given is None else [self._finding_of_given(given, names)]
+        origin = "" if start is None else f"Variable {self._variables[start].name!r} became"
+        if cause is not None:
+            origin = f"The result of the {cause.operation} at {cause.location} became"
+        for number, seen in sorted(self._seen.items()):
+            if number not in following:
+                is_start = cause is None and number == start
+                found.append(
+                    self._finding(self._variables[number], seen, "" if is_start else origin)
+                )
+        return found
+
+    def _follows(self, seen: _Seen) -> bool:
+        """Return whether a variable got NaN or infinity from all replicas, or from the program."""
+        writers = seen.wrote - {PROGRAM}
+        return not writers or len(writers) == len(self.present(seen.first.call))
+
+    def _described(self, number: int) -> str:
+        location = self._seen[number].first.location
+        return self._variables[number].name + (f" at {location}" if location else "")
+
+    def _finding_of_given(self, seen: SeenGiven, followers: list[str]) -> Finding:
+        empty = [one for one in seen.gave if one in self._empty.get(seen.first.call, ())]
+        said = told(seen, empty) + became(followers)
+        remedy = _remedy(name_replicas(seen.gave), empty, is_meant=False)
+        return finding_of(NOT_FINITE, None, seen.evidence, said, remedy)
 
     def _value_of(self, event: Event) -> Flat | None:
         assert event.variable is not None
@@ -211,7 +256,8 @@ class NotFinite(Finder):
         """Return the finding about one variable.
 
         Args:
-            origin: The variable that became NaN or infinite first; "" for this variable itself.
+            origin: "Variable 'loss' became" for what became NaN or infinite first; "" for this
+                variable itself.
         """
         first, evidence = seen.first, seen.evidence
         if seen.before is not None:
@@ -233,7 +279,7 @@ class NotFinite(Finder):
         if evidence.count > 1:
             said.append(f"{times(evidence.count, 'write')} contained NaN or infinity.")
         if origin:
-            said.append(f"Variable {origin!r} became NaN or infinite earlier.")
+            said.append(f"{origin} NaN or infinite earlier.")
         elif len(wrote) == len(self.present(first.call)) and not empty:
             said.append(
                 "All replicas wrote such a value. It may come from a value that they share, for "
@@ -288,14 +334,24 @@ def _what_and_where(seen: _Seen) -> str:
     return f"{what}{part}{call}" + (f" at {first.location}" if first.location else "")
 
 
-def _remedy(who: str, empty: Collection[int]) -> str:
+def _remedy(who: str, empty: Collection[int], *, is_meant: bool = True) -> str:
+    """Return what to do.
+
+    Args:
+        is_meant: Whether the program can say that it means the value.
+    """
     if empty:
         return (
             "The mean of no rows is NaN. Drop the remainder of the data, or weight by rows: sum "
             "over the rows on each replica, and divide by the number of all rows."
         )
-    return (
+    text = (
         f"Look at how this value is computed by {who}: a mean of no rows, a division by zero, a "
-        "logarithm of 0 or an overflow, for example. If the value is intended, make it a part of "
-        "the variable's initial value: such elements are not reported."
+        "logarithm of 0 or an overflow, for example."
+    )
+    if not is_meant:
+        return text
+    return (
+        f"{text} If the value is intended, make it a part of the variable's initial value: such "
+        "elements are not reported."
     )

@@ -1,11 +1,16 @@
-"""Overflow of a sum: the sum of the replicas' values exceeds the range of the variable's dtype.
+"""Overflow of a sum: the sum of the replicas' values exceeds the range of their dtype.
+
+The sum is that of a variable, or of a collective without a variable, such as all_reduce. With
+dynamic loss scaling, a program expects that such a collective overflows now and then. So an
+infinite sum counts only if the collective, at this line, never gets a finite sum again, or if a
+variable becomes NaN or infinite by it.
 
 The finder needs no oracle: it recomputes each sum in float64, whose range is large enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,6 +18,8 @@ import numpy as np
 
 from varsim.analysis import sparse
 from varsim.analysis.arithmetic import Flat, is_finite, operand_of, value_of
+from varsim.analysis.findings.collectives import Given
+from varsim.analysis.findings.collectives import Overflow as GivenOverflow
 from varsim.analysis.findings.compared import Access, Site
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
@@ -22,6 +29,7 @@ from varsim.analysis.findings.model import (
     FindingKind,
     finding_of,
 )
+from varsim.analysis.findings.not_finite_given import became
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.extension_dtypes import has_infinity, kind_of
 from varsim.spec import Rows
@@ -46,8 +54,18 @@ class _Seen:
     got: float = 0.0  # the value that the variable has instead
 
 
+@dataclass(slots=True)
+class _SeenGiven:
+    """The sums of one collective of the program that did not fit into their dtype."""
+
+    given: Given  # the first of these collectives
+    first: GivenOverflow
+    evidence: Evidence = field(default_factory=Evidence)
+    recovered: bool = False  # whether a later sum at this line fitted
+
+
 class Overflow(Finder):
-    """Finds sums that do not fit into their variable's dtype."""
+    """Finds sums that do not fit into the dtype of their variable or of their collective."""
 
     kinds = (OVERFLOW,)
 
@@ -65,10 +83,30 @@ class Overflow(Finder):
         self._wrote: dict[int, dict[int, int]] = {}  # gathered variable → replica → last write
         self._mirrors: dict[int, Flat | None] = {}
         self._seen: dict[int, _Seen] = {}
+        self._given: dict[str | None, _SeenGiven] = {}  # by location
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas' values are summed for the variable."""
-        return variable in self._variables
+        return variable is None or variable in self._variables
+
+    def on_answer(self, event: Event) -> None:
+        """Recompute the sums of a collective without a variable."""
+        given = self.context.collectives.answered
+        if given is None or given.variable is not None or not given.sums:
+            return
+        count = len(event.group) or self.num_replicas
+        over = given.overflow(self.givers(event), count)
+        seen = self._given.get(given.first.location)
+        if over is None:
+            if seen is not None:
+                seen.recovered = True
+            return
+        if seen is None:
+            seen = self._given[given.first.location] = _SeenGiven(given, over)
+            if not np.isfinite(seen.first.got) and self.context.overflow_given is None:
+                self.context.overflow_given = given.first
+        seen.recovered = False
+        seen.evidence.add(given.first, *(one.event for one in given.arrivals.values()))
 
     def on_write_by_replica(self, event: Event) -> None:
         """Apply a local write to the exact component."""
@@ -113,7 +151,13 @@ class Overflow(Finder):
                 access = Access.READ if self._variables[number].gathered else Access.MERGED
                 for location, count in seen.evidence.locations.items():
                     comparisons.explain(Site(number, access, location), count)
-        return [_finding(self._variables[n], one) for n, one in sorted(self._seen.items())]
+        found = [_finding(self._variables[n], one) for n, one in sorted(self._seen.items())]
+        for together in self._given.values():
+            is_first = together.given.first is self.context.overflow_given
+            followers = self.context.overflow_followers if is_first else ()
+            if np.isfinite(together.first.got) or followers or not together.recovered:
+                found.append(_finding_of_given(together, followers))
+        return found
 
     def _merge(self, event: Event, facts: VariableFacts, value: Flat) -> None:
         contributions = self._contributions.committed
@@ -220,15 +264,46 @@ def _updated(
 
 def _finding(facts: VariableFacts, seen: _Seen) -> Finding:
     evidence = seen.evidence
-    kind = kind_of(facts.numpy_dtype)
-    wider = "float32" if kind == "f" and facts.numpy_dtype.itemsize < 4 else "float64"
-    if kind != "f":
-        wider = "int64" if facts.dtype != "int64" else "float64"
     return finding_of(
         OVERFLOW,
         facts,
         evidence,
-        f"The values of the replicas add up to {seen.exact:,.6g}, which {facts.dtype} cannot "
-        f"hold: the result is {seen.got:,.6g}; {times(evidence.count, 'sum')} did not fit.",
-        f"Give the variable a wider dtype, such as {wider}, or reset it before it overflows.",
+        _told(seen.exact, seen.got, facts.dtype, evidence, is_mean=facts.aggregation == "MEAN"),
+        f"Give the variable a wider dtype, such as {_wider(facts.numpy_dtype)}, or reset it before "
+        "it overflows.",
     )
+
+
+def _finding_of_given(seen: _SeenGiven, followers: Sequence[str]) -> Finding:
+    given, first = seen.given, seen.first
+    method, op, wider = given.operation, given.arguments.get("op"), _wider(first.dtype)
+    in_wider = f'add in {wider}: {method}("{op}", value.astype(np.{wider})).'
+    if kind_of(first.dtype) == "f":
+        when = "before the sum, because MEAN adds first" if op == "MEAN" else "first, for a mean"
+        in_wider = f'divide {when}: {method}("SUM", value / num_replicas_in_sync); or {in_wider}'
+    return finding_of(
+        OVERFLOW,
+        None,
+        seen.evidence,
+        _told(first.exact, first.got, first.dtype.name, seen.evidence, is_mean=op == "MEAN")
+        + f" The first was the {op} of {method} at {given.first.location} in call "
+        f"{given.first.call} of strategy.run." + became(followers),
+        in_wider[0].upper() + in_wider[1:],
+    )
+
+
+def _told(exact: float, got: float, dtype: str, evidence: Evidence, *, is_mean: bool) -> str:
+    if is_mean:
+        said = (
+            f"The mean of the replicas' values is {exact:,.6g}, but {dtype} cannot hold their sum"
+        )
+    else:
+        said = f"The values of the replicas add up to {exact:,.6g}, which {dtype} cannot hold"
+    count = times(evidence.count, "sum")
+    return f"{said}: the result is {got:,.6g}; {count} did not fit."
+
+
+def _wider(dtype: np.dtype[Any]) -> str:
+    if kind_of(dtype) == "f":
+        return "float32" if dtype.itemsize < 4 else "float64"
+    return "int64" if dtype.name != "int64" else "float64"

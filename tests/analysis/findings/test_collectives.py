@@ -1,0 +1,119 @@
+"""NaN, infinity and overflow in collectives without a variable are found at the collective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.analysis.findings.build import ProgramHistory
+
+NAN, INF = math.nan, math.inf
+
+
+def reduced(*calls: Sequence[Any], op: str = "SUM", dtype: str = "float32", **more: Any):
+    """Return a history with one all_reduce in each call."""
+    told = ProgramHistory(len(calls[0]), w="ON_WRITE MEAN")
+    for given in calls:
+        told.call()
+        told.collective(given=given, op=op, dtype=dtype, **more)
+        told.end()
+    return told
+
+
+def test_the_replica_that_gives_the_first_nan_is_named():
+    (finding,) = reduced([1.0, 2.0, 3.0], [1.0, NAN, 3.0], [NAN, NAN, NAN]).findings()
+
+    assert ("", (("step.py:9", 2),)) == (finding.variable, finding.locations)
+    assert finding.what == (
+        "Replica 1 gave the first NaN to the SUM of all_reduce in call 2 of strategy.run at "
+        "step.py:9. In the same collective, replicas 0, 2 gave finite values. The result passes "
+        "the NaN on to all replicas. 2 such collectives got NaN or infinity."
+    )
+    assert "how this value is computed by replica 1" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("calls", "op", "found"),
+    [
+        ([[INF, 2.0], [1.0, 2.0]], "MIN", 0),
+        ([[INF, INF]], "MAX", 0),
+        ([[NAN, 2.0], [1.0, 2.0]], "MIN", 1),
+        ([[INF, 1.0], [1.0, 1.0]], "SUM", 0),
+        ([[1.0, 1.0], [INF, 1.0]], "MEAN", 1),
+    ],
+    ids=["MIN begins with inf", "MAX of inf", "NaN in MIN", "loss scaling", "last is infinite"],
+)
+def test_an_infinity_counts_if_the_op_adds_and_never_recovers(calls, op, found):
+    assert ["NaN or infinity: – ×1 at step.py:9"] * found == reduced(*calls, op=op).found()
+
+
+def test_a_variable_that_gets_the_result_only_follows():
+    """The variable has no finding of its own, but one that one replica made NaN has one."""
+    told = reduced([INF, 1.0], [1.0, 1.0])  # the last collective is finite
+    told.call()
+    told.merge("w", [INF, INF], at="step.py:12")
+    told.end()
+
+    (finding,) = told.findings()
+    assert "By the result, variables became NaN or infinite: w at step.py:12." in finding.what
+
+
+def test_a_variable_that_was_first_is_the_cause():
+    told = ProgramHistory(2, w="ON_WRITE MEAN")
+    told.call()
+    told.merge("w", [1.0, NAN], at="step.py:4")
+    told.collective(given=[NAN, NAN])
+    told.end()
+    assert ["NaN or infinity: w ×1 at step.py:4"] == told.found()
+
+
+@pytest.mark.parametrize(
+    ("given", "op", "dtype", "exact", "wider"),
+    [
+        ([40_000.0, 30_000.0], "SUM", "float16", "70,000", "float32"),
+        ([40_000.0, 30_000.0], "MEAN", "float16", "35,000", "float32"),
+        ([100, 100], "SUM", "int8", "200", "int64"),
+        ([200, 100], "MEAN", "uint8", "150", "int64"),
+    ],
+)
+def test_a_sum_that_does_not_fit_is_found(given, op, dtype, exact, wider):
+    (finding,) = reduced([1, 1], given, op=op, dtype=dtype).findings()
+
+    assert "overflow of a sum" == finding.kind.name
+    assert (("step.py:9", 1),) == finding.locations
+    assert f" {exact}, " in finding.what
+    assert f"value.astype(np.{wider})" in finding.remedy
+    assert ("value / num_replicas_in_sync" in finding.remedy) == (dtype == "float16")
+
+
+def test_bfloat16_overflows_too():
+    pytest.importorskip("ml_dtypes")
+    told = reduced([3e38, 3e38], dtype="bfloat16")
+    assert ["overflow of a sum: – ×1 at step.py:9"] == told.found()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        reduced([40_000.0, 30_000.0], [20_000.0, 30_000.0], dtype="float16"),
+        reduced([60, 60], dtype="int8"),
+        reduced([200, 200], dtype="uint8", op="MAX"),
+        reduced([100, 100], dtype="int8", operation="all_gather"),
+    ],
+    ids=["loss scaling", "fits", "MAX", "all_gather"],
+)
+def test_a_sum_that_fits_or_recovers_is_no_finding(told):
+    assert [] == told.found()
+
+
+def test_a_variable_after_an_overflow_only_follows():
+    told = reduced([40_000.0, 30_000.0], dtype="float16")
+    told.call()
+    told.merge("w", [INF, INF], at="step.py:12")
+    told.end()
+    (finding,) = told.findings()
+    assert "overflow of a sum" == finding.kind.name
+    assert "variables became NaN or infinite: w at step.py:12" in finding.what

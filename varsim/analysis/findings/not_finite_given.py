@@ -1,0 +1,134 @@
+"""NaN and infinity that replicas give to collectives without a variable, such as all_reduce.
+
+An infinity can be intended: `MIN` starts with it, and with dynamic loss scaling a sum is infinite
+until the scale is reduced. So an infinity counts only if its collective, at this line, never gets a
+finite value again, or if a variable becomes NaN or infinite later. An op that chooses a value
+(`MIN`, `MAX`) passes only NaN on; a collective without an op, such as all_gather, combines nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from varsim.analysis.arithmetic import is_finite
+from varsim.analysis.findings.collectives import SUMS, Given, array_of
+from varsim.analysis.findings.model import Evidence
+from varsim.extension_dtypes import kind_of
+from varsim.texts.facts import name_replicas, times
+from varsim.tracing.history import Event
+
+_COMPUTES = SUMS | {"PROD"}
+_CHOOSES = frozenset({"MIN", "MAX"})
+
+
+@dataclass(slots=True)
+class Seen:
+    """The collectives at one line that got NaN or infinity."""
+
+    first: Event  # the arrival of the first replica that gave such a value
+    operation: str  # "the SUM of an all_reduce"
+    is_nan: bool  # whether a replica gave NaN in the first of these collectives
+    gave: list[int]  # replicas that gave NaN or infinity in it
+    finite: list[int]  # replicas that gave finite values in it
+    elements: tuple[int, int]  # of the first array: how many are not finite, how many there are
+    evidence: Evidence = field(default_factory=Evidence)
+    recovered: bool = False  # whether a later collective at this line got finite values only
+
+
+class GivenNotFinite:
+    """Collects the collectives that got NaN or infinity, by line."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str | None, Seen] = {}  # by location, in order of occurrence
+
+    def examine(self, given: Given, givers: Sequence[int]) -> None:
+        """Examine what replicas give to a collective that the program answers now."""
+        op = given.arguments.get("op")
+        if given.variable is not None or op not in _COMPUTES | _CHOOSES:
+            return
+        seen = self._seen.get(given.first.location)
+        bad = {one: found for one in givers if (found := _bad_of(given, one, op)) is not None}
+        if not bad:
+            if seen is not None:
+                seen.recovered = True
+            return
+        if seen is None:
+            who = min(bad)
+            number, size, _ = bad[who]
+            seen = self._seen[given.first.location] = Seen(
+                first=given.arrivals[who],
+                operation=f"the {op} of {given.operation}",
+                is_nan=any(is_nan for *_, is_nan in bad.values()),
+                gave=sorted(bad),
+                finite=[one for one in givers if one not in bad],
+                elements=(number, size),
+            )
+        seen.recovered = False
+        seen.evidence.add(given.arrivals[min(bad)])
+
+    def start(self, variables_since: int | None) -> Seen | None:
+        """Return the first collective that brought NaN or infinity into the program.
+
+        Args:
+            variables_since: The number of the event by which a variable first became NaN or
+                infinite; None if no variable did.
+        """
+        for seen in self._seen.values():
+            affects = variables_since is not None and seen.first.event < variables_since
+            if variables_since is not None and not affects:
+                return None  # a variable was first, and its finding is the cause
+            if affects or seen.is_nan or not seen.recovered:
+                return seen
+        return None
+
+
+def told(seen: Seen, empty: Sequence[int]) -> str:
+    """Return what happened.
+
+    Args:
+        empty: The replicas of `gave` whose arguments had no rows.
+    """
+    (bad, size), first = seen.elements, seen.first
+    what = "NaN" if seen.is_nan else "infinity"
+    part = f" in {bad:,} of {size:,} elements" if size > 1 else ""
+    at = f" at {first.location}" if first.location else ""
+    text = f"{name_replicas(seen.gave)} gave the first {what}{part} to {seen.operation} in call "
+    text += f"{first.call} of strategy.run{at}."
+    if seen.finite:
+        several = len(seen.finite) > 1 or size > 1
+        values = "finite values" if several else "a finite value"
+        text += f" In the same collective, {name_replicas(seen.finite)} gave {values}."
+        text += f" The result passes the {what} on to all replicas."
+    if empty:
+        text += f" The arguments of {name_replicas(empty)} had no rows."
+    if seen.evidence.count > 1:
+        text += f" {times(seen.evidence.count, 'such collective')} got NaN or infinity."
+    return text
+
+
+def became(followers: Sequence[str]) -> str:
+    """Return the sentence about the variables that a result has made NaN or infinite."""
+    if not followers:
+        return ""
+    return f" By the result, variables became NaN or infinite: {', '.join(followers)}."
+
+
+def _bad_of(given: Given, replica_id: int, op: str) -> tuple[int, int, bool] | None:
+    """Return the first array of a replica that is not finite, as the op passes it on.
+
+    Returns:
+        How many elements are not finite, how many there are, and whether one of them is NaN; None
+        if there is no such array, or if it was not recorded.
+    """
+    for event in given.arrays.get(replica_id, ()):
+        array = array_of(event)
+        if array is None or kind_of(array.dtype) not in "fc" or is_finite(array.reshape(-1)):
+            continue
+        nan = np.isnan(array)
+        bad = nan if op in _CHOOSES else ~np.isfinite(array)
+        if bad.any():
+            return int(bad.sum()), array.size, bool(nan.any())
+    return None
