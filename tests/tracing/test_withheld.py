@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from varsim.analysis.findings.redundancy import SAME_CONTRIBUTIONS
+from varsim.analysis.findings.same_contributions import SAME_CONTRIBUTIONS
 from varsim.analysis.outcome import Outcome, overall
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge

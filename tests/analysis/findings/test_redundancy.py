@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.redundancy import (
     EAGER_SYNCHRONISATION,
     REPEATED_READS,
-    SAME_CONTRIBUTIONS,
     UNREAD_MERGES,
 )
+from varsim.analysis.findings.same_contributions import SAME_CONTRIBUTIONS
 
 
 def merges(settings: str, read_every: int, count: int = 12) -> ProgramHistory:
@@ -191,3 +192,79 @@ def test_a_program_that_synchronises_after_several_writes_is_not_found(by_replic
 @pytest.mark.parametrize("by_replicas", [True, False])
 def test_a_reset_after_every_write_is_not_a_synchronisation(by_replicas: bool) -> None:
     assert [] == averaged_by_hand(1, by_replicas=by_replicas, reset=True).found()
+
+
+def rates(
+    *, settings: str = "ON_WRITE MEAN", others: float = 1.0, before: bool = False, step: float = 0.1
+) -> ProgramHistory:
+    """Return a history with equal contributions to `rate`, and others to `w` if not 0."""
+    story = ProgramHistory(rate=settings, w="ON_WRITE MEAN")
+    for number in range(1, 6):
+        story.call()
+        if before:
+            story.collective(given=[1.0 + number, 2.0])
+            story.hear(0)
+        story.merge("rate", [1 + step * number] * 2, "rate.py:3")
+        story.read(0, "rate", "rate.py:4")
+        if others:
+            story.merge("w", [number, number + others], "rate.py:5")
+            story.read(0, "w", "rate.py:6")
+        story.end()
+    return story
+
+
+def test_a_mean_of_equal_values_needs_no_merge() -> None:
+    (finding,) = rates().findings()
+
+    assert (SAME_CONTRIBUTIONS, "rate", 5) == (finding.kind, finding.variable, finding.count)
+    assert (("rate.py:3", 5),) == finding.locations
+    assert "the MEAN is this value again" in finding.what
+    assert "    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)" in finding.paste
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        rates(settings="ON_WRITE SUM"),
+        rates(before=True),
+        rates(step=0.0),
+        rates(others=0.0),
+    ],
+    ids=["equal shares", "agreed before", "constant", "a number without data"],
+)
+def test_equal_values_can_be_right(story: ProgramHistory) -> None:
+    assert [] == story.found()
+
+
+def gradients(op: str, scale: float = 0.5, apart: float = 0.0, count: int = 4) -> ProgramHistory:
+    story = ProgramHistory(2)
+    for step in range(count):
+        story.call()
+        value = np.array([1, step + 2]) * scale
+        story.collective(given=[value, value + apart], op=op)
+        story.end()
+    return story
+
+
+@pytest.mark.parametrize("op", ["SUM", "MEAN"])
+def test_replicas_that_compute_the_same_data_are_found(op: str) -> None:
+    (finding,) = gradients(op).findings()
+
+    assert (SAME_CONTRIBUTIONS, "", 4) == (finding.kind, finding.variable, finding.count)
+    assert (("step.py:9", 4),) == finding.locations
+    assert "every replica computed the same data" in finding.what
+    assert any("np.array_split(batch" in line for line in finding.paste)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        gradients("SUM", scale=1.0),
+        gradients("MAX"),
+        gradients("SUM", apart=1.0),
+        gradients("SUM", count=2),
+    ],
+    ids=["whole numbers", "a maximum", "different", "few"],
+)
+def test_counts_and_differing_values_are_not_the_same_data(story: ProgramHistory) -> None:
+    assert [] == story.found()

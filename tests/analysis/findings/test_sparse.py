@@ -13,7 +13,8 @@ from tests.replica_context import replica_id
 from varsim.analysis.findings.conflicts import WRITE_WRITE
 from varsim.analysis.findings.divergence import DIVERGENCE
 from varsim.analysis.findings.overflow import OVERFLOW
-from varsim.analysis.findings.redundancy import SAME_CONTRIBUTIONS, UNREAD_MERGES
+from varsim.analysis.findings.redundancy import UNREAD_MERGES
+from varsim.analysis.findings.same_contributions import SAME_CONTRIBUTIONS
 from varsim.analysis.findings.scaling_messages import WRONG_FACTOR
 from varsim.analysis.findings.sparse_changes import changes_of
 from varsim.analysis.findings.staleness import STALE_READ

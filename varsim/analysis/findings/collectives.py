@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis import combination
-from varsim.analysis.arithmetic import flat
+from varsim.analysis.arithmetic import flat, is_finite
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.presence import Presence
 from varsim.extension_dtypes import kind_of, max_of, named
@@ -64,6 +64,15 @@ class Given:
     def sums(self) -> bool:
         """Return whether the collective adds the replicas' values."""
         return self.arguments.get("op") in SUMS
+
+    @property
+    def is_finite(self) -> bool:
+        """Return whether no recorded array of a replica has NaN or an infinity."""
+        arrays = (array_of(event) for own in self.arrays.values() for event in own)
+        return all(
+            one is None or kind_of(one.dtype) not in "fc" or is_finite(one.reshape(-1))
+            for one in arrays
+        )
 
     def of_one_form(self, givers: Sequence[int]) -> bool:
         """Return whether all these replicas gave the same number of arrays, at least one."""

@@ -99,7 +99,7 @@ class Overflow(Finder):
         seen = self._given.get(given.first.location)
         if over is None:
             if seen is not None:
-                seen.recovered = True
+                seen.recovered = given.is_finite
             return
         if seen is None:
             seen = self._given[given.first.location] = _SeenGiven(given, over)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis import sparse
-from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Certainty,
@@ -22,29 +21,29 @@ from varsim.analysis.findings.model import (
     FindingKind,
     finding_of,
 )
+from varsim.analysis.findings.same_contributions import (
+    AGAIN_AND_AGAIN,
+    SAME_CONTRIBUTIONS,
+    SameContributions,
+)
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.spec import VariableSynchronization
 from varsim.texts.facts import times
-from varsim.texts.program_lines import variable_lines
 from varsim.tracing.history import PROGRAM, Event
 
 UNREAD_MERGES: Final = FindingKind(name="merges that are never read")
 REPEATED_READS: Final = FindingKind(name="reads with nothing changed")
-SAME_CONTRIBUTIONS: Final = FindingKind(
-    name="merges of the same values", certainty=Certainty.PATTERN
-)
 EAGER_SYNCHRONISATION: Final = FindingKind(
     name="manual synchronisation after every write", certainty=Certainty.PATTERN
 )
-
-AGAIN_AND_AGAIN: Final = 3
-"""Least number of occurrences that make a redundancy a finding."""
 
 _UNREAD_SHARE: Final = 0.25
 """Least fraction of a variable's merges that must be unread for a finding."""
 
 _EAGER_SHARE: Final = 0.9
 """Least fraction of a variable's manual synchronisations that must follow a single write."""
+
+_AGREEMENTS: Final = frozenset({"reduced", "merged", "host_result"})
+"""Answers after which replicas may hold equal values that they could not compute alone."""
 
 _OPEN_VERSIONS: Final = 64
 """Number of latest merges that slower replicas may still read. Older merges count as unread."""
@@ -56,9 +55,7 @@ class _MergeCounts:
 
     count: int = 0
     are_sparse: bool = False  # whether a merged write is sparse; ON_READ refuses such writes
-    equal: int = 0  # number of merges of equal contributions
     unread: Evidence = field(default_factory=Evidence)
-    shown_equal: Evidence = field(default_factory=Evidence)
     newest: int = 0  # the newest version
     read: int = 0  # the newest version that was read
     open: dict[int, tuple[Event, str | None]] = field(default_factory=dict)
@@ -95,6 +92,10 @@ class Redundancy(Finder):
             if one.merged or one.gathered or one.own
         }
         self._components, self._contributions = context.components, context.contributions
+        self._same = SameContributions()
+        self._agreed: set[int] = set()  # replicas that had a collective in their running call
+        self._read_mirror: set[int] = set()  # replicas that read a mirrored variable in it
+        self._local = [number for number, one in self._variables.items() if not one.merged]
         self._merges: defaultdict[int, _MergeCounts] = defaultdict(_MergeCounts)
         self._reads: defaultdict[int, _Reads] = defaultdict(_Reads)
         self._synchronisations: dict[int, _Synchronisations] = {}
@@ -105,8 +106,18 @@ class Redundancy(Finder):
 
     def on_write(self, event: Event) -> None:
         """Record that a local write changes a component."""
-        if event.variable is not None and not (facts := self._variables[event.variable]).merged:
+        if event.variable is None:
+            return
+        if not (facts := self._variables[event.variable]).merged:
             self._changed(event, facts)
+        else:
+            collective, read = event.process in self._agreed, event.process in self._read_mirror
+            self._same.write(event.variable, collective=collective, read=read)
+
+    def on_begin(self, event: Event) -> None:
+        """Record that a replica begins a call, in which it has come to no collective."""
+        self._agreed.discard(event.process)
+        self._read_mirror.discard(event.process)
 
     def on_commit(self, event: Event) -> None:
         """Judge a merge; for other commits, record that components change."""
@@ -117,6 +128,26 @@ class Redundancy(Finder):
             self._changed(event, facts)
         elif contributions := self._contributions.committed:
             self._merge(event, self._merges[event.variable], contributions)
+            if len(contributions) == len(self.givers(event)):
+                self._same.merge(event, facts, contributions)
+
+    def on_answer(self, event: Event) -> None:
+        """Compare what replicas gave to a collective."""
+        given, givers = self.context.collectives.answered, self.givers(event)
+        if given is not None:
+            collective, read = (
+                not them.isdisjoint(givers) for them in (self._agreed, self._read_mirror)
+            )
+            self._same.collect(given, givers, collective=collective, read=read)
+        if event.operation in _AGREEMENTS:
+            self._agreed.update(givers if event.replica is None else (event.replica,))
+
+    def on_finish(self, event: Event) -> None:  # noqa: ARG002  # each observer gets the event
+        """Record whether components of variables that are not mirrored differ after a call."""
+        same = self._same
+        same.some_differ = same.some_differ or any(
+            not self._components[number].same for number in self._local
+        )
 
     def on_read(self, event: Event) -> None:
         """Store a read of a merged value, or of gathered components."""
@@ -125,12 +156,16 @@ class Redundancy(Finder):
         facts = self._variables[event.variable]
         if facts.merged:
             self._was_read(event, event.variable)
+            self._read_mirror.add(event.process)
         elif facts.gathered and event.process == PROGRAM and event.replica is None:
             self._gather(event, self._reads[event.variable])
 
     def finish(self) -> list[Finding]:
         """Return one finding for each variable and kind of redundancy."""
-        found = [self._judge_merges(self._variables[n], one) for n, one in self._merges.items()]
+        judged = {n: self._judge_merges(self._variables[n], one) for n, one in self._merges.items()}
+        found = list(judged.values())
+        left = {n: self._variables[n] for n, finding in judged.items() if finding is None}
+        found += self._same.aggregated(left)
         found += [
             _repeated(self._variables[n], one.repeated, one.count, self.num_replicas)
             for n, one in self._reads.items()
@@ -157,9 +192,6 @@ class Redundancy(Finder):
         merges.are_sparse = merges.are_sparse or event.operation in sparse.OPERATIONS
         first = next(iter(contributions.values()))
         location = first.location  # a commit has no location
-        if len(contributions) == len(self.givers(event)) and _are_equal(contributions):
-            merges.equal += 1
-            merges.shown_equal.add(event, first.event, location=location)
         if event.version is not None:
             merges.newest = event.version
             if event.version != merges.read:  # otherwise the program has already read this version
@@ -188,8 +220,8 @@ class Redundancy(Finder):
             one.eager.add(event if event.location is not None else copies.program_write or event)
 
     def _judge_merges(self, facts: VariableFacts, merges: _MergeCounts) -> Finding | None:
-        if facts.first and merges.equal == merges.count >= AGAIN_AND_AGAIN:
-            return _equal(facts, merges)
+        if (found := self._same.first_only(facts)) is not None:
+            return found
         unread = merges.unread
         # The last merge does not count: the run ended before its value could be read.
         merges.open.pop(merges.newest, None)
@@ -201,35 +233,8 @@ class Redundancy(Finder):
         return None
 
 
-def _are_equal(contributions: Mapping[int, Event]) -> bool:
-    digests = {digest_of(event) for event in contributions.values()}
-    return len(digests) == 1 and None not in digests
-
-
 _ADAPTIVE: Final = "auto=adaptive, which merges at the next read; or "
 _COLLECT_ROWS: Final = "collect the rows of several writes on each replica, and write them once."
-_WRITE_OUTSIDE: Final = (
-    "Write these rows outside strategy.run, where the program sends them once and replicas do not "
-    "wait for each other. ON_READ refuses sparse writes."
-)
-"""The remedy if all replicas write the same rows."""
-
-
-def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
-    return finding_of(
-        SAME_CONTRIBUTIONS,
-        facts,
-        merges.shown_equal,
-        f"In all {times(merges.count, 'merge')} every replica contributed the same value, and the "
-        "first replica's value was used. Each replica could have written it without an exchange.",
-        _WRITE_OUTSIDE
-        if merges.are_sparse
-        else "Choose ON_READ with ONLY_FIRST_REPLICA: the values are the same, and nothing is sent "
-        "before a read.",
-        paste=()
-        if merges.are_sparse
-        else variable_lines(facts.name, VariableSynchronization.ON_READ, "ONLY_FIRST_REPLICA"),
-    )
 
 
 def _unread(facts: VariableFacts, merges: _MergeCounts, *, some_joined: bool) -> Finding:

@@ -1,0 +1,35 @@
+"""Every GPU trains on the whole batch, because the program never splits it. Nothing is faster."""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 4
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        weight = tf.Variable(
+            np.zeros(3, np.float32),
+            name="weight",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+        loss = tf.Variable(
+            0.0,
+            name="loss",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+    data = np.random.default_rng(1).normal(size=(8, 12, 3)).astype(np.float32)
+
+    def train(batch):
+        error = weight.read_value() - batch
+        # FAULT: merges of the same values: weight
+        weight.assign_sub(np.float32(0.2) * error.mean(axis=0))
+        loss.assign(float(np.square(error).mean()))
+
+    for batch in data:
+        strategy.run(train, args=(batch,))
+    return {"weight": weight.numpy(), "loss": float(loss.read_value())}
