@@ -12,6 +12,7 @@ from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.context import FindingContext, context_of
 from varsim.analysis.findings.divergence import Divergence
+from varsim.analysis.findings.dropped import Dropped
 from varsim.analysis.findings.lagging import Lagging
 from varsim.analysis.findings.local_staleness import LocalStaleness
 from varsim.analysis.findings.locks import LockUse
@@ -37,6 +38,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Divergence,
     Conflicts,
     Scaling,
+    Dropped,
     NotFinite,
     Overflow,
     Redundancy,
@@ -47,7 +49,10 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Lagging,
     Pace,
 )
-"""All finders, in the order of reports. A new finder is one new file and one line here."""
+"""All finders, in the order of reports, in which `finish` is called, too.
+
+A new finder is one new file and one line here.
+"""
 
 SEARCHED_KINDS: Final = tuple(dict.fromkeys(kind for finder in FINDERS for kind in finder.kinds))
 """The kinds of finding that can be found only in a whole record."""

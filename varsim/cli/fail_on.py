@@ -26,7 +26,7 @@ def words() -> list[str]:
     """Return the words that --fail-on accepts: the kinds of finding, and two other words."""
     from varsim.analysis.search import KINDS
 
-    return [*(kind.word for kind in KINDS), DIFFERENCE, ANY]
+    return [*dict.fromkeys(kind.word for kind in KINDS), DIFFERENCE, ANY]
 
 
 def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -321,6 +321,14 @@ class Comparisons(EventObserver):
             if site in self._counts:
                 self.explain(site, self._counts[site].not_finite)
 
+    @property
+    def judged(self) -> set[int]:
+        """Return the variables whose values the rules have compared with a single device.
+
+        Use this after `Scaling.finish`, which decides whether the rules can be tried.
+        """
+        return {site.variable_id for site in self._counts} if self.rules_tried else set()
+
     def compared(self) -> Compared:
         """Return the result of all comparisons. Call this after `Finder.finish`."""
         for writes in self._writes.values():

@@ -1,0 +1,42 @@
+"""Each GPU draws how it mixes its own images. A seed of the first GPU is the same for all."""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 3
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        share = tf.Variable(
+            np.float32(0.0),
+            name="share",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.NONE,
+        )
+        seed = tf.Variable(
+            0,
+            name="seed",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        filters = tf.Variable(
+            np.zeros(4, np.float32), name="filters", aggregation=tf.VariableAggregation.MEAN
+        )
+
+    def train(step, images):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        if step % 4 == 0:
+            seed.assign(17 * step + me)
+        rng = np.random.default_rng([int(seed.read_value()), step, me])
+        share.assign(np.float32(rng.random()))
+        one, other = np.array_split(images, 3)[me]
+        mixed = share.read_value() * one + (1 - share.read_value()) * other
+        filters.assign_sub(np.float32(0.1) * (filters.read_value() - mixed))
+
+    images = np.random.default_rng(0).random((12, 6, 4)).astype(np.float32)
+    for step in range(12):
+        strategy.run(train, args=(step, images[step]))
+    return {"filters": filters.numpy()}
