@@ -24,7 +24,7 @@ def changed(function: Any, *args: Any, **kwargs: Any) -> list[str]:
     watch = Watch()
     watch.look_at(function, args, kwargs)
     function(*args, **kwargs)
-    return [text.partition(" of the program: ")[0] for text, _ in watch.changes()]
+    return [one.warning.partition(" of the program: ")[0] for one in watch.changes()]
 
 
 def log(loss: float) -> None:
@@ -42,14 +42,14 @@ def test_changes_by_a_function_are_reported_with_the_line() -> None:
     watch.look_at(counts, (), {})
     counts()
 
-    (first, first_at), (second, second_at) = watch.changes()
-    assert location_of(counts, "count +=") == first_at
-    assert location_of(log, "append") == second_at
-    assert first.startswith(
-        f"global 'count' of the program: a replica changed its own copy at {first_at}; the "
+    first, second = watch.changes()
+    assert location_of(counts, "count +=") == first.location
+    assert location_of(log, "append") == second.location
+    assert first.warning.startswith(
+        f"global 'count' of the program: a replica changed its own copy at {first.location}; the "
         "program's global did not change\n"
     )
-    assert second.startswith("list 'losses' of the program")
+    assert second.warning.startswith("list 'losses' of the program")
 
 
 class StatefulModel:
@@ -215,7 +215,7 @@ def test_an_object_that_cannot_be_checked_is_skipped() -> None:
     def step() -> None:
         not_iterable.append(2)
 
-    assert [] == watch_of(step, (), {}).warnings()
+    assert [] == watch_of(step, (), {}).found()
 
 
 def test_a_change_of_an_array_without_dimensions_is_reported() -> None:

@@ -21,6 +21,7 @@ from varsim.spec import ReduceOp
 from varsim.texts.files import JUDGE
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 from varsim.tracing.kinds import OWN
+from varsim.tracing.notices import NOTICES
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
@@ -37,6 +38,7 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "advance": frozenset({"assign_add", "assign_sub"}),
     "renew": frozenset({None}),
     "obtain": frozenset({"pull", "fetch"}),
+    "notice": frozenset(NOTICES),
 }
 """The valid operations of each kind of event that is not a write."""
 
@@ -78,6 +80,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "carry": ("variable", "version"),
     "state": ("variable", "replica", "note"),
     "obtain": ("variable", "operation", "version"),
+    "notice": ("operation", "note"),
     "abort": ("call",),
     "finish": ("call",),
 }

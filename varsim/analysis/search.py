@@ -18,6 +18,7 @@ from varsim.analysis.findings.local_staleness import LocalStaleness
 from varsim.analysis.findings.locks import LockUse
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
 from varsim.analysis.findings.not_finite import NotFinite
+from varsim.analysis.findings.outside_variables import OutsideVariables
 from varsim.analysis.findings.overflow import Overflow
 from varsim.analysis.findings.pace import Pace
 from varsim.analysis.findings.pairing import Pairing
@@ -46,6 +47,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Pairing,
     LockUse,
     SeparateCopies,
+    OutsideVariables,
     Lagging,
     Pace,
 )

@@ -41,19 +41,24 @@ class Discarded:
 
     def __init__(self) -> None:
         self._told: set[str] = set()  # the locations of all collectives that were noted
-        self._new: list[tuple[str, str]] = []
+        self._new: list[tuple[str, str]] = []  # (method, location)
 
     def note(self, method: str) -> None:
         """Record a collective in the current line, once for each line."""
         location = user_location()
         if location not in self._told:
             self._told.add(location)
-            self._new.append((_TEXT.format(method=method, location=location), location))
+            self._new.append((method, location))
 
     def take(self) -> list[tuple[str, str]]:
-        """Return the new warnings, as pairs of text and location."""
+        """Return the new collectives, as pairs of method and location."""
         new, self._new = self._new, []
         return new
+
+
+def warning_of(method: str, location: str) -> tuple[str, str]:
+    """Return the warning about a collective: its text and its location."""
+    return _TEXT.format(method=method, location=location), location
 
 
 _TEXT: Final = (

@@ -417,7 +417,7 @@ class MirroredStrategy(Strategy):
         )
         for text in copies:
             self.warn_once(text, site.called_at)
-        host = RunHost(self, codec, self.warn_once, present)
+        host = RunHost(self, codec, self.warn_once, present, link.recorder)
         call = ProgramCall(number, function, arguments, site, limits=limits)
         try:
             returned = self._incarnations.run(call, host, self._rows_of(leaves, site))

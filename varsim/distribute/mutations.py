@@ -61,6 +61,16 @@ class _Object:
     changed: Callable[[], Iterable[Change]]
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedObject:
+    """A change that a function made to its copy of an object of the program."""
+
+    kind: str  # the word for the object, such as list
+    name: str
+    location: str
+    warning: str
+
+
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
     """Return a watch that never fails: objects that cannot be examined are skipped."""
     watch = Watch()
@@ -91,18 +101,18 @@ class Watch:
                 self._look(name, value, code)
         self._look_into(inner)
 
-    def changes(self) -> Iterator[tuple[str, str]]:
-        """Return a warning for each change, and its location."""
+    def changes(self) -> Iterator[ChangedObject]:
+        """Yield each change."""
         for one in self._objects:
             for name, now in one.changed():
                 location = location_of_change(one.code, name)
                 remedy = VARIABLES_END if any(isinstance(i, Variable) for i in now) else _REMEDY
                 text = _TEXT.format(kind=one.kind, name=name, location=location)
-                yield f"{text}\n  {remedy}", location
+                yield ChangedObject(one.kind, name, location, f"{text}\n  {remedy}")
 
-    def warnings(self) -> list[tuple[str, str]]:
-        """Return the warnings of `changes`. Stop at the first object that cannot be examined."""
-        found: list[tuple[str, str]] = []
+    def found(self) -> list[ChangedObject]:
+        """Return the changes. Stop at the first object that cannot be examined."""
+        found: list[ChangedObject] = []
         with suppress(Exception):  # methods of user objects are called, and can raise any exception
             found.extend(self.changes())
         return found

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
+from itertools import starmap
 from types import TracebackType
 from typing import Any, Final
 
 from varsim.distribute.central_storage import CentralStorageStrategy
 from varsim.distribute.context import Frame, entered
+from varsim.distribute.discarded import warning_of
 from varsim.distribute.functions import bare
 from varsim.distribute.home import Home, settle
 from varsim.distribute.mirrored import MirroredStrategy
-from varsim.distribute.mutations import Watch, watch_of
+from varsim.distribute.mutations import ChangedObject, Watch, watch_of
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.policies import know
@@ -26,6 +29,7 @@ from varsim.protocol.tracebacks import TITLE, text_of, written
 from varsim.raised import traceback_of, without_text
 from varsim.shells.replica import FunctionEnd, Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
+from varsim.tracing import notices
 
 _MAX_TRACEBACK: Final = 2**15
 """Length limit of a traceback. The text of an exception can have any length."""
@@ -92,6 +96,7 @@ class ProgramFunctions:
         references: ReplicaReferences | None,
     ) -> None:
         self._replica_id = link.replica_id
+        self._recorder = link.recorder
         self._take_output = link.take_output
         self._codec = codec
         self._strategy = strategy
@@ -134,7 +139,7 @@ class ProgramFunctions:
                 finally:
                     self._home.end_if_forked()
                 if watch is not None:
-                    self._noticed += watch.warnings()
+                    self._report(watch.found())
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
             return FunctionUnwinds()  # the next report will contain the function's output
@@ -177,9 +182,18 @@ class ProgramFunctions:
 
     def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Return the function's output and the warnings about the function."""
-        noticed = (*self._home.warnings(), *self._noticed, *self.context.discarded.take())
+        unused = self.context.discarded.take()
+        for method, location in unused:
+            notices.discarded(self._recorder, self._replica_id, method, location)
+        noticed = (*self._home.warnings(), *self._noticed, *starmap(warning_of, unused))
         self._noticed.clear()
         return self._take_output(), noticed
+
+    def _report(self, changes: Iterable[ChangedObject]) -> None:
+        """Record changes of the replica's copies of objects, and warn of them."""
+        for one in changes:
+            notices.changed(self._recorder, self._replica_id, one.kind, one.name, one.location)
+            self._noticed.append((one.warning, one.location))
 
     def _raised(self, error: BaseException) -> FunctionRaises:
         tail = from_program(traceback_of(error))

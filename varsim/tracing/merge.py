@@ -293,6 +293,7 @@ class _Merger:
             int(RecordKind.SHARES): self._shares_of_call,
             int(RecordKind.CONTINUED): self._continued,
             int(RecordKind.SHARED): self._shared,
+            int(RecordKind.NOTICED): self._noticed,
         }
 
     def _read(
@@ -386,6 +387,20 @@ class _Merger:
             rows.add("push", variable=variable, location=location, value=shown)
         else:
             obtained(rows, (variable, owner, version, age_ns, location), shown)
+
+    def _noticed(
+        self,
+        process: int,  # noqa: ARG002
+        call: int | None,
+        operation: str,
+        replica: int | None,
+        location: str,
+        note: str,
+    ) -> None:
+        columns: dict[str, Any] = {"operation": operation, "location": location, "note": note}
+        columns |= {} if call is None else {"call": call}
+        columns |= {} if replica is None else {"replica": replica}
+        self._rows.add("notice", **columns)
 
     def _begin(self, process: int, call: int, cause: int) -> None:
         self._rows.begin(call)

@@ -25,12 +25,16 @@ MAX_NUMBER: Final = 2**53
 MAX_NAME_CHARACTERS: Final = 2**16
 """Length limit of a variable's name, of a location and of a synchronization."""
 
+MAX_NOTE_CHARACTERS: Final = 2**18
+"""Length limit of the note of a notice, which has a name and a location."""
+
 _MAX_WORD: Final = 64
 _MAX_TIME_NS: Final = 2**63
 _INDEX_BYTES: Final = 8
 
 _ACCESS_MEMBERS: Final = 5  # number of members of a READ or a WROTE after the time
 _SHARED_MEMBERS: Final = 8  # number of members of a SHARED after the time
+_NOTICE_MEMBERS: Final = 5  # number of members of a NOTICED after the time
 _SERVED_MEMBERS: Final = 8  # number of members of a SERVED after the time
 _VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
 
@@ -186,6 +190,19 @@ def _shared(num_replicas: int, *members: object) -> bool:
     )
 
 
+def _noticed(num_replicas: int, *members: object) -> bool:
+    if len(members) != _NOTICE_MEMBERS:
+        return False
+    call, operation, replica, location, note = members
+    return (
+        (call is None or _is_count(call))
+        and _is_text(operation, _MAX_WORD)
+        and _is_owner(replica, num_replicas)
+        and _is_text(location)
+        and _is_text(note, MAX_NOTE_CHARACTERS)
+    )
+
+
 def _served_variable(
     _: int, variable: object = None, name: object = None, location: object = None, *others: object
 ) -> bool:
@@ -270,4 +287,5 @@ _CHECKS: Final[dict[int, Callable[..., bool]]] = {
     int(RecordKind.SERVED_VARIABLE): _served_variable,
     int(RecordKind.SERVED): _served,
     int(RecordKind.COMPRESSED): _compressed,
+    int(RecordKind.NOTICED): _noticed,
 }

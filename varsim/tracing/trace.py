@@ -93,6 +93,7 @@ class RecordKind(IntEnum):
     SERVED = 17  # process, closure or 0, variable_id, operation, version, version that the closure
     # had read or -1, location, value or rows; only of a server
     COMPRESSED = 18  # variable_id, replica, operation, location, value before it is compressed
+    NOTICED = 19  # call_id or None, operation, replica or None, location, note: see `notices.py`
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -104,10 +105,7 @@ _Kept = tuple[str, tuple[int, ...], int | None, bytes | None]
 """The columns of a value: dtype, shape, digest and bytes."""
 
 _KeptRows = tuple[str, tuple[int, ...], int | None, bytes | None, bytes | None]
-"""The columns of rows: those of their values, and the bytes of the indices.
-
-One digest covers both.
-"""
+"""The columns of rows: those of their values, and the indices' bytes. One digest covers both."""
 
 
 def _without_arguments(message: Message) -> Message:
@@ -363,6 +361,11 @@ class Trace:
         if self._open:
             about = operation, variable_id, owner, version, age_ns, location
             self._note(RecordKind.SHARED, *about, self._whole(value), list(members))
+
+    def noticed(self, *what: Any) -> None:
+        """Record what a process noticed about the program; `notices.py` has the members."""
+        if self._open:
+            self._note(RecordKind.NOTICED, *what)
 
     def served_variable(self, variable_id: int, name: str, location: str) -> None:
         """Record on a parameter server that a variable was created; `served` has its value."""

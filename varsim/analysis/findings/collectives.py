@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis import combination
-from varsim.analysis.arithmetic import flat, is_finite
+from varsim.analysis.arithmetic import digest_of, flat, is_finite
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.presence import Presence
 from varsim.extension_dtypes import kind_of, max_of, named
@@ -79,6 +79,11 @@ class Given:
         return len({len(self.arrays.get(one, ())) for one in givers} - {0}) == 1 and all(
             one in self.arrays for one in givers
         )
+
+    def differ(self, givers: Sequence[int]) -> bool:
+        """Return whether these replicas certainly gave different values."""
+        digests = {tuple(map(digest_of, self.arrays.get(one, ()))) for one in givers}
+        return len(digests) > 1 and not any(None in one for one in digests)
 
     def overflow(self, givers: Sequence[int], num_members: int) -> Overflow | None:
         """Return the first result whose sum its dtype cannot hold.

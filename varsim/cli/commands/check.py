@@ -122,7 +122,9 @@ def check(
     overflow-of-a-sum, merges-that-are-never-read, reads-with-nothing-changed,
     merges-of-the-same-values, manual-synchronisation-after-every-write,
     waiting-for-one-replica, collectives-of-different-lines, lock-without-contention,
-    lock-that-protects-nothing, lagging-read, lost-update, bound-not-reached
+    lock-that-protects-nothing, variable-outside-the-scope,
+    object-changed-on-a-replica, discarded-result, lagging-read, lost-update,
+    bound-not-reached
 
     `any` means all of these kinds. It does not include unexplained-difference, which is a
     difference from a single device that no rule explains.

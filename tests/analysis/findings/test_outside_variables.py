@@ -1,0 +1,87 @@
+"""Discarded results, changed objects, and variables outside the scope are found from notices."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.analysis.findings.build import ProgramHistory
+from varsim.analysis.findings.outside_variables import CHANGED, DISCARDED, PLAIN
+
+
+def used(*operations: str, replicas: int = 2) -> ProgramHistory:
+    """Return a history in which replicas use a plain variable, such as "0 assign" and "1 read"."""
+    told = ProgramHistory(replicas)
+    told.call()
+    for one in operations:
+        replica_id, operation = one.split()
+        note = {"variable": "step", "created_at": "model.py:3", "operation": operation}
+        columns = {"location": f"model.py:{5 + (operation == 'read')}", "note": json.dumps(note)}
+        told.event(-1, "notice", operation="plain", replica=int(replica_id), **columns)
+    told.end()
+    return told
+
+
+def test_a_plain_variable_that_replicas_write_and_read_is_found_with_its_creation() -> None:
+    (finding,) = used("0 read", "1 read", "0 assign_sub", "1 assign_sub").findings()
+
+    assert (PLAIN, "step", None) == (finding.kind, finding.variable, finding.variable_id)
+    assert (("model.py:3", 2), ("model.py:5", 2)) == finding.locations
+    assert "'step' was created at model.py:3, outside the scope" in finding.what
+    assert "replicas 0, 1 wrote it 2 times" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("operations", "count"),
+    [
+        (["0 assign", "1 assign"], 1),
+        (["0 assign", "1 read"], 0),
+        (["0 assign_add", "1 assign_add"], 0),
+        (["0 read", "1 read"], 0),
+        (["0 assign_add", "1 assign_add", "1 read"], 1),
+    ],
+    ids=["two assign", "one writes", "a counter", "only reads", "a counter that is read"],
+)
+def test_only_writes_whose_order_matters_are_found(operations: list[str], count: int) -> None:
+    assert ["variable outside the scope: step"] * count == [
+        one.partition(" ×")[0] for one in used(*operations).found()
+    ]
+
+
+@pytest.mark.parametrize(("apart", "count"), [(1.0, 1), (0.0, 0)])
+def test_a_discarded_result_of_different_values_is_found(apart: float, count: int) -> None:
+    """With equal values, the program may only wait for the other replicas."""
+    told = ProgramHistory(2, w="ON_READ ONLY_FIRST_REPLICA")
+    told.call()
+    told.collective(given=[1.0, 1.0 + apart])
+    for replica_id in told.replicas:
+        told.write(replica_id, "w", 1.0 + apart * replica_id, at="step.py:12")
+    note = json.dumps({"method": "all_reduce"})
+    told.event(0, "notice", operation="discarded", replica=0, location="step.py:9", note=note)
+    told.end()
+
+    found = told.findings()
+    assert [DISCARDED] * count == [one.kind for one in found]
+    for finding in found:
+        assert (("step.py:9", 1),) == finding.locations
+        assert "Components part: w since the write at step.py:12 in call 1." in finding.what
+        assert ('value = context.all_reduce("SUM", value)',) == finding.paste
+
+
+def test_a_changed_object_is_found() -> None:
+    told = ProgramHistory(2)
+    told.call()
+    note = json.dumps({"kind": "list", "name": "losses"})
+    told.event(0, "notice", operation="changed", replica=0, location="step.py:4", note=note)
+    told.end()
+
+    (finding,) = told.findings()
+    assert (CHANGED, (("step.py:4", 1),)) == (finding.kind, finding.locations)
+    assert "the list 'losses' at step.py:4" in finding.what
+
+
+def test_a_notice_with_an_invalid_note_is_ignored() -> None:
+    told = ProgramHistory(2)
+    told.event(-1, "notice", operation="plain", replica=0, note="[1]")
+    assert [] == told.found()

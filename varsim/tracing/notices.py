@@ -1,0 +1,69 @@
+"""Record what a process noticed about a program's use of objects, from which findings are made.
+
+A notice is recorded once for each line, except those of plain variables, which are operations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from varsim.tracing.trace import Trace
+
+DISCARDED, CHANGED, PLAIN = "discarded", "changed", "plain"
+NOTICES: Final = (DISCARDED, CHANGED, PLAIN)
+"""The operations of the events `notice`; see `kinds.py`."""
+
+
+READ: Final = "read"
+"""The operation of a read of a plain variable; that of a write is the name of an `Operation`."""
+
+
+def discarded(trace: Trace | None, replica_id: int, method: str, location: str) -> None:
+    """Record that a replica does not use the result of a collective."""
+    if trace is not None:
+        trace.noticed(None, DISCARDED, replica_id, location, json.dumps({"method": method}))
+
+
+def changed(trace: Trace | None, replica_id: int, kind: str, name: str, location: str) -> None:
+    """Record that a replica changed its own copy of an object of the program.
+
+    Args:
+        kind: The word for the object, such as list.
+        name: The name of the object in the program.
+    """
+    if trace is not None:
+        note = json.dumps({"kind": kind, "name": name})
+        trace.noticed(None, CHANGED, replica_id, location, note)
+
+
+def plain(
+    trace: Trace | None,
+    call_id: int,
+    replica_id: int,
+    operation: str,
+    location: str,
+    name: str,
+    created_at: str,
+) -> None:
+    """Record an operation of a replica on a variable that was created outside the scope.
+
+    Args:
+        operation: read, or the name of an `Operation`.
+        name: The name of the variable.
+        created_at: The line that created the variable, as file:line.
+    """
+    if trace is not None:
+        told = {"variable": name, "created_at": created_at, "operation": operation}
+        trace.noticed(call_id, PLAIN, replica_id, location, json.dumps(told))
+
+
+def details(note: str | None) -> Mapping[str, str]:
+    """Return the details in the note of a notice; empty if it has none."""
+    try:
+        found = json.loads(note or "")
+    except ValueError:
+        return {}
+    valid = isinstance(found, dict) and all(isinstance(one, str) for one in found.values())
+    return found if valid else {}
