@@ -12,11 +12,16 @@ from varsim.analysis.findings.dropped import DROPPED
 Values = Callable[[int], list[float]]
 
 
-def corners(values: Values, count: int = 12, settings: str = "ON_WRITE ONLY_FIRST_REPLICA"):
+def corners(
+    values: Values,
+    count: int = 12,
+    settings: str = "ON_WRITE ONLY_FIRST_REPLICA",
+    operation: str = "assign",
+) -> ProgramHistory:
     told = ProgramHistory(2, corner=settings)
     for step in range(count):
         told.call()
-        told.merge("corner", values(step), at="crop.py:4")
+        told.merge("corner", values(step), at="crop.py:4", operation=operation)
         told.read(1, "corner", "crop.py:5")
         told.end()
     return told
@@ -34,6 +39,12 @@ def test_values_of_the_other_replicas_are_dropped() -> None:
     assert "12 of 12 values that replica 1 contributed differ" in finding.what
 
 
+def test_few_added_values_show_what_is_dropped() -> None:
+    assert ["first replica only: corner ×4 at crop.py:4"] == corners(
+        drawn, count=4, operation="assign_add"
+    ).found()
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -41,8 +52,10 @@ def test_values_of_the_other_replicas_are_dropped() -> None:
         corners(lambda step: [step, 7.0]),
         corners(lambda step: [step, step + step % 2]),
         corners(drawn, settings="ON_WRITE SUM"),
+        corners(lambda step: [1.0, 2.0], operation="assign_add"),
+        corners(drawn, count=3, operation="assign_add"),
     ],
-    ids=["few merges", "a constant", "often equal", "a sum"],
+    ids=["few merges", "a constant", "often equal", "a sum", "added constants", "few adds"],
 )
 def test_a_broadcast_drops_nothing(told: ProgramHistory) -> None:
     assert [] == told.found()

@@ -3,8 +3,9 @@
 With ONLY_FIRST_REPLICA, replicas should write the same value, or the program means a broadcast from
 the first replica. If the others write values of their own, which change in each step and nearly
 always differ from the first replica's, their work is lost. A few merges, and values that do not
-change, can be a broadcast. The finder needs no oracle. If the rules of `scaling.py` were tried on
-the variable, they know more, so this finder says nothing.
+change, can be a broadcast; added values are parts of a whole, so a few merges are enough. The
+finder needs no oracle. If the rules of `scaling.py` were tried on the variable, they know more, so
+this finder says nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ DROPPED: Final = FindingKind(
 _LEAST: Final = 10
 """Least number of merges: fewer do not show that the replicas' values are independent."""
 
+_LEAST_ADDED: Final = 4
+"""Least number of merges if replicas add: an added value is a part of the whole, no broadcast."""
+
+_ADDS: Final = frozenset({"assign_add", "assign_sub"})
+
 _NEARLY_ALL: Final = 0.9
 """Fraction of the other replicas' values that must differ from the first replica's."""
 
@@ -52,6 +58,7 @@ class _Merges:
 
     count: int = 0
     whole: bool = True  # whether every value has a digest
+    added: bool = True  # whether all merges add or subtract
     values: defaultdict[int, set[int | None]] = field(default_factory=lambda: defaultdict(set))
     """Replica → the digests of its contributions."""
     others: int = 0  # number of the other replicas' contributions
@@ -84,6 +91,7 @@ class Dropped(Finder):
     def _add(self, merges: _Merges, event: Event, contributions: Mapping[int, Event]) -> None:
         digests = {i: digest_of(one) for i, one in contributions.items()}
         merges.count += 1
+        merges.added = merges.added and contributions[0].operation in _ADDS
         merges.whole = merges.whole and None not in digests.values()
         for replica_id, digest in digests.items():
             merges.values[replica_id].add(digest)
@@ -110,7 +118,7 @@ def _are_lost(merges: _Merges) -> bool:
     least = (1 - _MOST_REPEATED) * merges.count
     return (
         merges.whole
-        and merges.count >= _LEAST
+        and merges.count >= (_LEAST_ADDED if merges.added else _LEAST)
         and merges.differing >= _NEARLY_ALL * merges.others > 0
         and all(len(values) >= least for values in merges.values.values())
     )

@@ -289,6 +289,7 @@ def _finding_of_given(seen: _SeenGiven, followers: Sequence[str]) -> Finding:
         + f" The first was the {op} of {method} at {given.first.location} in call "
         f"{given.first.call} of strategy.run." + became(followers),
         in_wider[0].upper() + in_wider[1:],
+        paste=(f'value = context.{method}("{op}", value.astype(np.{wider}))',),
     )
 
 
