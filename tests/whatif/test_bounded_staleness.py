@@ -56,7 +56,7 @@ def test_a_replay_answers_for_the_other_variables_and_says_what_it_leaves_out(mo
     assert effect.harmless
     (doubt,) = replays.doubts
     assert doubt.startswith("Left out of the replay: paced: with bounded_staleness:2, its values")
-    assert "no figures about paced, and a deadlock or a mismatch at their operations" in doubt
+    assert "no figures about paced, and no deadlock or mismatch at operations on paced" in doubt
     assert ["b"] == [one.effect.name for one in advised.advice]
     assert replays.doubts == advised.doubts
 

@@ -289,7 +289,7 @@ class Replays:
             by_reason.setdefault(one.why, []).append(one.row.name)
         return [
             f"Left out of the replay: {names(found)}: {why}. So there are no figures about "
-            f"{names(found)}, and a deadlock or a mismatch at their operations would not be found."
+            f"{names(found)}, and no deadlock or mismatch at operations on {names(found)} is found."
             for why, found in by_reason.items()
         ]
 
