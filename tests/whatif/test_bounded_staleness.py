@@ -14,22 +14,26 @@ from varsim.cli.main import main
 from varsim.distribute.policies import synchronization_of
 from varsim.errors import ConfigError
 from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.advice import advise
+from varsim.whatif.compare import Replays
 from varsim.whatif.recorded import Settings
 
 ON_READ = tf.VariableSynchronization.ON_READ
 SUM = tf.VariableAggregation.SUM
 
 
-def program(trace: TraceOptions | None = None, *, only_bounded: bool = False) -> None:
+def program(
+    trace: TraceOptions | None = None, *, only_bounded: bool = False, name: str = "b"
+) -> None:
     """Write `paced`, which has bounded staleness, and `b`, which all replicas write together."""
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=trace)
     with strategy.scope():
         bounded = tf.BoundedStaleness(2)
         paced = tf.Variable(0.0, name="paced", synchronization=bounded, aggregation=SUM)
-        b = None if only_bounded else tf.Variable(0.0, name="b", aggregation=SUM)
+        b = None if only_bounded else tf.Variable(0.0, name=name, aggregation=SUM)
 
     def step() -> None:
         paced.assign_add(1.0, read_value=False)
@@ -59,6 +63,17 @@ def test_a_replay_answers_for_the_other_variables_and_says_what_it_leaves_out(mo
     assert "no figures about paced, and no deadlock or mismatch at operations on paced" in doubt
     assert ["b"] == [one.effect.name for one in advised.advice]
     assert replays.doubts == advised.doubts
+
+
+def test_a_single_device_is_not_used_if_a_left_out_variable_has_the_name_of_another(tmp_path):
+    with simulated_cluster():
+        program(TraceOptions(tmp_path), name="paced")
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        alone, compared = Replays(history).doubts, Replays(history, history).doubts
+
+    assert alone == compared[:1]
+    assert "No value is compared with the single device's, because paced is also" in compared[1]
 
 
 def test_a_record_without_other_variables_is_refused(monkeypatch):

@@ -136,6 +136,7 @@ class Replays:
             row.name for row in self.program.variables.values()
         }
         self._oracle = None if shared else oracle  # variables are compared by their names
+        self._not_compared = sorted(shared) if oracle is not None else []
         self._tell = tell
         self._reads = [
             one for one in accesses(self.program.actions) if isinstance(one, RecordedRead)
@@ -295,6 +296,12 @@ class Replays:
 
     def _doubts(self) -> list[str]:
         doubts = [*self.left_out]
+        if self._not_compared:
+            doubts.append(
+                "No value is compared with the single device's, because "
+                f"{names(self._not_compared)} is also the name of a variable that is left out: "
+                "give each variable its own name."
+            )
         if self.program.problem:
             doubts.append(
                 f"The record is not whole: {self.program.problem}. All numbers and reasons are "
