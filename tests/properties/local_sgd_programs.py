@@ -6,7 +6,7 @@ again after a failed call, and goes on after a restart of the workers. Writes of
 change it. A join of replicas is refused.
 
 `python -m tests.properties.local_sgd_programs` runs 3,000 programs, each in another order of
-events, and has their records judged.
+events, and has their records judged. `--count 40 --processes` runs 40 programs on real workers.
 """
 
 from __future__ import annotations
@@ -486,17 +486,20 @@ def main() -> int:
     """Run many programs, and print what has happened in them."""
     parser = argparse.ArgumentParser(prog="python -m tests.properties.local_sgd_programs")
     parser.add_argument("--count", type=int, default=3000, help="the number of programs")
+    parser.add_argument("--processes", action="store_true", help="use real workers, at most 3")
     options = parser.parse_args()
+    largest, cluster = (3, real_workers) if options.processes else (5, simulated_cluster)
     began_s, happened, failed = time.perf_counter(), Counter[str](), []
     for seed in range(options.count):
         try:
-            counts, wrong = run(random_program(seed))
+            counts, wrong = run(random_program(seed, largest=largest), cluster)
             happened += counts
         except AssertionError as error:
             failed.append((seed, str(error)))
         else:
             failed += [(seed, f"{one.checker}: {one.outcome} {one.reason}") for one in wrong]
-    print(f"local_sgd: {options.count:,} programs, with {dict(happened)}")
+    where = "processes" if options.processes else "the simulated cluster"
+    print(f"local_sgd: {options.count:,} programs on {where}, with {dict(happened)}")
     print(f"{time.perf_counter() - began_s:.1f} s; failed: {failed[:10]}")
     return int(bool(failed))
 
