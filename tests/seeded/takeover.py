@@ -54,7 +54,7 @@ class TakeOver:
         self._expected: dict[int, list[list[Array]]] = {}
         """For the next incarnation: all possible components of each variable."""
 
-        self._writes: dict[int, int] = {}
+        self._writes: dict[int, list[int]] = {}
         """For the next incarnation: the writes of each replica since the last average."""
 
     def created(self, index: int, value: Array) -> None:
@@ -91,13 +91,17 @@ class TakeOver:
         left = [i for i in range(cluster.num_replicas) if i not in recovery.removed]
         if was_used:
             self._expected = self._successors_of_all(cluster, recovery)
-            self._writes = {index: _common(counts) for index, counts in cluster.states.items()}
+            self._writes = {
+                index: _numbers(counts, cluster.num_replicas, left)
+                for index, counts in cluster.states.items()
+            }
         else:
             assert not recovery.lost
             self._expected = {
                 index: [[one[i] for i in left] for one in possible]
                 for index, possible in self._expected.items()
             }
+            self._writes = {n: [one[i] for i in left] for n, one in self._writes.items()}
         for origin in self._origins.values():
             origin.keep(left)
 
@@ -110,7 +114,7 @@ class TakeOver:
             assert any(_all_same(one, world.components) for one in possible), (
                 f"{variable.spec}: the next incarnation has {world.components}, not {possible}"
             )
-            assert [self._writes.get(index, 0)] * model.count == variable.since
+            assert self._writes.get(index, [0] * model.count) == variable.since
 
     # ------------------------------------------------------------ one variable
 
@@ -206,10 +210,17 @@ class TakeOver:
         return [list(one) for one in product(*choices)]
 
 
-def _common(counts: dict[int, int]) -> int:
-    """Return the number of writes that all replicas have made; 0 if their numbers differ."""
+def _numbers(counts: dict[int, int], num_replicas: int, left: Sequence[int]) -> list[int]:
+    """Return the numbers of writes that the replicas in `left` go on with.
+
+    Args:
+        counts: The number of each replica that is not lost. If one is lost, all get the number that
+            these have in common, or 0.
+    """
+    if len(counts) == num_replicas:
+        return [counts[i] for i in left]
     different = set(counts.values())
-    return different.pop() if len(different) == 1 else 0
+    return [different.pop() if len(different) == 1 else 0] * len(left)
 
 
 def _is_reported(
