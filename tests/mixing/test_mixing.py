@@ -178,9 +178,9 @@ def test_a_coordinator_and_its_results_are_not_sent_to_replicas() -> None:
     with simulated_cluster(), tf.distribute.ParameterServerStrategy(workers=1) as strategy:
         coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         result = coordinator.schedule(lambda: 1)
-        with pytest.raises(TypeError, match="schedule functions there, and give their results"):
+        with pytest.raises(ContextError, match="stays in the program's process: call its methods"):
             pickle.dumps(coordinator)
-        with pytest.raises(TypeError, match=r"give its value, value.fetch\(\)"):
+        with pytest.raises(ContextError, match=r"give its value, value.fetch\(\)"):
             pickle.dumps(result)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from varsim.errors import ClosureCancelled, ReplicaError
+from varsim.errors import ClosureCancelled, ContextError, ReplicaError
 from varsim.shells.closures import Outcome
 from varsim.shells.parameter_cluster import ParameterCluster
 
@@ -49,9 +49,9 @@ class RemoteValue:
         """Refuse to send this object to another process.
 
         Raises:
-            TypeError: Always.
+            ContextError: Always.
         """
-        raise TypeError(
+        raise ContextError(
             "a RemoteValue stays in the program's process: give its value, value.fetch()"
         )
 
