@@ -71,6 +71,8 @@ class FindingJson:
     """What to do."""
     paste: list[str]
     """Lines of a program that do what the remedy says; empty if there are none."""
+    tried: str
+    """The result of a replay with the settings that these lines select; empty without a replay."""
     certainty: str
     """How sure the finding is: "recorded", "compared" or "pattern"."""
     about_values: bool
@@ -208,6 +210,7 @@ def finding_json(finding: Finding) -> FindingJson:
         what=finding.what,
         remedy=finding.remedy,
         paste=list(finding.paste),
+        tried=finding.tried,
         certainty=finding.kind.certainty.name.lower(),
         about_values=finding.kind.about_values,
         cause=None if cause is None else CauseJson(word=cause.kind.word, **_variable(cause)),

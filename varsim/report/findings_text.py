@@ -106,6 +106,8 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
     for number, line in enumerate(words.paste):
         label = "" if number else "to paste"
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{visible(line)}".rstrip()
+    if words.tried:
+        yield from _labelled("tried", words.tried, width)
     yield from _labelled("how sure", words.kind.certainty.value, width)
     if words.cause is not None:
         yield from _labelled("cause", cause_text(words.cause), width)

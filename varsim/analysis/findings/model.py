@@ -17,6 +17,8 @@ from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.outcome import Note
+from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.texts.program_lines import variable_lines
 from varsim.tracing.history import Event
 
 MOST_EVENTS: Final = 6
@@ -51,6 +53,13 @@ class FindingKind:
         return as_word(self.name)
 
 
+class Proposed(NamedTuple):
+    """Settings of a variable that a remedy proposes."""
+
+    synchronization: VariableSynchronization
+    aggregation: VariableAggregation
+
+
 class Cause(NamedTuple):
     """The finding from which another finding follows."""
 
@@ -73,6 +82,8 @@ class Finding:
     events: tuple[int, ...]  # the numbers of the first events that show the problem
     histogram: tuple[tuple[int, int], ...] = ()  # pairs: staleness, number of reads
     paste: tuple[str, ...] = ()  # lines of a program that do what the remedy says
+    settings: Proposed | None = None  # the settings that these lines select, if they select any
+    tried: str = ""  # the result of a replay with these settings; "" without a replay
     cause: Cause | None = None  # the finding from which this one follows; None if it leads
 
 
@@ -149,8 +160,16 @@ def finding_of(
     remedy: str,
     histogram: tuple[tuple[int, int], ...] = (),
     paste: Iterable[str] = (),
+    settings: Proposed | None = None,
 ) -> Finding:
-    """Return a finding about a variable, with its evidence."""
+    """Return a finding about a variable, with its evidence.
+
+    Args:
+        settings: The settings that the remedy proposes, if it proposes exactly one. Their lines
+            replace `paste`.
+    """
+    if settings is not None and variable is not None:
+        paste = variable_lines(variable.name, settings.synchronization, settings.aggregation.name)
     return Finding(
         kind=kind,
         variable_id=None if variable is None else variable.variable_id,
@@ -162,6 +181,7 @@ def finding_of(
         events=tuple(evidence.events),
         histogram=histogram,
         paste=tuple(paste),
+        settings=settings,
     )
 
 

@@ -27,16 +27,26 @@ import numpy as np
 from varsim.analysis import sparse
 from varsim.analysis.arithmetic import digest_of, value_of
 from varsim.analysis.findings.collectives import Given, array_of
-from varsim.analysis.findings.model import Certainty, Evidence, Finding, FindingKind, finding_of
+from varsim.analysis.findings.model import (
+    Certainty,
+    Evidence,
+    Finding,
+    FindingKind,
+    Proposed,
+    finding_of,
+)
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.extension_dtypes import kind_of
-from varsim.spec import VariableSynchronization
+from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import times
-from varsim.texts.program_lines import variable_lines
 from varsim.tracing.history import Event
 
 SAME_CONTRIBUTIONS: Final = FindingKind(
     name="merges of the same values", certainty=Certainty.PATTERN
+)
+
+_KEPT_BY_THE_FIRST: Final = Proposed(
+    VariableSynchronization.ON_READ, VariableAggregation.ONLY_FIRST_REPLICA
 )
 
 AGAIN_AND_AGAIN: Final = 3
@@ -226,14 +236,14 @@ def _written_once(facts: VariableFacts, one: _Equal, said: str, more: str = "") 
     Args:
         more: A further remedy.
     """
-    remedy, paste = _WRITE_OUTSIDE, list[str]()
-    if not one.are_sparse:
-        remedy = (
-            "Choose ON_READ with ONLY_FIRST_REPLICA: the values are the same, and nothing is sent "
-            f"before a read.{more}"
-        )
-        paste = variable_lines(facts.name, VariableSynchronization.ON_READ, "ONLY_FIRST_REPLICA")
-    return finding_of(SAME_CONTRIBUTIONS, facts, one.evidence, said, remedy, paste=paste)
+    if one.are_sparse:
+        return finding_of(SAME_CONTRIBUTIONS, facts, one.evidence, said, _WRITE_OUTSIDE)
+    remedy = (
+        "Choose ON_READ with ONLY_FIRST_REPLICA: the values are the same, and nothing is sent "
+        f"before a read.{more}"
+    )
+    settings = _KEPT_BY_THE_FIRST
+    return finding_of(SAME_CONTRIBUTIONS, facts, one.evidence, said, remedy, settings=settings)
 
 
 def _broadcast(facts: VariableFacts | None, one: _Equal) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -225,12 +225,19 @@ def _say_how_to_continue(record: RunRecord) -> None:
 
 def _examined(history: History, oracle: History | None, record: RunRecord) -> Examination:
     from varsim.analysis.examination import examine
-    from varsim.cli.progress import PHASE_TITLES, telling
+    from varsim.cli.progress import PHASE_TITLES, REPLAYING, telling
     from varsim.report.summary import Phase
 
     no_oracle = "" if record.summary is None else record.summary.no_oracle
     with telling(PHASE_TITLES[Phase.JUDGING]) as tell:
-        return examine(history, oracle, ending=record.ending, no_oracle=no_oracle, tell=tell)
+        found = examine(history, oracle, ending=record.ending, no_oracle=no_oracle, tell=tell)
+    if not any(one.settings for one in found.findings):
+        return found
+    from varsim.whatif.remedies import tried
+
+    with telling(REPLAYING) as tell:
+        findings, notes = tried(history, oracle, found.findings, tell)
+    return replace(found, findings=findings, not_looked_at=(*found.not_looked_at, *notes))
 
 
 def _failed_without_record(run: str) -> Finding | None:

@@ -1,0 +1,96 @@
+"""The settings that a finding proposes are tried in a replay before they are printed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import varsim as tf
+from varsim.analysis.examination import examine
+from varsim.analysis.findings.model import Finding, Proposed
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+from varsim.whatif import remedies
+from varsim.whatif.remedies import tried
+
+ON_READ, ON_WRITE = tf.VariableSynchronization.ON_READ, tf.VariableSynchronization.ON_WRITE
+FIRST = tf.VariableAggregation.ONLY_FIRST_REPLICA
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record a program in which all replicas assign the same step; return its folder."""
+    folder = tmp_path_factory.mktemp("record")
+    with (
+        simulated_cluster(),
+        tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(folder)) as strategy,
+    ):
+        with strategy.scope():
+            step = tf.Variable(0, name="step", aggregation=FIRST)
+            other = tf.Variable(0, name="other", aggregation=FIRST)
+
+        def train(number: int) -> int:
+            step.assign(number)
+            other.assign(2 * number)
+            return int(step.read_value()) + int(other.read_value())
+
+        for number in range(8):
+            strategy.run(train, args=(number,))
+    merge(folder, folder)
+    return folder
+
+
+def results(folder: Path, **changes: Proposed) -> dict[str, Finding]:
+    """Return the findings after the trial of their proposals, by variable.
+
+    Args:
+        changes: Variable → what its finding proposes instead.
+    """
+    with open_history(folder) as history:
+        findings = [
+            replace(one, settings=changes.get(one.variable, one.settings))
+            for one in examine(history).findings
+        ]
+        found, notes = tried(history, None, findings)
+    assert () == notes
+    return {one.variable: one for one in found}
+
+
+def test_a_proposal_that_removes_its_finding_is_kept(record: Path) -> None:
+    found = results(record)["step"]
+
+    assert Proposed(ON_READ, FIRST) == found.settings
+    assert found.paste[0] == 'tf.Variable(…, name="step",'
+    assert "the finding is gone; 0 of 16 reads have another value" in found.tried
+
+
+def test_a_proposal_that_does_not_remove_its_finding_has_no_lines_to_paste(record: Path) -> None:
+    found = results(record, step=Proposed(ON_WRITE, FIRST))
+
+    assert (None, ()) == (found["step"].settings, found["step"].paste)
+    assert "ON_WRITE with ONLY_FIRST_REPLICA is no remedy here" in found["step"].tried
+    assert "the finding stays" in found["step"].tried
+    assert found["other"].paste, "the proposal for another variable is not affected"
+
+
+def test_a_long_record_is_not_replayed_and_a_note_says_so(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remedies, "MOST_EVENTS", 10)
+    with open_history(record) as history:
+        findings = examine(history).findings
+        found, (note,) = tried(history, None, findings)
+
+    assert findings == found
+    assert "more than 10 events" in note.text
+    assert "`varsim advise`" == note.option
+
+
+def test_nothing_is_replayed_without_a_proposal(record: Path) -> None:
+    with open_history(record) as history:
+        findings = [replace(one, settings=None) for one in examine(history).findings]
+        assert (tuple(findings), ()) == tried(history, None, findings)

@@ -1,0 +1,115 @@
+"""Try the settings that findings propose, in a replay, before they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.outcome import Note
+from varsim.errors import ConfigError
+from varsim.texts.facts import times
+from varsim.tracing.history import History
+from varsim.tracing.progress import Tell
+from varsim.whatif.advice import in_words
+from varsim.whatif.compare import Replays, WhatIf
+from varsim.whatif.recorded import Settings
+
+MOST_EVENTS: Final = 20_000
+"""The longest record that is replayed for its findings, in events: a replay takes about 2 s."""
+
+_MOST_APART: Final = 8
+"""Largest number of proposals that are replayed one by one, if they do not work together."""
+
+_UNTRIED: Final = "whether the proposed settings remove the findings"
+
+_Key = tuple[str, str]
+"""A kind of finding and the name of its variable: replays number variables in their own way."""
+
+
+def tried(
+    history: History,
+    oracle: History | None,
+    findings: Sequence[Finding],
+    tell: Tell | None = None,
+) -> tuple[tuple[Finding, ...], tuple[Note, ...]]:
+    """Return the findings with the results of their proposals, and notes on what was not tried.
+
+    If a replay shows that a proposal does not remove its finding, or causes another one about
+    values, the finding loses its lines to paste and says so.
+
+    Args:
+        oracle: The history of the same program on one replica, if there is one.
+        tell: A function that gets the fraction that is done, from 0 to 1.
+    """
+    proposals = {
+        one.variable_id: one.settings
+        for one in findings
+        if one.settings is not None and one.variable_id is not None and one.cause is None
+    }
+    if not proposals:
+        return tuple(findings), ()
+    if history.last_event > MOST_EVENTS:
+        why = f"a record with more than {times(MOST_EVENTS, 'event')} is not replayed for this"
+        return tuple(findings), (Note(text=f"{_UNTRIED}: {why}", option="`varsim advise`"),)
+    changes = {number: Settings(*settings) for number, settings in proposals.items()}
+    try:
+        replays = Replays(history, oracle, tell)
+        results = _results(replays, changes)
+    except ConfigError as error:
+        return tuple(findings), (Note(text=f"{_UNTRIED}: {error}"),)
+    before = {_key(one) for one in replays.findings}
+    return tuple(_with_result(one, results, before) for one in findings), ()
+
+
+def _results(replays: Replays, changes: Mapping[int, Settings]) -> dict[int, WhatIf]:
+    """Return what a replay shows for each proposal: of all together, or else of each alone."""
+    together = replays.under(changes)
+    before = {_key(one) for one in replays.findings}
+    if len(changes) == 1 or not (together.failure or _new(together, before)):
+        return dict.fromkeys(changes, together)
+    alone = list(changes.items())[:_MOST_APART]
+    return {number: replays.under({number: settings}) for number, settings in alone}
+
+
+def _with_result(finding: Finding, results: Mapping[int, WhatIf], before: set[_Key]) -> Finding:
+    """Return a finding with the result of its proposal, if a replay has the finding, too."""
+    number, settings = finding.variable_id, finding.settings
+    if number is None or settings is None or number not in results or _key(finding) not in before:
+        return finding
+    result = results[number]
+    if flaw := _flaw(finding, result, before):
+        said = f"{in_words(Settings(*settings))} is no remedy here: in a replay, {flaw}"
+        return replace(finding, paste=(), settings=None, tried=said)
+    said = f"in a replay with these settings, the finding is gone; {_values(result, number)}"
+    return replace(finding, tried=said)
+
+
+def _flaw(finding: Finding, result: WhatIf, before: set[_Key]) -> str:
+    """Return why proposed settings are no remedy, as a clause; "" if they are one."""
+    if result.failure:
+        return f"the program would stop: {result.failure}"
+    if any(_key(one) == _key(finding) for one in result.findings):
+        return "the finding stays"
+    new = _new(result, before)
+    return f"there is another finding, {new[0].kind.name}: {new[0].variable}" if new else ""
+
+
+def _values(result: WhatIf, number: int) -> str:
+    """Return how many reads of a variable have other values, as a clause."""
+    (effect,) = [one for one in result.effects if one.variable == number]
+    unclear = f", and {effect.unknown:,} cannot be compared" if effect.unknown else ""
+    if not effect.reads:
+        return "no recorded read shows whether values change"
+    changed = f"{effect.changed:,} of {times(effect.reads, 'read')}"
+    return f"{changed} {'has' if effect.changed == 1 else 'have'} another value{unclear}"
+
+
+def _new(result: WhatIf, before: set[_Key]) -> list[Finding]:
+    """Return the findings about values that only the replay with other settings has."""
+    return [one for one in result.findings if one.kind.about_values and _key(one) not in before]
+
+
+def _key(finding: Finding) -> _Key:
+    return finding.kind.name, finding.variable
