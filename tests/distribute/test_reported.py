@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import varsim as tf
 from tests.replica_context import replica_id
 from varsim.analysis.examination import examine
+from varsim.distribute.discarded import is_discarded
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
@@ -209,3 +211,54 @@ def test_post_local_sgd_averages_exactly_what_it_names(averaged, forgotten, tmp_
         notes = [note.text for note in examine(history).not_looked_at]
     separate = [note.partition(":")[0] for note in notes if "trained separately" in note]
     assert [forgotten] * bool(forgotten) == separate
+
+
+def probe(found: list[bool]) -> int:
+    """Record whether the calling line drops the result of this call."""
+    found.append(is_discarded(sys._getframe(1)))
+    return 1
+
+
+def drops(found: list[bool]) -> None:
+    probe(found)
+
+
+def names_it(found: list[bool]) -> None:
+    unused = probe(found)  # noqa: F841  # the case under test
+
+
+def means_it(found: list[bool]) -> None:
+    _ = probe(found)
+
+
+def uses_it(found: list[bool]) -> list[int]:
+    used = probe(found)
+    return [used]
+
+
+def replaces_it(found: list[bool]) -> list[int]:
+    value = 2
+    value = value + probe(found)
+    return [value]
+
+
+def keeps_it_for_an_inner_function(found: list[bool]) -> Any:
+    kept = probe(found)
+    return lambda: kept
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (drops, True),
+        (names_it, True),
+        (means_it, False),
+        (uses_it, False),
+        (replaces_it, False),
+        (keeps_it_for_an_inner_function, False),
+    ],
+)
+def test_a_local_name_that_is_never_used_drops_the_result(function, expected):
+    found: list[bool] = []
+    function(found)
+    assert [expected] == found

@@ -18,7 +18,8 @@ _known: dict[tuple[int, int], tuple[CodeType, bool]] = {}
 def is_discarded(frame: FrameType) -> bool:
     """Return whether a frame drops the result of the call that it makes now.
 
-    For example, this is so for an all_reduce in a line of its own.
+    For example, this is so for an all_reduce in a line of its own, or for one whose result gets a
+    local name that the function never uses. A name such as `_` drops a result on purpose.
     """
     key = id(frame.f_code), frame.f_lasti
     found = _known.get(key)
@@ -31,9 +32,16 @@ def is_discarded(frame: FrameType) -> bool:
 
 def _drops(offset: int, code: CodeType) -> bool:
     """Return whether the instruction after the one at an offset drops the value on the stack."""
-    following = (one for one in dis.get_instructions(code) if one.offset > offset)
-    after = next(following, None)
-    return after is not None and after.opname == "POP_TOP"
+    instructions = list(dis.get_instructions(code))
+    after = next((one for one in instructions if one.offset > offset), None)
+    if after is None or after.opname != "STORE_FAST":
+        return after is not None and after.opname == "POP_TOP"
+    if after.argval.startswith("_"):
+        return False
+    # one instruction can load or store two local names
+    used = (one for one in instructions if "_FAST" in one.opname and one.opname != "STORE_FAST")
+    names = (one.argval if isinstance(one.argval, tuple) else (one.argval,) for one in used)
+    return all(after.argval not in them for them in names)
 
 
 class Discarded:

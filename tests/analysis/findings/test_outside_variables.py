@@ -32,6 +32,11 @@ def test_a_plain_variable_that_replicas_write_and_read_is_found_with_its_creatio
     assert "replicas 0, 1 wrote it 2 times" in finding.what
 
 
+def test_values_of_plain_variables_are_not_looked_at() -> None:
+    (note,) = used("0 read", "1 read").notes()
+    assert note.text.endswith("they are not recorded: 'step' (model.py:3)")
+
+
 @pytest.mark.parametrize(
     ("operations", "count"),
     [

@@ -21,6 +21,7 @@ from varsim.analysis.findings.model import (
     FindingKind,
     finding_of,
 )
+from varsim.analysis.outcome import Note
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing import notices
 from varsim.tracing.history import Event
@@ -94,6 +95,16 @@ class OutsideVariables(Finder):
                 key = told.get("variable", ""), told.get("created_at", "")
                 one = self._plain.setdefault(key, _Plain(key[1]))
                 _use(one, event, told.get("operation", ""))
+
+    def notes(self) -> list[Note]:
+        """Return the note that values of plain variables are not recorded."""
+        used = [f"{name!r} ({created_at})" for name, created_at in self._plain]
+        if not used:
+            return []
+        more = f" and {len(used) - _MOST_NAMED} more" if len(used) > _MOST_NAMED else ""
+        names = f"{', '.join(used[:_MOST_NAMED])}{more}"
+        text = "values of variables outside the scope, which replicas used: they are not recorded"
+        return [Note(text=f"{text}: {names}")]
 
     def finish(self) -> list[Finding]:
         """Return the findings, one for each object, variable or line."""
