@@ -295,13 +295,22 @@ def broadcast_parameters(
     Args:
         params: A dict of arrays; or a list of arrays, or of pairs of a name and an array.
     """
-    context, members, options = _ranks("broadcast_parameters", process_set)
+    _replace("broadcast_parameters", params, root_rank, process_set)
+
+
+def _replace(
+    what: str,
+    params: Mapping[str, Array] | Iterable[Any],
+    root_rank: int,
+    process_set: ProcessSet,
+) -> None:
+    context, members, options = _ranks(what, process_set)
     members.index(root_rank, "root_rank")
     arrays = _named(params)
     if not arrays:
         return
     for name, one in arrays.items():
-        writable(one, f"hvd.broadcast_parameters: {name}")
+        writable(one, f"hvd.{what}", f"the array {name!r}")
     values = context.broadcast(arrays, int(root_rank), name="broadcast_parameters", **options)
     for name, array in arrays.items():
         array[...] = values[name]
@@ -313,7 +322,7 @@ def broadcast_variables(
     process_set: ProcessSet = global_process_set,
 ) -> None:
     """Replace all arrays by those of one rank; see `broadcast_parameters`."""
-    broadcast_parameters(variables, root_rank, process_set)
+    _replace("broadcast_variables", variables, root_rank, process_set)
 
 
 def _named(params: Mapping[str, Array] | Iterable[Any]) -> dict[str, Array]:

@@ -195,10 +195,25 @@ def test_output_before_a_failure_is_not_lost():
     assert {f"[replica {i}] last words" for i in range(3)} == set(result.stdout.splitlines())
 
 
-def test_a_strategy_of_the_script_is_refused():
-    result = run("tf.distribute.MirroredStrategy()\n")
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("tf.distribute.MirroredStrategy()", "of the script would start workers of its own in"),
+        (
+            "with tf.distribute.OneDeviceStrategy('cpu:0').scope(): pass",
+            "strategy.scope of OneDeviceStrategy('cpu:0') is used in the script of varsim exec "
+            "--spmd: two strategies cannot be mixed.",
+        ),
+    ],
+)
+def test_another_strategy_of_the_script_is_refused(code: str, text: str):
+    result = run(f"{code}\n")
 
-    assert "ContextError: a MirroredStrategy of the script would start workers" in result.stderr
+    assert f"ContextError: {text}" in result.stderr.replace(_STARTS_WORKERS, "")
+    assert "tf.distribute.MultiWorkerMirroredStrategy()" in result.stderr
+
+
+_STARTS_WORKERS = "a MirroredStrategy, CentralStorageStrategy or ParameterServerStrategy "
 
 
 def test_replicas_can_create_variables_together():
@@ -333,7 +348,7 @@ def test_a_worker_that_reads_a_metric_alone_gets_the_remedy():
     assert "did different things at collective 2 of this script" in result.stderr
     assert "  replica 0: strategy.reduce(SUM, float32[]) at script.py:10\n" in result.stderr
     assert "  replicas 1, 2: v.assign_add (float32 scalar) at script.py:11\n" in result.stderr
-    assert "must perform each of them, even if only one uses its result.\n" in result.stderr
+    assert "must perform each of them, even if only one needs it.\n" in result.stderr
 
 
 def test_a_worker_that_ends_early_is_named_with_the_operation_of_the_others():

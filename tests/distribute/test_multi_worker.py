@@ -510,7 +510,7 @@ def writes_another_variable_in_run(strategy, v, on_read):
             [
                 "replica 0: read of variable 'metric' at tests/distribute/",
                 "replicas 1, 2: never arrived; their functions returned",
-                "So every worker must perform each of them, even if only one uses its result.",
+                "So every worker must perform each of them, even if only one needs it.",
             ],
         ),
         (

@@ -140,7 +140,7 @@ def test_broadcasts(ranks: Ranks):
 def test_a_read_only_parameter_is_refused(ranks: Ranks):
     array = np.broadcast_to(floats(1.0), (2,))
 
-    with pytest.raises(TypeError, match="broadcast_parameters: w changes its tensor in place"):
+    with pytest.raises(TypeError, match="broadcast_parameters changes the array 'w' in place"):
         ranks(lambda: hvd.broadcast_parameters({"w": array}, 0))
 
 

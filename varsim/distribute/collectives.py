@@ -113,7 +113,8 @@ class ReplicaCollectives(ABC):
         parts = [part for leaf in sparse for part in rows_alike(leaf)]
         check_axis(parts, 0)
         join = Combination(CombineKind.ALL_GATHER, axis=0, group=how.group)
-        gathered = self._send(join, taken_apart(parts)[0], parts, label)
+        form, performs = taken_apart(parts)[0], self.performs
+        gathered = self.session.combine(join, form, parts, label, None, performs)
         count = len(self._members(how))
         rows = (
             IndexedSlices(divided(how.op, values, count), indices, leaf.dense_shape)
@@ -121,7 +122,8 @@ class ReplicaCollectives(ABC):
         )
         others: Iterator[Any] = iter(())
         if dense:
-            others = iter(self._send(how, taken_apart(dense)[0], dense, label))
+            form = taken_apart(dense)[0]
+            others = iter(self.session.combine(how, form, dense, label, None, performs))
         return [next(rows if isinstance(leaf, IndexedSlices) else others) for leaf in leaves]
 
     def all_gather(
@@ -317,16 +319,6 @@ class ReplicaCollectives(ABC):
         elif how.kind is CombineKind.REDUCE_SCATTER:
             assert axis is not None, "a reduce_scatter has an axis"
             combining.require_parts(leaves, axis, len(self._members(how)))
-        return self._send(how, structure, leaves, label, weight)
-
-    def _send(
-        self,
-        how: Combination,
-        structure: Structure,
-        leaves: list[Array],
-        label: str | None,
-        weight: float | None = None,
-    ) -> tuple[Array, ...]:
         return self.session.combine(how, structure, leaves, label, weight, self.performs)
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from varsim.distribute.home import Home, check_thread
 from varsim.distribute.ports import ReplicaPort, StrategyPort, UpdatePort
+from varsim.distribute.supervision import are_refused
 from varsim.errors import ContextError
-from varsim.texts.mixtures import OF_CALL, Mixture
+from varsim.texts.mixtures import OF_CALL, OF_SCRIPT, Mixture
 from varsim.threads import this_thread
 
 
@@ -133,6 +134,12 @@ def replica_in_force() -> ReplicaPort | None:
     return default_strategy().replica_context() if frame is None else frame.replica
 
 
+def program_replica() -> ReplicaPort | None:
+    """Return the replica that runs the program of the current strategy; None if no replica does."""
+    frame = current_frame()
+    return None if frame is None else frame.strategy.below
+
+
 def set_outermost(strategy: StrategyPort | None) -> None:
     """Set the strategy whose scope applies outside all other scopes; None for no strategy."""
     _outermost[:] = [] if strategy is None else [strategy]
@@ -188,10 +195,13 @@ def mixed(
         where: The operation of the other strategy, such as "strategy.reduce"; by default the call
             or the scope of the frame.
     """
+    current = repr(here.strategy)
+    if here.replica is not None and here.strategy.below is None and are_refused():
+        where, current, remedy = "the script", "varsim exec --spmd", OF_SCRIPT
     if where:
         pass
     elif here.replica is not None:
         where = f"a call (replica {here.replica.replica_id_in_sync_group})"
     else:
         where = "the scope" if here.update is None else "extended.update"
-    return ContextError(str(Mixture(what, repr(owner), repr(here.strategy), where, remedy)))
+    return ContextError(str(Mixture(what, repr(owner), current, where, remedy)))

@@ -27,9 +27,10 @@ from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.collectives import checked_name
 from varsim.distribute.context import (
-    current_frame,
     entered,
     frame_within,
+    program_replica,
+    replica_in_force,
     require_cross_replica,
 )
 from varsim.distribute.conversion import as_tensor
@@ -399,10 +400,7 @@ _GATHER: Final = "strategy.gather"
 
 def _replica_here() -> ReplicaPort | None:
     """Return the replica that runs this program; None if the program has no workers around it."""
-    frame = current_frame()
-    if frame is None:
-        return None
-    replica = frame.strategy.below or frame.replica
+    replica = program_replica() or replica_in_force()
     return None if replica is None or replica.session is None else replica
 
 

@@ -36,6 +36,9 @@ class OneDeviceStrategy(Strategy):
         self._extended = PlainExtended(self)
         self._context = OnlyReplicaContext(self, 0, None)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.devices))})"
+
     @property
     def extended(self) -> Extended:
         """Return the operations for authors of optimizers and layers."""

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from varsim.distribute.context import replica_in_force
+from varsim.distribute.context import program_replica, replica_in_force
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import ContextError, DistributedValueError, ReplicaIndexError, ValueTypeError
 from varsim.launch.devices import place_on_host
@@ -94,10 +94,12 @@ class Face(Generic[State]):
     def replica(self, what: str) -> ReplicaContext:
         """Return the replica that this thread runs.
 
+        A worker of a MultiWorkerMirroredStrategy is the same rank in every context of its program.
+
         Raises:
-            ContextError: The program is in cross-replica context.
+            ContextError: The program is in cross-replica context, and no replica runs it.
         """
-        context = replica_in_force()
+        context = program_replica() or replica_in_force()
         if context is None:
             raise ContextError(
                 f"{self._name}.{what} was called in cross-replica context, where no rank runs: "
@@ -200,22 +202,29 @@ def object_of_root(
     return value if is_root else unpacked(result)
 
 
-def writable(tensor: Any, what: str) -> Array:
+def writable(tensor: Any, what: str, which: str = "its tensor") -> Array:
     """Return an array that a function changes in place.
 
+    Args:
+        what: The function.
+        which: The array, for an error.
     Raises:
         TypeError: It is not a NumPy array, or cannot be written.
     """
     if not isinstance(tensor, np.ndarray):
+        is_variable = hasattr(tensor, "assign")
         raise ValueTypeError(
             "(value)",
-            f"{what} changes its tensor in place, and {type(tensor).__name__} is not a NumPy array",
-            "Make it one first: x = np.asarray(x).",
+            f"{what} changes {which} in place, and {type(tensor).__name__} is not a NumPy array",
+            "Give an array with its value, and assign this array: x = np.array(v), and "
+            "then v.assign(x)."
+            if is_variable
+            else "Make it one first: x = np.asarray(x).",
         )
     if not tensor.flags.writeable:
         raise ValueTypeError(
             "(value)",
-            f"{what} changes its tensor in place, and this array is read-only",
+            f"{what} changes {which} in place, and this array is read-only",
             "Give a copy: np.array(x).",
         )
     return tensor

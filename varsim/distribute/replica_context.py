@@ -209,7 +209,7 @@ class ReplicaContext(ReplicaCollectives):
 
     def _check_current(self) -> None:
         frame = current_frame()
-        if frame is None or frame.replica is not self:
+        if frame is None or (frame.replica is not self and frame.strategy.below is not self):
             raise ContextError(
                 "this replica context belongs to a strategy.run that is not running here; get the "
                 "current one by get_replica_context()"

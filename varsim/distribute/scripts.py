@@ -162,9 +162,10 @@ class ReplicaScript:
 
 
 _NO_STRATEGY: Final = (
-    "a MirroredStrategy of the script would start workers of its own in every worker: with --spmd, "
-    "all replicas run the whole script already. Use tf.distribute.MultiWorkerMirroredStrategy(), "
-    "which has a replica on each worker; or run the script without --spmd"
+    "a MirroredStrategy, CentralStorageStrategy or ParameterServerStrategy of the script would "
+    "start workers of its own in every worker: with --spmd, all replicas run the whole script "
+    "already. Use tf.distribute.MultiWorkerMirroredStrategy(), which has a replica on each worker; "
+    "or run the script without --spmd"
 )
 
 

@@ -107,6 +107,11 @@ def supervised(supervisor: Supervisor | None) -> Iterator[None]:
         _current.reset(token)
 
 
+def are_refused() -> bool:
+    """Return whether this thread runs a script of all workers, which cannot create strategies."""
+    return bool(_refusal.get())
+
+
 def current_supervisor() -> Supervisor | None:
     """Return the supervisor for a new strategy; None if there is none.
 

@@ -234,11 +234,14 @@ def needs_joined(
     came: Mapping[int, Collective],
     joined: Mapping[int, Join],
     specs: Mapping[int, VariableSpec],
+    *,
+    in_script: bool,
 ) -> MismatchError:
     """Return the error for a collective that needs the values of replicas that have joined.
 
     Args:
         came: A mapping: replica_id → its arrival.
+        in_script: Whether the function of the call is a whole script.
     """
     groups = grouped(
         {i: Did(describe(one, specs)) for i, one in sorted({**came, **joined}.items())}
@@ -249,7 +252,8 @@ def needs_joined(
     else:
         op = first.how.op if isinstance(first, Combine) else None
         operation = name_of(first) + ("" if op is None else f"({op.value})")
-    return MismatchError(NeedsJoined(operation, index, groups, tuple(joined))).by_groups(groups)
+    fact = NeedsJoined(operation, index, groups, tuple(joined), in_script)
+    return MismatchError(fact).by_groups(groups)
 
 
 def uneven(

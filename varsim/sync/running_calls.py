@@ -166,7 +166,7 @@ class RunningCalls:
         try:
             for collectives in complete:
                 if collectives.joined:
-                    self._check_joined(collectives)
+                    self._check_joined(call, collectives)
                 first, merging = collectives.arrivals[0].message, self._registry.merging
                 if isinstance(first, Contribution):
                     yield from merging.merge(call.call_id, collectives, now_s, call.idle())
@@ -277,7 +277,7 @@ class RunningCalls:
             for i, leaves in zip(collectives.replica_ids, results[: len(arrivals)], strict=True)
         ]
 
-    def _check_joined(self, collectives: Collectives) -> None:
+    def _check_joined(self, call: CallState, collectives: Collectives) -> None:
         """Check that a collective can happen without the replicas that have joined.
 
         Raises:
@@ -291,11 +291,16 @@ class RunningCalls:
                 first_only = self._registry.specs[one.variable_id].aggregation is _FIRST
                 fits = not first_only or 0 not in joined
             else:
-                fits = isinstance(one, Combine) and combining.accepts_joined(one.how)
+                fits = (
+                    isinstance(one, Combine)
+                    and combining.accepts_joined(one.how)
+                    and not one.performs  # such an operation needs all workers
+                )
             if not fits:
                 did = dict(zip(collectives.replica_ids, collectives.arrivals, strict=True))
                 came = {i: own.at(index) for i, own in did.items()}
-                raise mismatch.needs_joined(index, came, joined, self._registry.specs)
+                specs, in_script = self._registry.specs, call.site.is_script
+                raise mismatch.needs_joined(index, came, joined, specs, in_script=in_script)
 
     def _rejoin(self, call: CallState, collectives: Collectives) -> list[CoordinatorAction]:
         """Answer all replicas: they have joined.

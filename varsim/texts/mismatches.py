@@ -114,8 +114,7 @@ class NeedsAll(Fact):
         if self.of_workers:
             return (
                 "In cross-replica context, outside strategy.run, the workers perform operations "
-                "together. So every worker must perform each of them, even if only one uses its "
-                "result."
+                "together. So every worker must perform each of them, even if only one needs it."
             )
         if spec is None and self.of_group:
             return (
@@ -235,13 +234,14 @@ class NeedsJoined(Fact):
     index: int  # see `Unlike`
     groups: tuple[Group, ...]
     joined: tuple[int, ...]
+    in_script: bool = False  # see `Unlike`
 
     def __str__(self) -> str:
         return "\n".join(
             [
                 f"{self.operation} needs a value of {name_replicas(self.joined)}, which "
                 f"{'has' if len(self.joined) == 1 else 'have'} joined, at "
-                f"{_collective(self.index, ())}:",
+                f"{_collective(self.index, (), in_script=self.in_script)}:",
                 *group_lines(self.groups),
                 "  A replica that has joined gives zeros to all_reduce with SUM, MEAN or ANY, and "
                 "no value to a write. Other collectives need a value of each replica, and a write "

@@ -11,6 +11,10 @@ OF_VARIABLE: Final = (
     "Read it before, and give its value as an argument; or create it in the scope of the strategy "
     "that uses it."
 )
+OF_SCRIPT: Final = (
+    "All workers run the script as one call of a strategy of varsim. Use "
+    "tf.distribute.MultiWorkerMirroredStrategy(), or run the script without --spmd."
+)
 OF_CALL: Final = "Do this before or after the code of the other strategy."
 
 
