@@ -484,6 +484,10 @@ def test_the_number_of_workers_can_come_from_tf_config(
         ('{"cluster": {"evaluator": ["a:1"]}}', "a cluster without workers"),
         ('{"cluster": {"chief": ["a:1", "b:1"], "worker": ["c:1"]}}', "has 2 tasks of the job"),
         ('{"task": {"type": "evaluator", "index": 0}}', "evaluator's program without --spmd"),
+        (
+            '{"cluster": {"worker": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}',
+            "evaluator's program without --spmd",
+        ),
         ('{"task": {"type": "ps", "index": 0}}', "has the job 'ps'"),
     ],
 )

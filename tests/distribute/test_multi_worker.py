@@ -601,23 +601,24 @@ def test_a_program_without_workers_does_not_wait_for_the_workers_of_tf_config(mo
         tf.distribute.MultiWorkerMirroredStrategy()
 
 
-@pytest.mark.parametrize(
-    ("job", "refused"),
-    [("evaluator", ""), ("ps", "the job 'ps', but only a chief, a worker or an")],
-)
-def test_an_evaluator_runs_alone_and_a_parameter_server_is_refused(monkeypatch, job, refused):
-    """As in TensorFlow, where an evaluator is a cluster of its own."""
-    cluster = f'{{"chief": ["a:1"], "worker": ["b:1"], "{job}": ["c:1"]}}'
-    task = f'{{"type": "{job}", "index": 0}}'
+@pytest.mark.parametrize("others", ['"evaluator": ["c:1"], ', ""])
+def test_an_evaluator_runs_alone(monkeypatch, others):
+    """As in TensorFlow, where an evaluator is a cluster of its own, and may be left out."""
+    cluster, task = f'{{{others}"worker": ["a:1", "b:1"]}}', '{"type": "evaluator", "index": 0}'
     monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {cluster}, "task": {task}}}')
 
-    if refused:
-        with pytest.raises(ContextError, match=refused):
-            tf.distribute.MultiWorkerMirroredStrategy()
-        return
     with tf.distribute.MultiWorkerMirroredStrategy() as strategy:
         resolver = strategy.cluster_resolver
-        assert (1, job, 0) == (resolver.num_workers, resolver.task_type, resolver.task_id)
+        assert (1, "evaluator", 0) == (resolver.num_workers, resolver.task_type, resolver.task_id)
+        assert not strategy.extended._in_multi_worker_mode()
+
+
+def test_a_parameter_server_is_refused(monkeypatch):
+    cluster, task = '{"worker": ["a:1"], "ps": ["b:1"]}', '{"type": "ps", "index": 0}'
+    monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {cluster}, "task": {task}}}')
+
+    with pytest.raises(ContextError, match="the job 'ps', but only a chief, a worker or an"):
+        tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def resolver_with(task_type: str, task_id: int, **counts: int) -> Any:

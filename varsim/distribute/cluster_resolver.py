@@ -313,6 +313,8 @@ def _problem_with(said: Any) -> str:
         return '"task" must have a "type", such as "worker"'
     if isinstance(index, bool) or not isinstance(index, int):
         return '"task" must have an "index", such as 0'
+    if job == EVALUATOR and job not in cluster:
+        return ""  # as in TensorFlow, where an evaluator is a cluster of its own
     if cluster and not 0 <= index < len(cluster.get(job, ())):
         return f'the "cluster" has no task {index} of the job {job!r}'
     return ""

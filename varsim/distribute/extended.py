@@ -38,6 +38,11 @@ class Extended:
     def __init__(self, strategy: StrategyPort) -> None:
         self._strategy = strategy
 
+    def _in_multi_worker_mode(self) -> bool:
+        """Return whether several workers run the program; tutorials of TensorFlow call this."""
+        is_one_of_them = self._strategy.below is not None
+        return is_one_of_them and self._strategy.num_replicas_in_sync > 1
+
     # ------------------------------------------------------------ devices
 
     @property

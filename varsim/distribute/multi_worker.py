@@ -466,10 +466,6 @@ class WorkersExtended(Extended):
             f"/device:{self._strategy.devices[i].upper()}" for i in self._strategy.local_replica_ids
         )
 
-    def _in_multi_worker_mode(self) -> bool:
-        """Return whether there are several workers; tutorials of TensorFlow call this method."""
-        return self._strategy.num_replicas_in_sync > 1
-
 
 def _reduce(strategy: Any, parts: Sequence[tuple[ReduceOp, Any, Any, Any]]) -> Any:
     """Reduce the workers' values along an axis, as `MirroredStrategy` does."""
