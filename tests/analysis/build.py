@@ -35,8 +35,8 @@ from varsim.tracing.history import (
     History,
     VariableRow,
     open_history,
-    write_history,
 )
+from varsim.tracing.history_file import write_history
 
 SHORT = {"v": "version"}
 OPERATIONS = ("assign", "assign_add", "assign_sub", *(one.value for one in SCATTERS))

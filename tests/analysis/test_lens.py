@@ -20,7 +20,8 @@ from varsim.protocol.messages import OWN_CALLS
 from varsim.report.lens_page import print_calls, why_element
 from varsim.report.page import print_page
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
+from varsim.tracing.history import Event, History, VariableRow, open_history
+from varsim.tracing.history_file import write_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 

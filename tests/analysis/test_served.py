@@ -19,8 +19,9 @@ from varsim.cli.main import main
 from varsim.errors import ConfigError, StartError, TraceError
 from varsim.spec import Rows
 from varsim.testing import simulated_cluster
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES
 from varsim.tracing.served_record import server_records
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, Trace, TraceOptions, open_server_trace
+from varsim.tracing.trace import Trace, TraceOptions, open_server_trace
 
 Strategy = tf.distribute.ParameterServerStrategy
 FixedShards = tf.distribute.experimental.partitioners.FixedShardsPartitioner
@@ -200,15 +201,21 @@ def test_an_update_that_a_second_lost_update_restores_is_not_lost(tmp_path: Path
     assert 1 == found.accounts[0].lost
 
 
-def test_without_the_value_of_a_write_a_read_is_unknown(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("element", "outcome"), [(0.0, "VALID"), (1.0, "INVALID")])
+def test_large_values_are_compared_in_a_sample(
+    tmp_path: Path, element: float, outcome: str
+) -> None:
     record = Recording(tmp_path)
     large = np.zeros(FRAME_LIMIT_BYTES, np.float32)
     record.trace.served(0, 1, 1, "assign", 1, NOT_READ, "a.py:2", large)
+    record.trace.served(0, 1, 1, "assign_add", 2, NOT_READ, "a.py:2", large)
+    large[-1] = element
+    record.trace.served(0, 1, 1, "read", 2, NOT_READ, "a.py:3", large)
 
-    found = record.add("read", 1, 0.0).judged()
+    found = record.judged()
 
-    assert Outcome.UNKNOWN is found.outcome
-    assert "is too large (--trace messages records it)" in found.verdicts[0].reason
+    assert outcome == found.outcome.value
+    assert outcome != "VALID" or "1 of 1 read was not recomputed" in found.verdicts[0].reason
 
 
 def test_a_record_that_was_not_closed_is_not_searched(tmp_path: Path) -> None:

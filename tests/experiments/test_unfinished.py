@@ -19,7 +19,7 @@ from varsim.experiments.run_lookup import find_run
 from varsim.experiments.store import RunFiles, load_summary
 from varsim.report.summary import Summary
 from varsim.testing import simulated_cluster
-from varsim.tracing import history
+from varsim.tracing import history_file
 from varsim.tracing.history import HISTORY
 
 Patch = pytest.MonkeyPatch
@@ -116,7 +116,7 @@ def test_a_history_that_cannot_be_written_leaves_the_traces(
 ):
     """All other steps are done. The error names the command that merges and judges the traces."""
     with monkeypatch.context() as patch:
-        patch.setattr(history, "_insert", raises(error))
+        patch.setattr(history_file, "_insert", raises(error))
         result = run()
 
     assert 6 == result.exit_code
@@ -145,7 +145,7 @@ def test_a_history_that_cannot_be_judged_is_not_removed(error: BaseException, mo
 
 
 def test_a_full_disk_is_reported_once_for_each_file(monkeypatch: Patch):
-    monkeypatch.setattr(history, "_insert", raises(NO_ROOM))
+    monkeypatch.setattr(history_file, "_insert", raises(NO_ROOM))
     failing_from(monkeypatch, 1)
     result = run("params.fails=true")
 
@@ -225,7 +225,7 @@ def test_the_failure_and_the_report_come_before_anything_is_written(monkeypatch:
 
 
 def test_a_half_written_history_is_removed(monkeypatch: Patch):
-    insert = history._insert
+    insert = history_file._insert
     calls: list[object] = []
 
     def fails_later(*arguments: Any) -> None:
@@ -234,7 +234,7 @@ def test_a_half_written_history_is_removed(monkeypatch: Patch):
         if len(calls) > 2:
             raise new(NO_ROOM)
 
-    monkeypatch.setattr(history, "_insert", fails_later)
+    monkeypatch.setattr(history_file, "_insert", fails_later)
     run()
 
     assert [] == [path.name for path in Path("runs/latest").iterdir() if HISTORY in path.name]
@@ -242,7 +242,7 @@ def test_a_half_written_history_is_removed(monkeypatch: Patch):
 
 def test_a_half_written_history_of_a_killed_merge_is_replaced(monkeypatch: Patch):
     with monkeypatch.context() as patch:
-        patch.setattr(history, "_insert", raises(NO_ROOM))
+        patch.setattr(history_file, "_insert", raises(NO_ROOM))
         run()
     Path("runs/latest", f".{HISTORY}").write_bytes(b"SQLite format 3\0 and no more")
 

@@ -11,7 +11,7 @@ from tests.properties import compression_model
 from varsim.analysis.compression import approximation, is_approximation, is_compressor
 from varsim.errors import ConfigError
 from varsim.sync.compression import compressor_named, form_of, packed
-from varsim.tracing import compression as recorded
+from varsim.tracing import compressed_parts as recorded
 
 NAMES = compression_model.NAMES
 DTYPES = (np.float32, np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import varsim as tf
 from tests.processes.conftest import cluster
 from tests.tracing.rewriting import rewrite
 from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.sampled import statistics_of
 from varsim.analysis.verdict import judge
 from varsim.errors import TraceError, WorkerLost
 from varsim.protocol.buckets import arrange
@@ -38,7 +40,9 @@ from varsim.protocol.messages import (
 from varsim.spec import Operation, VariableAggregation, VariableSpec, VariableSynchronization
 from varsim.tracing.history import PROGRAM, Event, open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, RecordKind, Trace, TraceOptions, file_name
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES
+from varsim.tracing.samples import MOST_ELEMENTS, Statistics
+from varsim.tracing.trace import RecordKind, Trace, TraceOptions, file_name
 
 ON_WRITE, MEAN = VariableSynchronization.ON_WRITE, VariableAggregation.MEAN
 ADD, ASSIGN = Operation.ASSIGN_ADD, Operation.ASSIGN
@@ -328,16 +332,19 @@ def test_many_commits_in_one_envelope_are_recorded(traced: TracedCluster) -> Non
     assert [1, 2, 3] == [one.variable for one in traced.history() if one.kind == "commit"]
 
 
-def test_large_values_are_recorded_only_by_dtype_and_shape(traced: TracedCluster) -> None:
+def test_a_large_value_is_recorded_as_a_sample(traced: TracedCluster) -> None:
     traced.variable(1, size=FRAME_LIMIT_BYTES)
     (made,) = [event for event in traced.history() if event.kind == "create"]
+    zeros = np.zeros(FRAME_LIMIT_BYTES, "f4")
 
-    assert ("float32", f"[{FRAME_LIMIT_BYTES}]", None, None) == (
+    assert ("float32", f"[{FRAME_LIMIT_BYTES}]", zlib.crc32(zeros), None) == (
         made.dtype,
         made.shape,
         made.digest,
         made.value,
     )
+    assert zeros[:MOST_ELEMENTS].tobytes() == made.elements
+    assert Statistics(0, 0, 0.0, 0.0, 0.0) == statistics_of(made)
 
 
 @pytest.mark.parametrize("shift_s", [-3600, -0.001, 5])

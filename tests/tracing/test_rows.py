@@ -15,7 +15,8 @@ from varsim.analysis.verdict import judge
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import Event, open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES, TraceOptions
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
+from varsim.tracing.trace import TraceOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
 NONE, SUM, MEAN, FIRST = tf.VariableAggregation

@@ -13,17 +13,9 @@ from varsim.errors import TraceError
 from varsim.spec import Operation
 from varsim.tracing.crash_safe_log import CrashSafeLog
 from varsim.tracing.reading import begun, records
-from varsim.tracing.trace import (
-    FRAME_LIMIT_BYTES,
-    MAGIC,
-    MESSAGES,
-    OPS,
-    READ_LIMIT_BYTES,
-    RecordKind,
-    Trace,
-    TraceOptions,
-    file_name,
-)
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
+from varsim.tracing.samples import MOST_ELEMENTS
+from varsim.tracing.trace import MAGIC, MESSAGES, OPS, RecordKind, Trace, TraceOptions, file_name
 
 VALUE = np.arange(3, dtype=np.float32)
 
@@ -85,7 +77,9 @@ def test_a_written_value_is_recorded_unchanged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", [OPS, MESSAGES])
-def test_large_values_are_recorded_only_with_the_level_messages(tmp_path: Path, level: str) -> None:
+def test_large_values_are_recorded_whole_only_with_the_level_messages(
+    tmp_path: Path, level: str
+) -> None:
     trace = make(tmp_path, level)
     middle = np.zeros(READ_LIMIT_BYTES + 1, np.uint8)
     large = np.zeros(FRAME_LIMIT_BYTES + 1, np.uint8)
@@ -98,8 +92,17 @@ def test_large_values_are_recorded_only_with_the_level_messages(tmp_path: Path, 
 
     assert (middle.tobytes() if everything else None) == content
     assert everything or zlib.crc32(middle.tobytes()) == digest
-    assert everything == (of_large is not None)
-    assert everything == (values(tmp_path, RecordKind.WROTE)[0][3] is not None)
+    written = values(tmp_path, RecordKind.WROTE)[0][3]
+    if everything:
+        assert [large.tobytes()] * 2 == [of_large, written]
+    else:
+        assert [
+            zlib.crc32(large),
+            large[:MOST_ELEMENTS].tobytes(),
+            [0, 0, 0.0, 0.0, 0.0],
+            None,
+        ] == (of_large)
+        assert of_large == written
 
 
 def test_a_repeated_read_is_counted(tmp_path: Path) -> None:

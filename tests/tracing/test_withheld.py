@@ -16,7 +16,9 @@ from varsim.analysis.verdict import judge
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, TraceOptions
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES
+from varsim.tracing.samples import MOST_ELEMENTS
+from varsim.tracing.trace import TraceOptions
 
 STEPS = 4
 
@@ -61,12 +63,14 @@ def test_merges_of_equal_and_of_different_values_are_distinguished(tmp_path: Pat
     assert (SAME_CONTRIBUTIONS, "other", STEPS) not in found
 
 
-def test_large_values_are_not_digested(tmp_path: Path):
+def test_samples_of_large_values_are_recorded(tmp_path: Path):
     size = FRAME_LIMIT_BYTES // 4 + 1
     with simulated_cluster(), history_of(tmp_path, differ=False, size=size) as history:
         writes = [e for e in history.events() if e.kind == "write" and e.process == 2]
         assert 2 * STEPS == len(writes)
-        assert {(f"[{size}]", None)} == {(e.shape, e.digest) for e in writes}
+        assert {(f"[{size}]", None, 4 * MOST_ELEMENTS)} == {
+            (e.shape, e.value, len(e.elements or b"")) for e in writes
+        }
 
 
 def test_a_message_with_long_texts_is_recorded(tmp_path: Path):

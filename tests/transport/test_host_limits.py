@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from varsim.protocol.buffers import SharedReference
 from varsim.threads import spare_threads
 from varsim.tracing.absent import AbsentMemory
 from varsim.transport import sockets
@@ -82,8 +83,12 @@ def test_shared_memory_fits_into_few_addresses(few_addresses: int) -> None:
 
 def test_a_record_without_values_is_read_with_few_addresses(few_addresses: int) -> None:
     absent = AbsentMemory()
-    sizes = [0, 100, 50 * MIB, 200 * MIB, 100]
-    assert sizes == [len(memoryview(absent.frame(size))) for size in sizes]
+    sizes = [100, 50 * MIB, 200 * MIB, 100]
+    absent.expect([None])
+    arrays = [absent.get(SharedReference(0, 0, 0), size) for size in sizes]
+
+    assert sizes == [array.nbytes for array in arrays]
+    assert all(map(absent.is_absent, arrays))
 
 
 def test_large_frames_are_copied_if_no_thread_can_free_them(

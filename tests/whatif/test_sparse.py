@@ -22,7 +22,8 @@ from varsim.testing import simulated_cluster
 from varsim.texts.facts import times
 from varsim.tracing.history import HISTORY, History, open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, TraceOptions
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES
+from varsim.tracing.trace import TraceOptions
 from varsim.whatif.advice import advise
 from varsim.whatif.compare import Replays, WhatIf
 from varsim.whatif.recorded import Settings

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.analysis import sparse
+from varsim.analysis import sampled, sparse
+from varsim.analysis.sampled import Sample, SampledRows
 from varsim.analysis.sparse import Flat as Flat  # noqa: PLC0414  # modules import it from here
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Rows
@@ -47,6 +48,30 @@ def operand_of(event: Event, dtype: np.dtype[Any]) -> FlatOperand | None:
     return value_of(event, dtype) if event.indices is None else sparse.rows_of(event, dtype)
 
 
+def elements_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
+    """Return the value that an event recorded, or its sample; None if it recorded neither."""
+    if event.value is None and event.elements is not None:
+        return sampled.sample_of(event, dtype)
+    return value_of(event, dtype)
+
+
+def known_operand_of(
+    event: Event, dtype: np.dtype[Any], shape: Sequence[int | None]
+) -> FlatOperand | None:
+    """Return what an event recorded of the operand of a write or a commit; None for nothing.
+
+    Args:
+        shape: The shape of the variable.
+    Returns:
+        The value or the rows, whole or the part in the sample.
+    """
+    if event.elements is None:
+        return operand_of(event, dtype)
+    if event.ordinals is None:
+        return sampled.sample_of(event, dtype)
+    return sampled.rows_of(event, dtype, shape)
+
+
 def flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
     """Return bytes as a flat value."""
     return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
@@ -77,9 +102,14 @@ def committed(
     if operation not in sparse.OPERATIONS:
         return combined(values, aggregation) if len(values) == len(operands) else None
     rows = [one for one in operands if isinstance(one, Rows)]
-    if values:
+    parts = None if values else sampled.rows_alike(rows)
+    if parts is None:
         return None
-    return sparse.in_turn(rows) if in_turn else sparse.joined(rows, operation, aggregation)
+    found = sparse.in_turn(parts) if in_turn else sparse.joined(parts, operation, aggregation)
+    first = parts[0]
+    if found is None or not isinstance(first, SampledRows) or found is first:
+        return found
+    return SampledRows(found.indices, found.values, first.count)
 
 
 def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
@@ -89,9 +119,14 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
         values: In replica order. The result for ONLY_FIRST_REPLICA is the first value.
         aggregation: The name of the aggregation. For NONE the result is None.
     """
-    first = values[0]
     if aggregation == "ONLY_FIRST_REPLICA" or len(values) == 1:
-        return first
+        return values[0]
+    if Sample in map(type, values):
+        alike = sampled.alike(values)
+        if alike is None:
+            return None
+        values = alike
+    first = values[0]
     size = len(first)
     for value in values:
         if len(value) != size:
@@ -108,6 +143,8 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
 
 def is_finite(value: Flat) -> bool:
     """Return whether no element is an infinity or NaN."""
+    if isinstance(value, Sample) and value.not_finite is not None:
+        return not value.not_finite
     if len(value) <= _FEW and kind_of(value.dtype) == "f":
         return all(map(math.isfinite, value.tolist()))
     return bool(np.isfinite(value).all())
@@ -121,9 +158,14 @@ def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 def updated(before: Flat, operation: str | None, operand: FlatOperand) -> Flat | None:
     """Return a component's value after a write; None if the operation cannot be applied."""
     if isinstance(operand, Rows):
-        return sparse.changed(before, operation, operand)
+        return sampled.changed(before, operation, operand)
     if operation == "assign":
         return operand
+    if Sample in (type(before), type(operand)):
+        alike = sampled.alike((before, operand))
+        if alike is None:
+            return None
+        before, operand = alike
     if before.dtype.kind == "b" or len(before) != len(operand):
         return None
     if operation == "assign_add":
@@ -134,7 +176,15 @@ def updated(before: Flat, operation: str | None, operand: FlatOperand) -> Flat |
 
 
 def same(one: Flat, other: Flat) -> bool:
-    """Return whether two values are equal bit for bit; all NaNs count as equal."""
+    """Return whether two values are equal bit for bit; all NaNs count as equal.
+
+    Two samples are equal if their elements are equal, and no digest shows that others differ.
+    """
+    if Sample in (type(one), type(other)):
+        alike = sampled.alike((one, other))
+        if alike is None or sampled.differ_elsewhere(*alike):
+            return False
+        one, other = alike
     if one.tobytes() == other.tobytes():
         return True
     if len(one) != len(other) or kind_of(one.dtype) not in "fc":
@@ -145,6 +195,14 @@ def same(one: Flat, other: Flat) -> bool:
     bits = np.dtype(f"u{one.dtype.itemsize}")
     equal = (one.view(bits) == other.view(bits)) | (np.isnan(one) & np.isnan(other))
     return bool(equal.all())
+
+
+def is_equal(one: Flat, other: Flat) -> bool:
+    """Return whether two values have the same bytes, as far as samples show this."""
+    alike = sampled.alike((one, other))
+    if alike is None or sampled.differ_elsewhere(*alike):
+        return False
+    return alike[0].tobytes() == alike[1].tobytes()
 
 
 def digest_of(event: Event) -> int | None:
@@ -165,6 +223,8 @@ def matches(expected: FlatOperand, event: Event) -> bool | None:
     An event with rows never matches an expected value, and an event with a value never matches
     expected rows.
     """
+    if event.elements is not None or sampled.is_part(expected):
+        return _matches_in_part(expected, event)
     indices = None
     if isinstance(expected, Rows):
         indices, expected = expected.indices.tobytes(), expected.values.reshape(-1)
@@ -180,3 +240,59 @@ def matches(expected: FlatOperand, event: Event) -> bool | None:
         return True
     has_nan = kind_of(expected.dtype) in "fc" and bool(np.isnan(expected).any())
     return None if has_nan else False
+
+
+def _matches_in_part(expected: FlatOperand, event: Event) -> bool | None:
+    """Return what `matches` returns, if the expected or the recorded value is only a sample."""
+    if is_exact(expected, event):
+        return True
+    if isinstance(expected, Rows):
+        return _rows_match_in_part(expected, event)
+    if event.indices is not None or event.ordinals is not None:
+        return False
+    shown = elements_of(event, expected.dtype)
+    if shown is None:
+        return None if event.digest is None or _digest_of(expected) is None else False
+    if not same(expected, shown):
+        return False
+    # The samples are equal. If the digests differ, other elements differ, or NaNs have other bits.
+    known = None not in (_digest_of(expected), event.digest)
+    return not known or _may_have_nan(expected)
+
+
+def _rows_match_in_part(expected: Rows, event: Event) -> bool | None:
+    if isinstance(expected, SampledRows):
+        count = expected.count
+        shown = None if event.indices is None else sparse.rows_of(event, expected.values.dtype)
+        part = None if shown is None else sampled.part_of(shown, count)
+        if part is None and event.elements is not None:
+            if event.ordinals is None:
+                return False
+            part = sampled.rows_of(event, expected.values.dtype, (count,))
+        if part is None:
+            return None if event.value is None else False
+        return np.array_equal(expected.indices, part.indices) and same(
+            expected.values.reshape(-1), part.values.reshape(-1)
+        )
+    return None if event.digest is None else False  # `is_exact` has compared the digests
+
+
+def is_exact(expected: FlatOperand, event: Event) -> bool:
+    """Return whether the digests of a value of which a sample is known, and of an event, agree."""
+    digest = _digest_of(expected)
+    return digest is not None and digest == digest_of(event)
+
+
+def _digest_of(expected: FlatOperand) -> int | None:
+    """Return the CRC-32 of a whole value or of whole rows; None if it is not known."""
+    if isinstance(expected, Sample | SampledRows):
+        return expected.digest
+    if isinstance(expected, Rows):
+        return crc_of(expected.values.tobytes(), expected.indices.tobytes())
+    return crc_of(expected.tobytes(), None)
+
+
+def _may_have_nan(expected: Flat) -> bool:
+    if isinstance(expected, Sample):
+        return expected.not_finite != 0
+    return kind_of(expected.dtype) in "fc" and bool(np.isnan(expected).any())

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Final
 
+from varsim.analysis import arithmetic
+from varsim.analysis.arithmetic import FlatOperand
 from varsim.analysis.components import ComponentState, ReplayedVariable
 from varsim.analysis.integrity import who
 from varsim.analysis.observer import EventObserver
-from varsim.analysis.outcome import Outcome
+from varsim.analysis.outcome import NOTHING_RECOMPUTED, Outcome, Recomputed
 from varsim.analysis.promises import Promise
 from varsim.analysis.replay import Replay
+from varsim.analysis.sampled import is_part
 from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100
@@ -30,6 +33,7 @@ class Conclusion:
     reason: str
     events: tuple[int, ...] = ()
     variable: int | None = None
+    recomputed: Recomputed = NOTHING_RECOMPUTED
 
 
 class Checker(EventObserver):
@@ -43,6 +47,9 @@ class Checker(EventObserver):
     promise: ClassVar[str]
     """The promise in a few words; the verdict VALID shows this text."""
 
+    compares: ClassVar[str] = "value"
+    """What the checker compares with a recomputed value, in the singular."""
+
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
         self.variables = replay.variables
@@ -50,6 +57,9 @@ class Checker(EventObserver):
         self._unknown: Conclusion | None = None
         self._count = 0
         self._undecided = 0
+        self._compared = 0  # comparisons with a recomputed value
+        self._sampled = 0  # those in which only a sample was compared
+        self._left = 0  # those that need values of which only a sample or a checksum is known
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether the checker judges a variable.
@@ -81,7 +91,10 @@ class Checker(EventObserver):
             return Conclusion(
                 Outcome.UNKNOWN, f"{first.reason}{more}", first.events, first.variable
             )
-        return Conclusion(Outcome.VALID, self.promise)
+        recomputed = Recomputed(self._compared, self._sampled, self._left)
+        limit = recomputed.limit(self.compares)
+        reason = f"{self.promise}; {limit}" if limit else self.promise
+        return Conclusion(Outcome.VALID, reason, recomputed=recomputed)
 
     def wrong(self, variable: ReplayedVariable | None, reason: str, events: Iterable[int]) -> None:
         """Report that some events break the promise."""
@@ -97,6 +110,32 @@ class Checker(EventObserver):
         self._undecided += 1
         if self._unknown is None:
             self._unknown = self._conclusion(Outcome.UNKNOWN, variable, reason, events)
+
+    def matches(self, expected: FlatOperand | None, event: Event) -> bool | None:
+        """Return what `arithmetic.matches` returns, and count the comparison.
+
+        Args:
+            expected: The recomputed value or rows; None if they are not known.
+        """
+        if expected is None:
+            return None
+        found = arithmetic.matches(expected, event)
+        self._compared += found is not None
+        if found and is_part(expected) and not arithmetic.is_exact(expected, event):
+            self._sampled += 1
+        return found
+
+    def unrecorded(self, variable: ReplayedVariable | None, reason: str, *events: int) -> None:
+        """Report that a comparison needs a value that was not recorded.
+
+        If a sample or a checksum of every value was recorded, this is no reason for UNKNOWN.
+        """
+        number = None if variable is None else variable.number
+        if self.replay.from_start and self.replay.is_summarised(number):
+            self._left += 1
+            self._compared += 1
+        else:
+            self.undecided(variable, reason, *events)
 
     def _conclusion(
         self,

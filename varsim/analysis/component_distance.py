@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.lens import Moment
+from varsim.analysis.sampled import Sample, thinned
+from varsim.tracing.samples import positions
 
 _QUIET: Final = np.errstate(all="ignore")  # infinities and NaN are expected here
 
@@ -94,6 +96,17 @@ def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
     the largest elements.
     """
     known = [[one for one in moment.components if one is not None] for moment in moments]
+    samples = [one for parts in known for one in parts if isinstance(one, Sample)]
+    if not samples:
+        return _telling_of(known, most)
+    told = _telling_of([[thinned(one) for one in parts] for parts in known], most)
+    if told is None:
+        return None
+    where = positions(samples[0].count)
+    return replace(told, indices=tuple(int(where[index]) for index in told.indices))
+
+
+def _telling_of(known: Sequence[Sequence[Flat]], most: int) -> TellingElements | None:
     sizes = {len(one) for parts in known for one in parts}
     if len(sizes) != 1 or not min(sizes):
         return None

@@ -120,9 +120,9 @@ class EveryKthWrite(Checker):
     def check_value(self, variable: ReplayedVariable, event: Event) -> None:
         """Check that a contribution is the component of its replica."""
         held = variable.at_replica[event.process].value
-        same = None if held is None else arithmetic.matches(held, event)
+        same = self.matches(held, event)
         if same is None:
-            self.undecided(variable, _MISSING, event.event)
+            self.unrecorded(variable, _MISSING, event.event)
         elif not same:
             reason = f"{seen_by(event)} exchanges a value that its component does not have"
             self.wrong(variable, reason, (event.event,))
@@ -209,9 +209,9 @@ class Exchanges(EveryKthWrite):
         if event.replica is not None or not variable.promise.copy:
             return
         copy = self._copies.get(variable.number)
-        held = None if copy is None else arithmetic.matches(copy, event)
+        held = self.matches(copy, event)
         if held is None:
-            self.undecided(variable, "the authoritative copy was not recorded", event.event)
+            self.unrecorded(variable, "the authoritative copy was not recorded", event.event)
         elif not held:
             reason = "the value that the program read is not the authoritative copy"
             self.wrong(variable, reason, (event.event,))
@@ -229,9 +229,9 @@ class Exchanges(EveryKthWrite):
             self.wrong(variable, "an exchange gives all replicas one component", proof)
             return
         expected = exchange.expected
-        held = None if expected is None else arithmetic.matches(expected[event.replica], event)
+        held = self.matches(None if expected is None else expected[event.replica], event)
         if held is None:
-            self.undecided(variable, "not all values of an exchange were recorded", *proof)
+            self.unrecorded(variable, "not all values of an exchange were recorded", *proof)
         elif not held:
             reason = f"replica {event.replica} gets another component than the exchange gives"
             self.wrong(variable, reason, proof)

@@ -14,6 +14,7 @@ import numpy as np
 from varsim.analysis import arithmetic, sparse
 from varsim.analysis.combination import arguments_in
 from varsim.analysis.promises import Promise, promise_of
+from varsim.analysis.sampled import statistics_of
 from varsim.errors import HistoryError
 from varsim.extension_dtypes import named
 from varsim.protocol.parts import CombineKind
@@ -22,6 +23,7 @@ from varsim.texts.files import JUDGE
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 from varsim.tracing.kinds import OWN
 from varsim.tracing.notices import NOTICES
+from varsim.tracing.samples import MOST_ELEMENTS
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"}) | sparse.OPERATIONS
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
@@ -123,13 +125,16 @@ class RowIntegrity:
         # valid row had the same form, only the remaining columns are checked.
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, indices, cause, times, _, _,
-         present, members) = event  # fmt: skip
+         present, members, elements, statistics, ordinals) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
                 call is None, version is None, cause is None)  # fmt: skip
         size = self._sound.get(form)
         if (
             size is not None
             and indices is None
+            and elements is None
+            and statistics is None
+            and ordinals is None
             and present is None
             and members is None
             and type(number) is type(process) is type(in_process) is int
@@ -150,7 +155,7 @@ class RowIntegrity:
             )
         ):
             return None
-        flaw = self._flaw(event)
+        flaw = self._flaw(event) or _sample_flaw(event)
         if flaw is None and indices is None and len(self._sound) < _MANY:
             self._sound[form] = -1 if value is None else len(value)
         return flaw
@@ -159,7 +164,7 @@ class RowIntegrity:
         """Return what is wrong with a row, after checking it column by column."""
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, indices, cause, times, _, _,
-         present, members) = event  # fmt: skip
+         present, members, _, _, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(in_process) is not int:
             return "its numbers are not integers"
         if not PROGRAM <= process < self._num_replicas:
@@ -286,6 +291,28 @@ class RowIntegrity:
         if event.digest is not None and event.digest != arithmetic.crc_of(value, indices):
             return "its digest is not that of its rows"
         return None
+
+
+def _sample_flaw(event: Event) -> str | None:
+    """Return what is wrong with the columns of a sample; None if they are valid."""
+    elements, statistics, ordinals = event.elements, event.statistics, event.ordinals
+    if elements is None and statistics is None and ordinals is None:
+        return None
+    if type(elements) is not bytes or event.value is not None or event.digest is None:
+        return "its sample has no elements or no digest, or its value was recorded"
+    try:
+        count = math.prod(json.loads(str(event.shape)))
+        size = named(str(event.dtype)).itemsize
+        for one in statistics_of(event) or ():
+            if one is not None and type(one) not in {int, float}:
+                raise TypeError(one)
+    except (TypeError, ValueError, AttributeError):
+        return "its sample has no valid dtype, shape or statistics"
+    if ordinals is None:
+        expected = min(count, MOST_ELEMENTS) * size
+    else:
+        expected = len(ordinals) // sparse.INDEX.itemsize * size if type(ordinals) is bytes else -1
+    return None if len(elements) == expected else "its sample has a wrong number of elements"
 
 
 _OF_COLLECTIVES: Final = frozenset({"give", "result"})

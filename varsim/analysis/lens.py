@@ -19,6 +19,7 @@ from varsim.analysis.policies.compressed import Compression
 from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
+from varsim.analysis.sampled import is_part, thinned
 from varsim.analysis.shared_reads import SharedMoment, SharedReads, is_shared
 from varsim.protocol.messages import is_own_call
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
@@ -111,7 +112,11 @@ def moments(
         while other is not None and other.step < one.step:
             other = next(theirs, None)
         known = other is not None and other.step == one.step
-        yield replace(one, oracle=other.components[0]) if known and other is not None else one
+        if not known or other is None:
+            yield one
+            continue
+        *components, value, single = _alike([*one.components, one.value, other.components[0]])
+        yield replace(one, components=tuple(components), value=value, oracle=single)
 
 
 def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
@@ -133,15 +138,15 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     audience = Audience((replay, *others) if reads is None else (replay, reads.judge, reads))
 
     def moment(event: Event) -> Moment:
-        everything = (
+        every = (
             [one.value for one in replay.variables[number].at_program]
             if paced is None
             else [paced.judge.copy_of(number)] * history.num_replicas
         )
-        waits = unexchanged or (promise.deferred and Moment(0, 0.0, (*everything,), None).diverged)
+        waits = unexchanged or (promise.deferred and Moment(0, 0.0, (*every,), None).diverged)
         # The program has the copies of a lost replica, unless they wait for an exchange.
         lost = set() if is_mirror and not waits else gone
-        components = tuple(None if hidden or i in lost else one for i, one in enumerate(everything))
+        components = _alike([None if hidden or i in lost else one for i, one in enumerate(every)])
         value = None if waits else value_read(components, promise)
         present = len(replay.present(event.call))
         return Moment(
@@ -184,6 +189,13 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
             merged = False
     if created is not None:
         yield moment(created)
+
+
+def _alike(values: Sequence[Flat | None]) -> tuple[Flat | None, ...]:
+    """Return values of which all known ones are samples, if any is one."""
+    if not any(map(is_part, values)):
+        return tuple(values)
+    return tuple(None if one is None else thinned(one) for one in values)
 
 
 _KINDS: Final = "'call', 'finish', 'lost'"

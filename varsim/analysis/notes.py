@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from varsim.analysis.outcome import Note, Verdict
+from varsim.analysis.sampled import MESSAGES
 from varsim.analysis.verdict import is_whole
 from varsim.texts.facts import times
 from varsim.tracing.history import LEFT_OUT, History
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
+from varsim.tracing.samples import MOST_ELEMENTS
 
 ORACLE: Final = "--oracle"
-EVERYTHING: Final = "--trace messages"
+EVERYTHING: Final = MESSAGES
 LIMIT: Final = "a larger `trace: {limit: …}`"
 WHOLE: Final = "--trace ops"
 
@@ -80,16 +82,27 @@ def _of_values(history: History) -> Iterator[Note]:
             "version of varsim recorded this run without them; record it again"
         )
     rows = history.connection.execute(
-        "SELECT +variable, COUNT(*), SUM(digest IS NULL) FROM events "
+        "SELECT +variable, SUM(digest IS NULL), SUM(of_event IS NOT NULL), COUNT(*) "
+        "FROM events LEFT JOIN samples ON of_event = event "
         "WHERE value IS NULL AND dtype IS NOT NULL GROUP BY +variable"
     ).fetchall()
-    bare = [(variable, count) for variable, _, count in rows if count]
-    summed = [(variable, count - bare) for variable, count, bare in rows if count > bare]
+    bare = [(variable, count) for variable, count, _, _ in rows if count]
+    sampled = [(variable, count) for variable, _, count, _ in rows if count]
+    summed = [(variable, count - bare - part) for variable, bare, part, count in rows]
+    summed = [(variable, count) for variable, count in summed if count]
     if bare:
         yield Note(
             text=f"{_counted(history, bare, 'value')}: alone or with other values of the same "
             f"message, these values are larger than {_kib(FRAME_LIMIT_BYTES)}, so they were not "
             "recorded",
+            option=EVERYTHING,
+        )
+    if sampled:
+        yield Note(
+            text=f"the elements of {_counted(history, sampled, 'value')} outside of a sample: "
+            "alone or with other values of the same message, these values are larger than "
+            f"{_kib(FRAME_LIMIT_BYTES)}, so up to {MOST_ELEMENTS} elements of each were recorded, "
+            "and statistics and a checksum of all elements",
             option=EVERYTHING,
         )
     if summed:

@@ -8,10 +8,17 @@ differ, the program took another path, and these accesses do not correspond.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 
-from varsim.analysis.arithmetic import Flat, FlatOperand, operand_of, value_of
+from varsim.analysis.arithmetic import (
+    Flat,
+    FlatOperand,
+    elements_of,
+    is_equal,
+    known_operand_of,
+)
 from varsim.extension_dtypes import named
 from varsim.spec import Rows
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
@@ -51,7 +58,7 @@ class Oracle:
         one, other = self.created(variable), _created(self._oracle, twin)
         if one is None or other is None:
             return "its initial value was not recorded"
-        if one.tobytes() == other.tobytes():
+        if is_equal(one, other):
             return ""
         return f"it begins with {_shown(one)}, and on a single device with {_shown(other)}"
 
@@ -101,9 +108,9 @@ class Oracle:
         if often[0] != often[1]:
             self.uneven[variable, kind, process, location] = often
             return
-        dtype = named(twin.dtype)
+        dtype, shape = named(twin.dtype), json.loads(twin.shape)
         for event in _accesses(self._oracle, twin.variable, kind, process, location):
-            yield operand_of(event, dtype), event.occurrences
+            yield known_operand_of(event, dtype, shape), event.occurrences
 
 
 def twins(history: History, oracle: History) -> dict[int, VariableRow]:
@@ -128,7 +135,7 @@ def _numbered(history: History) -> dict[tuple[str, int], VariableRow]:
 
 def _created(history: History, row: VariableRow) -> Flat | None:
     events = history.events("variable = ? AND kind = 'create'", (row.variable,))
-    return next((value_of(event, named(row.dtype)) for event in events), None)
+    return next((elements_of(event, named(row.dtype)) for event in events), None)
 
 
 def _accesses(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final, NamedTuple
 
+from varsim.analysis.sampled import MESSAGES
+from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
 
@@ -17,6 +20,39 @@ class Outcome(Enum):
     UNKNOWN = "UNKNOWN"  # the record does not show whether the promise was kept
 
 
+class Recomputed(NamedTuple):
+    """Numbers of values that a checker compares with recomputed values."""
+
+    compared: int = 0  # all of them
+    sampled: int = 0  # those of which only a sample of the elements was compared
+    left: int = 0  # those that were not compared: only a sample or a checksum was recorded
+
+    @classmethod
+    def of(cls, parts: Iterable[Recomputed]) -> Recomputed:
+        """Return the sums of several checkers' numbers."""
+        every = list(parts)
+        return cls(*map(sum, zip(*every, strict=True))) if every else cls()
+
+    def limit(self, noun: str) -> str:
+        """Return which values were not recomputed, as a clause; "" if all were.
+
+        Args:
+            noun: What was compared, in the singular.
+        """
+        count = self.sampled + self.left
+        if not count:
+            return ""
+        were = "was" if count == 1 else "were"
+        said = f"{count:,} of {times(self.compared, noun)} {were} not recomputed"
+        if self.sampled:
+            left = f", and {self.left:,} not at all" if self.left else ""
+            said += f" as a whole, but in a sample of the elements{left}"
+        return f"{said} ({MESSAGES})"
+
+
+NOTHING_RECOMPUTED: Final = Recomputed()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The result of one checker."""
@@ -26,6 +62,7 @@ class Verdict:
     reason: str  # one sentence
     events: tuple[Event, ...] = ()  # the shortest proof, in causal order
     variable: int | None = None  # the variable, if all events have the same variable
+    recomputed: Recomputed = NOTHING_RECOMPUTED
 
 
 def overall(verdicts: Iterable[Verdict]) -> Outcome:

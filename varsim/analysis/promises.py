@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.analysis.arithmetic import FlatOperand, known_operand_of
 from varsim.analysis.synchronization_promise import SynchronizationPromise
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import kind_of, named
 from varsim.registry import BuiltIn, Registry
-from varsim.tracing.history import VariableRow
+from varsim.tracing.history import Event, VariableRow
 
 AGGREGATIONS: Final = ("NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA")
 
@@ -81,6 +82,10 @@ class Promise:
     def since_exchange(self) -> bool:
         """Return whether compressed contributions are changes since the last exchange."""
         return bool(self.compressor) and self.every > 0
+
+    def operand_of(self, event: Event) -> FlatOperand | None:
+        """Return what an event recorded of a write of the variable; see `known_operand_of`."""
+        return known_operand_of(event, self.dtype, self.shape)
 
     @property
     def stays_local(self) -> bool:

@@ -7,7 +7,7 @@ no more memory than a short one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from varsim.analysis import arithmetic
@@ -31,12 +31,19 @@ class Replay(EventObserver):
     """Replays a history; before each event, the replay has the values that the event must show."""
 
     def __init__(
-        self, num_replicas: int, promises: Mapping[int, Promise], *, from_start: bool = True
+        self,
+        num_replicas: int,
+        promises: Mapping[int, Promise],
+        *,
+        from_start: bool = True,
+        is_summarised: Callable[[int | None], bool] = lambda _: False,
     ) -> None:
         self.num_replicas: Final = num_replicas
         self.replicas: Final = range(num_replicas)
         self.from_start: Final = from_start
         """Whether the record begins with the run. If not, a value is unknown until it is shown."""
+        self.is_summarised: Final = is_summarised
+        """See `History.is_summarised`."""
         self.promises: Final = promises
         self.variables: Final = ReplayedVariables(num_replicas, promises)
         self.merges = OpenMerges()
@@ -62,7 +69,7 @@ class Replay(EventObserver):
 
     @property
     def rejoined(self) -> Mapping[int, Event]:
-        """Return the joins that the last answer has ended; see `Presence.rejoined`."""
+        """Return what `Presence.rejoined` returns."""
         return self._presence.rejoined
 
     # ------------------------------------------------------------ changes of components
@@ -76,7 +83,7 @@ class Replay(EventObserver):
         number = event.variable
         assert number is not None, "rows that make no sense are not replayed"
         promise = self.promises[number]
-        value = arithmetic.value_of(event, promise.dtype) if self.from_start else None
+        value = arithmetic.elements_of(event, promise.dtype) if self.from_start else None
         version = event.version if self.from_start else None
         one = ComponentState(version, value, event.event, event.event, (event.event, None))
         self.variables[number] = ReplayedVariable(number, promise, [one] * self.num_replicas)
@@ -98,7 +105,7 @@ class Replay(EventObserver):
             self.merges.write(event)
             return
         variable = self.variables[event.variable]
-        operand = arithmetic.operand_of(event, variable.promise.dtype)
+        operand = variable.promise.operand_of(event)
         replica = event.process
         before, known = variable.at_replica[replica], variable.at_program[replica]
         after = _after(before, event, operand)
@@ -115,7 +122,7 @@ class Replay(EventObserver):
             write = self.program_writes.commit(event)
         change = self.change = Change(event, merge, write)
         remaining = self._remaining(event, change)
-        operand = arithmetic.operand_of(event, variable.promise.dtype)
+        operand = variable.promise.operand_of(event)
         held = variable.at_program
         if held.count(held[0]) == len(held) == len(remaining):  # the usual case: all equal
             before = held[0]
@@ -156,7 +163,7 @@ class Replay(EventObserver):
             return
         operand = None
         if change is not None:
-            operand = arithmetic.operand_of(change.event, variable.promise.dtype)
+            operand = variable.promise.operand_of(change.event)
         after = _after(before, event if change is None else change.event, operand)
         after.version, after.made = event.version, event.event
         variable.at_replica[replica] = after

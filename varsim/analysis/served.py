@@ -12,18 +12,25 @@ has. The updates that are left are those on the way from the last version back t
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
+
+import numpy as np
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.failures import FAILED, Ending, failed_run
 from varsim.analysis.findings.model import Finding, FindingKind, most
 from varsim.analysis.notes import ENDING
-from varsim.analysis.outcome import Note, Outcome, Verdict, overall
+from varsim.analysis.outcome import Note, Outcome, Recomputed, Verdict, overall
+from varsim.analysis.sampled import SampledRows, is_part, recorded
+from varsim.analysis.sparse import INDEX
+from varsim.extension_dtypes import named
 from varsim.spec import Rows
+from varsim.tracing.samples import Statistics
 from varsim.tracing.served_record import NOT_READ, ServedOperation, ServerRecord
 
 LOST_UPDATE: Final = FindingKind(name="lost update", about_values=True)
@@ -192,11 +199,16 @@ class ServedVariable:
     behind: Counter[int] = field(default_factory=Counter)
     wrong: Verdict | None = None
     unknown: str = ""
+    size: int = 0  # number of elements
+    unrecorded: bool = False  # whether only a checksum of some written rows was recorded
+    count: int = 0  # number of reads that were compared, or could not be compared
+    sampled: int = 0  # those of which only a sample was compared
+    left: int = 0  # those that could not be compared, because only a checksum was recorded
 
     def take(self, one: ServedOperation) -> None:
         """Apply one operation, and compare it with the expected value and version."""
         if one.operation == "create":
-            self.value = _flat(one)
+            self.value, self.size = _flat(one), math.prod(one.shape)
         elif one.operation == "read":
             self._read(one)
         else:
@@ -207,13 +219,20 @@ class ServedVariable:
         if one.version != self.version:
             self._refute(one, f"a read got version {one.version}, but {self.version} was current")
             return
+        self.count += 1
+        if self.value is None and self.unrecorded:
+            self.left += 1
+            return
         if self.value is None:
             self.unknown = f"the value of a write {_NOT_RECORDED}"
             return
         if one.content is None and one.digest is None:
             self.unknown = f"a value that was read {_NOT_RECORDED}"
             return
-        if not _shows(one, self.value):
+        shown = _shows(one, self.value)
+        self.left += shown is None
+        self.sampled += bool(shown) and is_part(self.value)
+        if shown is False:
             self._refute(
                 one, f"a read at {one.location} got another value of version {one.version}"
             )
@@ -234,7 +253,9 @@ class ServedVariable:
         self.parents.append(parent)
         self.writes.append(one.location)
         self.numbers.append(one.number)
-        operand = _operand(one)
+        operand = _operand(one, self.size)
+        if operand is None:
+            self.unrecorded = one.digest is not None
         if operand is None or (self.value is None and one.operation != "assign"):
             self.value = None
             return
@@ -257,7 +278,12 @@ class ServedVariable:
         if missing or self.unknown:
             why = self.unknown or _cut(missing)
             return Verdict(self.name, Outcome.UNKNOWN, why, variable=self.number)
-        return Verdict(self.name, Outcome.VALID, PROMISE, variable=self.number)
+        recomputed = Recomputed(self.count, self.sampled, self.left)
+        limit = recomputed.limit("read")
+        reason = f"{PROMISE}; {limit}" if limit else PROMISE
+        return Verdict(
+            self.name, Outcome.VALID, reason, variable=self.number, recomputed=recomputed
+        )
 
     def lost(self) -> Iterator[tuple[int, int]]:
         """Yield each lost version, with the version that overwrote it."""
@@ -310,20 +336,35 @@ def _cut(missing: str) -> str:
 
 
 def _flat(one: ServedOperation) -> Flat | None:
-    """Return the value of an operation without its shape; None if it was not recorded."""
+    """Return the value of an operation without its shape, or its sample; None without either."""
+    part = one.sampled
+    if part is not None and part.elements is not None and part.ordinals is None:
+        elements = np.frombuffer(part.elements, named(one.dtype))
+        numbers = Statistics(*part.statistics) if part.statistics else None
+        return recorded(elements, math.prod(one.shape), one.digest, numbers)
     value = one.value()
     return None if value is None else value.reshape(-1)
 
 
-def _operand(one: ServedOperation) -> Flat | Rows | None:
-    """Return the operand of a write; None if it was not recorded."""
+def _operand(one: ServedOperation, size: int) -> Flat | Rows | None:
+    """Return the operand of a write, or a part; None if it was not recorded.
+
+    Args:
+        size: The number of elements of the variable.
+    """
+    part = one.sampled
+    if part is not None and part.elements is not None and part.ordinals is not None:
+        values = np.frombuffer(part.elements, named(one.dtype)).reshape(-1, 1)
+        return SampledRows(np.frombuffer(part.ordinals, INDEX), values, size, one.digest)
     operand = one.operand()
     return operand if isinstance(operand, Rows) else _flat(one)
 
 
-def _shows(one: ServedOperation, expected: Flat) -> bool:
-    """Return whether a read shows the expected value, or its digest."""
+def _shows(one: ServedOperation, expected: Flat) -> bool | None:
+    """Return whether a read shows the expected value, or its digest; None if this is not known."""
     found = _flat(one)
+    if found is None and is_part(expected):
+        return None
     if found is not None:
         return arithmetic.same(found, expected)
     return one.digest == arithmetic.crc_of(expected.tobytes(), None)

@@ -111,7 +111,12 @@ class Judges:
         rows = history.variables
         promises = {number: promise_of(row) for number, row in rows.items()}
         self.unknown = unknown_policies(history)
-        replay = Replay(num_replicas, promises, from_start=not history.run.get("window"))
+        replay = Replay(
+            num_replicas,
+            promises,
+            from_start=not history.run.get("window"),
+            is_summarised=history.is_summarised,
+        )
         self._last, self._reason = missing(history)
         promised = [synchronization_promise_of(row) for row in rows.values()]
         self._types = (
@@ -173,7 +178,14 @@ def _with_events(history: History, checker: Checker, conclusion: Conclusion) -> 
         found = tuple(chain.from_iterable(_events(history, part) for part in parts))
     except sqlite3.Error:
         found = ()  # the verdict shows only the reason
-    return Verdict(checker.name, conclusion.outcome, conclusion.reason, found, conclusion.variable)
+    return Verdict(
+        checker.name,
+        conclusion.outcome,
+        conclusion.reason,
+        found,
+        conclusion.variable,
+        conclusion.recomputed,
+    )
 
 
 def _events(history: History, numbers: Sequence[int]) -> Iterator[Event]:

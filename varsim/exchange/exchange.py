@@ -107,6 +107,10 @@ class WorkerExchange(Protocol):
     def fill(self) -> bool:
         """Simulate that shared memory is full; return False if this exchange has none."""
 
+    @property
+    def shared_bytes(self) -> int:
+        """Return the size of the arrays to which the last encoded envelope refers."""
+
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to the coordinator."""
 

@@ -334,6 +334,11 @@ class SharedWorker:
     def __init__(self, memory: Arena) -> None:
         self._leases = Leases(memory)
 
+    @property
+    def shared_bytes(self) -> int:
+        """Return the size of the arrays to which the last encoded envelope refers."""
+        return self._leases.put_bytes
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an uninitialised array.
 
@@ -352,6 +357,7 @@ class SharedWorker:
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope, with a list of released blocks."""
+        self._leases.put_bytes = 0
         frames = encode(messages, self._leases)
         note = self._leases.note()
         return [*frames, note] if note else frames

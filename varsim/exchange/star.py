@@ -73,6 +73,8 @@ class StarCoordinator:
 class StarWorker:
     """A worker's end."""
 
+    shared_bytes = 0
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an uninitialised array."""
         return np.empty(shape, dtype)

@@ -249,6 +249,7 @@ class _Copy:
                 "WHERE note IS NOT NULL AND kind IN ('raise', 'finish', 'abort', 'lost')"
             )
             if not self._values:
+                history.execute("DELETE FROM samples")
                 history.execute("UPDATE events SET value = NULL, digest = NULL, indices = NULL")
                 history.execute(
                     "INSERT OR REPLACE INTO run VALUES (?, ?)", (LEFT_OUT, json.dumps(["values"]))

@@ -6,7 +6,6 @@ import sqlite3
 
 from varsim.analysis.examination import Examination
 from varsim.analysis.failures import FAILED_RUN
-from varsim.analysis.outcome import Outcome
 from varsim.analysis.served import ServedExamination
 from varsim.errors import ConfigError, TraceError
 from varsim.experiments.run_ending import ending_of, examined, examined_servers
@@ -15,6 +14,7 @@ from varsim.interrupts import held
 from varsim.report.comparison_text import in_short
 from varsim.report.findings_text import in_lines
 from varsim.report.summary import Judgement, Summary
+from varsim.report.verdict_text import reasons_of
 from varsim.texts import saving
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
@@ -39,10 +39,9 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
             found = examined(history, oracle, summary, tell=tell)
     else:
         return None
-    reasons = [one.reason for one in found.verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
         outcome=found.outcome.value,
-        reasons=list(dict.fromkeys(reasons)),
+        reasons=reasons_of(found.verdicts),
         findings=in_lines([one for one in found.findings if one.kind is not FAILED_RUN]),
         compared="" if found.compared is None else in_short(found.compared),
         not_looked_at=list(found.not_looked_at),

@@ -136,9 +136,10 @@ class ProcessChannel:
                     self.send(replica_id, part)
                 return
             if self._listener.send(replica_id, frames):
+                shared_bytes = self._exchange.shared_bytes
                 if self._trace is not None:
-                    self._trace.sent(replica_id, frames, messages)
-                size_bytes = sum(map(len, frames)) + self._exchange.shared_bytes
+                    self._trace.sent(replica_id, frames, messages, shared=shared_bytes)
+                size_bytes = sum(map(len, frames)) + shared_bytes
                 self._backlog.sent(replica_id, size_bytes)
 
     def await_room(self, timeout_s: float) -> Collection[int]:

@@ -54,13 +54,14 @@ def encode(messages: Sequence[Message], memory: Memory | None = None) -> list[Fr
     """
     writer = ArrayWriter(memory)
     try:
-        return _encode(messages, writer)
+        return encode_into(messages, writer)
     except BaseException:
         writer.take_back()
         raise
 
 
-def _encode(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]:
+def encode_into(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]:
+    """Return the frames of an envelope whose arrays a writer collects; see `encode`."""
     bodies = [_ENCODERS[type(message)](message, writer) for message in messages]
     packed, large = writer.frames()
     short = len(packed) <= MAX_INLINE_BYTES
@@ -73,7 +74,11 @@ def _encode(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]:
     return [header, *large] if short else [header, packed, *large]
 
 
-def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Message]:
+def decode(
+    frames: Sequence[Buffer],
+    memory: Memory | None = None,
+    reader_type: type[ArrayReader] = ArrayReader,
+) -> list[Message]:
     """Return the messages of a received envelope.
 
     The arrays in the messages are read-only views of the frames or of shared memory. A view keeps
@@ -81,6 +86,7 @@ def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Messa
 
     Args:
         memory: The memory that sender and receiver share.
+        reader_type: The class that returns the arrays.
     Raises:
         ProtocolError: The frames are malformed. The sizes in a header are checked before memory
             is allocated for them.
@@ -97,7 +103,7 @@ def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Messa
         )
     if type(packed) not in {int, bytes} or type(bodies) is not list:
         raise ProtocolError("a header is not [version, packed arrays, messages]")
-    reader = ArrayReader(packed, frames[1:], memory)
+    reader = reader_type(packed, frames[1:], memory)
     messages = [_message(body, reader) for body in bodies]
     note = reader.finish()
     if note is not None and memory is not None:

@@ -97,6 +97,12 @@ class VerdictJson:
     """VALID, INVALID or UNKNOWN."""
     reason: str
     """A sentence about the outcome."""
+    compared: int
+    """How many values the promise compares with recomputed values."""
+    sampled: int
+    """Of how many of these only a sample of the elements was compared: see docs/history.md."""
+    left: int
+    """How many of these were not compared, because only a sample or a checksum was recorded."""
     variable: int | None
     """The number of the variable; null if the events are not all about one variable."""
     events: list[int]
@@ -255,6 +261,7 @@ def _verdict(verdict: Verdict) -> VerdictJson:
         checker=verdict.checker,
         outcome=verdict.outcome.value,
         reason=verdict.reason,
+        **verdict.recomputed._asdict(),
         variable=verdict.variable,
         events=[event.event for event in verdict.events],
     )

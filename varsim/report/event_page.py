@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from varsim.analysis.sampled import statistics_of
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import named
 from varsim.protocol.messages import OWN_CALLS, is_own_call
@@ -18,7 +19,7 @@ from varsim.report.json_values import plain
 from varsim.report.space_time import space_time, who
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import KINDS, Event, History
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
+from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
 _LABEL_WIDTH: Final = 11
 _INDENT: Final = 2
@@ -72,6 +73,9 @@ def event_plain(history: History, wanted: int) -> dict[str, Any]:
     told = event._asdict()
     told["value"] = None if event.value is None else plain(_array(event))
     told["indices"] = None if event.indices is None else _indices(event)
+    told["elements"] = None if event.elements is None else plain(_sample(event))
+    told["statistics"] = _statistics(event)
+    told["ordinals"] = None if event.ordinals is None else _numbers(event.ordinals)
     told["shape"] = None if event.shape is None else json.loads(event.shape)
     told["step"] = _step(history, event)
     told["around"] = [one.event for one in _around(history, event)]
@@ -135,6 +139,8 @@ def _value(event: Event) -> str:
         shown = " ".join(number(plain(one)) for one in array[:_MOST_ELEMENTS])
         more = len(array) - _MOST_ELEMENTS
         return f"{form}: {shown}{f' and {count(more)} more' if more > 0 else ''}"
+    if event.elements is not None:
+        return f"{form}: {_sampled(event)}"
     if event.digest is not None:
         limit = f"larger than {READ_LIMIT_BYTES // 1024} KiB"
         known = f"only its checksum, #{event.digest:08x}, was recorded"
@@ -142,6 +148,31 @@ def _value(event: Event) -> str:
         limit = f"larger than {FRAME_LIMIT_BYTES // 1024} KiB, alone or with its message's values"
         known = "it was not recorded"
     return f"{form}; {known}, because it is {limit}: use --trace messages"
+
+
+def _sampled(event: Event) -> str:
+    """Return what was recorded of a value in place of all its elements."""
+    shown = " ".join(number(plain(one)) for one in _sample(event)[:_MOST_ELEMENTS])
+    kept = len(_sample(event))
+    more = f" and {count(kept - _MOST_ELEMENTS)} more" if kept > _MOST_ELEMENTS else ""
+    of_all = ", ".join(
+        f"{name.replace('_', ' ')} {number(one)}"
+        for name, one in (_statistics(event) or {}).items()
+        if one is not None
+    )
+    return (
+        f"a sample of {times(kept, 'element')}: {shown}{more}; of all elements: {of_all}; its "
+        f"checksum is #{event.digest or 0:08x}. For all elements, use --trace messages"
+    )
+
+
+def _sample(event: Event) -> np.ndarray:
+    return np.frombuffer(event.elements or b"", named(event.dtype or ""))
+
+
+def _statistics(event: Event) -> dict[str, Any] | None:
+    found = statistics_of(event)
+    return None if found is None else {k: plain(v) for k, v in found._asdict().items()}
 
 
 def _rows(event: Event) -> str:
@@ -153,7 +184,12 @@ def _rows(event: Event) -> str:
 
 
 def _indices(event: Event) -> list[int]:
-    return np.frombuffer(event.indices, np.int64).tolist() if event.indices else []
+    return _numbers(event.indices) if event.indices else []
+
+
+def _numbers(content: bytes) -> list[int]:
+    numbers: list[int] = np.frombuffer(content, np.int64).tolist()
+    return numbers
 
 
 def _array(event: Event) -> np.ndarray:
@@ -191,12 +227,12 @@ def _around(history: History, event: Event) -> list[Event]:
             where, parameters = f"{column} = ?", (number,)
     found = {event.event: event}
     for compare, order in (("<", "DESC"), (">", "ASC")):
-        rows = history.connection.execute(
-            f"SELECT * FROM events WHERE {where} AND event {compare} ? "  # noqa: S608  # our own
-            f"ORDER BY event {order} LIMIT {_AROUND}",
+        near = history.events(
+            f"event IN (SELECT event FROM events WHERE {where} AND event {compare} ? "  # noqa: S608  # our own
+            f"ORDER BY event {order} LIMIT {_AROUND})",
             (*parameters, event.event),
         )
-        found |= {one.event: one for one in map(Event._make, rows)}
+        found |= {one.event: one for one in near}
     if event.cause is not None:
         found |= {one.event: one for one in history.events("event = ?", (event.cause,))}
     return [found[key] for key in sorted(found)]

@@ -14,6 +14,7 @@ from varsim.analysis.arithmetic import Flat
 from varsim.analysis.bounded_reads import PacedMoment
 from varsim.analysis.component_distance import TellingElements
 from varsim.analysis.lens import Moment
+from varsim.analysis.sampled import MESSAGES, element_of, is_part
 from varsim.analysis.shared_reads import SharedMoment
 from varsim.report.formatting import NOTHING, count, dimensions, names, number
 from varsim.report.grouping import grouped, name_of, short_names
@@ -369,11 +370,13 @@ def step_cell(value: Flat | None, element: int | None) -> str:
         return NOTHING
     if element is None and len(value) == 1:
         element = 0
-    found: Plain = value.mean().item() if element is None else value[element].item()
-    return number(found if isinstance(found, int | float) else str(found))
+    one = value.mean() if element is None else element_of(value, element)
+    found: Plain = NOTHING if one is None else one.item()
+    return number(found) if isinstance(found, int | float) else str(found)
 
 
-_RECORD_ALL: Final = "`--trace messages` records all values."
+_RECORD_ALL: Final = f"`{MESSAGES}` records all values."
+_SAMPLED: Final = f"Only a sample of the elements was recorded and compared. {_RECORD_ALL}"
 
 
 def _sentence(moments: Sequence[Moment], diverged: int | None, flaw: str) -> str:
@@ -427,6 +430,8 @@ def _joined(moments: Sequence[Moment], aggregation: str) -> Iterator[str]:
 
 def _missing(moments: Sequence[Moment]) -> str:
     missing = not all(one.is_recorded for one in moments)
+    if any(is_part(part) for one in moments for part in (*one.components, one.value)):
+        return f"{NOTHING} means not recorded. {_SAMPLED}"
     return f"{NOTHING} means not recorded." if missing else ""
 
 

@@ -169,7 +169,7 @@ class Judgement:
     """The verdict and the findings, as `varsim check` prints them."""
 
     outcome: str  # VALID: varsim kept its promises; INVALID: it broke a promise; or UNKNOWN
-    reasons: list[str]  # a sentence for each check that is not VALID
+    reasons: list[str]  # a clause for each check that is not VALID; or what was not recomputed
     findings: list[str] = field(default_factory=list)  # one line for each group of similar findings
     compared: str = ""  # the comparison with a single device; "" without a comparison
     not_looked_at: list[Note] = field(default_factory=list)  # what was not examined, and the option

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from varsim.analysis.examination import Examination
-from varsim.analysis.outcome import Note
+from varsim.analysis.outcome import Note, Outcome, Recomputed, Verdict
 from varsim.analysis.search import SEARCHED_KINDS
 from varsim.analysis.served import ServedExamination
 from varsim.report.formatting import visible, wrapped
@@ -36,11 +36,12 @@ def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
 
     Args:
         outcome: VALID, INVALID or UNKNOWN.
-        reasons: One clause for each check that is not VALID.
+        reasons: What `reasons_of` returns.
     """
     why = "; ".join(dict.fromkeys(reasons))
+    partly = f"; {why}" if why else ""
     return {
-        "VALID": f"varsim kept every promise of these settings (VALID). {_OF_VARSIM}",
+        "VALID": f"varsim kept every promise of these settings (VALID{partly}). {_OF_VARSIM}",
         "INVALID": f"varsim broke a promise of these settings (INVALID): {why}. This is a fault of "
         "varsim, not of your program: please report it, with the run's directory.",
         "UNKNOWN": "varsim cannot tell whether it kept every promise of these settings "
@@ -50,8 +51,17 @@ def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
 
 def verdict_of(examination: Examination | ServedExamination) -> str:
     """Return the sentences on the verdict of an examination."""
-    reasons = (one.reason for one in examination.verdicts if one.outcome.value != "VALID")
-    return verdict_text(examination.outcome.value, reasons)
+    return verdict_text(examination.outcome.value, reasons_of(examination.verdicts))
+
+
+def reasons_of(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return one clause for each check that is not VALID.
+
+    If all are VALID, return a clause on the values that were not recomputed, if there are any.
+    """
+    found = [one.reason for one in verdicts if one.outcome is not Outcome.VALID]
+    limit = Recomputed.of(one.recomputed for one in verdicts).limit("value")
+    return list(dict.fromkeys(found)) or ([limit] if limit else [])
 
 
 def nothing_found(examination: Examination) -> str:

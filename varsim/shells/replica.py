@@ -438,6 +438,8 @@ class Replica:
             return
         if isinstance(message, Create):
             self._runner.create(message)
+            if self._trace is not None:
+                self._trace.learn([message])
         elif isinstance(message, Forget):
             self._runner.forget(message)
         self._perform(self._handle(message))

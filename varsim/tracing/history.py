@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from varsim.errors import ConfigError, HistoryError
-from varsim.private import write_private
 from varsim.protocol.messages import is_own_call
 from varsim.texts.files import (
     CHANGED,
@@ -24,10 +23,10 @@ from varsim.texts.files import (
 )
 from varsim.tracing import old_schemas, validation
 from varsim.tracing.kinds import KINDS as KINDS  # noqa: PLC0414  # for readers of the tables
-from varsim.tracing.signals import heeding_signals
+from varsim.tracing.kinds import WITH_VALUES
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # for readers of the tables
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """The version of the tables. It increases when the meaning of a column changes (`old_schemas`)."""
 
 HISTORY: Final = "history.db"
@@ -73,7 +72,7 @@ CREATE TABLE events (
     dtype     TEXT,                 -- dtype of the value, as NumPy names it
     shape     TEXT,                 -- shape of the value; JSON list
     digest    INTEGER,              -- CRC-32 of the bytes of `indices`, if any, then `value`
-    value     BLOB,                 -- the value's bytes; NULL if they were not recorded
+    value     BLOB,                 -- the value's bytes; NULL if they were not recorded whole
     indices   BLOB,                 -- of a sparse write: the index of each row of the value
     cause     INTEGER,              -- number of the event of another process that caused this event
     times     INTEGER,              -- number of equal reads in a row; NULL means one
@@ -81,6 +80,12 @@ CREATE TABLE events (
     note      TEXT,                 -- text of an exception, name of a collective, …
     present   INTEGER,              -- number of replicas in a call; NULL means all replicas
     members   TEXT                  -- process group of a collective: JSON list of replica ids
+);
+CREATE TABLE samples (              -- of values that were not recorded whole
+    of_event   INTEGER PRIMARY KEY, -- number of the event
+    elements   BLOB,                -- the bytes of the elements in the sample
+    statistics TEXT,                -- of all elements: see below; JSON list
+    ordinals   BLOB                 -- of a sparse write: see below
 );
 CREATE INDEX events_by_variable ON events (variable);
 CREATE INDEX events_by_call ON events (call);
@@ -107,7 +112,7 @@ RUN_KEYS: Final[Mapping[str, str]] = {
 
 
 class Event(NamedTuple):
-    """One row of `events`, with the columns in the same order."""
+    """One row of `events`, with the columns in the same order, and its row of `samples`, if any."""
 
     event: int
     process: int
@@ -132,6 +137,9 @@ class Event(NamedTuple):
     note: str | None = None
     present: int | None = None
     members: str | None = None
+    elements: bytes | None = None
+    statistics: str | None = None
+    ordinals: bytes | None = None
 
     @property
     def occurrences(self) -> int:
@@ -153,6 +161,12 @@ class Event(NamedTuple):
         """Return whether a call of the program ends."""
         return self.kind == "finish" and not is_own_call(self.call)
 
+
+OF_SAMPLES: Final = ("elements", "statistics", "ordinals")
+"""The columns of an event that are in the table `samples`."""
+
+COLUMNS: Final = Event._fields[: -len(OF_SAMPLES)]
+"""The columns of the table `events`."""
 
 _as_event: Final = partial(tuple.__new__, Event)
 """Makes an event from a row with all columns. Without checks, this is faster than `_make`."""
@@ -185,6 +199,10 @@ class History:
         if schema in old_schemas.READABLE:
             old_schemas.show_as_current(connection, schema)
             self.run = old_schemas.entries_of(self.run, schema)
+        self._tables = "events.*, NULL, NULL, NULL FROM events"
+        if connection.execute("SELECT EXISTS (SELECT 1 FROM samples)").fetchone()[0]:
+            sampled = ", ".join(OF_SAMPLES)
+            self._tables = f"events.*, {sampled} FROM events LEFT JOIN samples ON of_event = event"
         rows = connection.execute("SELECT * FROM variables ORDER BY variable")
         self.variables: dict[int, VariableRow] = {row[0]: VariableRow(*row) for row in rows}
 
@@ -230,10 +248,28 @@ class History:
             )
         )
 
+    def is_summarised(self, variable: int | None) -> bool:
+        """Return whether samples or checksums replace values, and no value is missing altogether.
+
+        Args:
+            variable: The number of a variable; None for collectives.
+        """
+        return variable in self._summarised
+
+    @cached_property
+    def _summarised(self) -> frozenset[int | None]:
+        kinds = ", ".join(f"'{kind}'" for kind in sorted(WITH_VALUES))
+        found = self.connection.execute(
+            "SELECT +variable FROM events WHERE value IS NULL GROUP BY +variable "  # noqa: S608  # our own
+            "HAVING SUM(digest IS NOT NULL) AND NOT SUM(digest IS NULL AND "
+            f"(dtype IS NOT NULL OR kind IN ({kinds})))"
+        )
+        return frozenset(number for (number,) in found)
+
     def events(self, where: str = "1", parameters: Iterable[Any] = ()) -> Iterator[Event]:
         """Yield the events that satisfy an SQL condition, in causal order."""
         rows = self.connection.execute(
-            f"SELECT * FROM events WHERE {where} ORDER BY event",  # noqa: S608  # our own conditions
+            f"SELECT {self._tables} WHERE {where} ORDER BY event",  # our own conditions
             tuple(parameters),
         )
         return map(_as_event, rows)
@@ -316,7 +352,8 @@ def check_tables(connection: sqlite3.Connection, run: Mapping[str, Any] | None =
     validation.check_variables(connection, VariableRow._fields)
     entries = validation.entries(connection) if run is None else run
     validation.check_entries(entries)
-    validation.check_events(connection, Event._fields, entries["num_replicas"])
+    validation.check_events(connection, COLUMNS, entries["num_replicas"])
+    validation.check_samples(connection)
 
 
 def _state_of(file: Path) -> tuple[int, int, int]:
@@ -373,62 +410,6 @@ def open_oracle(path: Path) -> Iterator[History | None]:
         yield oracle
 
 
-EventBatch = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
-"""Events with the same columns: the column names, and rows. Other columns are NULL."""
-
-
-def write_history(
-    path: Path,
-    run: Mapping[str, Any],
-    variables: Iterable[VariableRow],
-    events: Iterable[tuple[Any, ...]],
-) -> None:
-    """Write a history of given events; see `write_batches`."""
-    write_batches(path, run, variables, [(Event._fields, events)])
-
-
-def write_batches(
-    path: Path,
-    run: Mapping[str, Any],
-    variables: Iterable[VariableRow],
-    events: Iterable[EventBatch],
-    check: Callable[[sqlite3.Connection], None] | None = None,
-) -> None:
-    """Write a whole history. If this fails, write nothing.
-
-    Args:
-        run: The entries of the table `run`, which are read last. The entries `schema` and `events`
-            (the number of events) are added.
-        variables: The variables, which are read after the events, because reading the events may
-            add variables.
-        events: The events, in order.
-        check: A function that gets the written tables. If it raises an error, no history is left.
-    """
-    assert run.keys() <= RUN_KEYS.keys()
-    temporary = path.with_name(f".{path.name}")
-    temporary.unlink(missing_ok=True)
-    try:
-        write_private(temporary, b"")  # SQLite gives its own files the mode of this file
-        with closing(sqlite3.connect(temporary)) as connection, heeding_signals(connection):
-            connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
-            tables, _, indices = SCHEMA.partition("CREATE INDEX")
-            connection.executescript(tables)
-            for columns, rows in events:  # no NULLs: writing one takes as long as a text
-                _insert(connection, "events", columns, rows)
-            count = connection.total_changes
-            _insert(connection, "variables", VariableRow._fields, variables)
-            entries = [(key, json.dumps(value)) for key, value in run.items()]
-            entries += [("schema", json.dumps(SCHEMA_VERSION)), ("events", json.dumps(count))]
-            _insert(connection, "run", ("key", "value"), entries)
-            if check is not None:
-                check(connection)
-            connection.executescript(f"CREATE INDEX {indices}")
-            connection.commit()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def upgrade(connection: sqlite3.Connection) -> None:
     """Rewrite the tables of a history of an older schema; leave a current history unchanged.
 
@@ -439,15 +420,3 @@ def upgrade(connection: sqlite3.Connection) -> None:
     schema = json.loads(found[0]) if found else None
     if schema in old_schemas.READABLE:
         old_schemas.upgrade(connection, schema, SCHEMA_VERSION, SCHEMA)
-
-
-def _insert(
-    connection: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Iterable[Any]
-) -> None:
-    connection.executemany(_insertion(table, columns), rows)
-
-
-@lru_cache
-def _insertion(table: str, columns: tuple[str, ...]) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our own

@@ -92,3 +92,11 @@ KINDS: Final[Mapping[str, str]] = {
     "text)",
     "lost": "a worker process has ended; `note` says how",
 }
+
+WITH_VALUES: Final = frozenset(
+    {
+        "advance", "carry", "commit", "component", "compress", "create", "give", "obtain",
+        "publish", "push", "read", "renew", "result", "sync", "write",
+    }
+)  # fmt: skip
+"""The kinds of events that always have a value."""

@@ -19,6 +19,10 @@ ALONE_ABOVE_BYTES: Final = 65_536
 """Size above which a value has its own array."""
 
 
+class LayoutError(ValueError):
+    """The arrays of a contribution do not have the layout in docs/protocol.md."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """One array of a contribution."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +28,7 @@ from varsim.protocol.tracebacks import class_of
 from varsim.spec import ManualOperation
 from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing import bounded
-from varsim.tracing.absent import AbsentMemory
+from varsim.tracing.absent import AbsentMemory, RecordedReader
 from varsim.tracing.decode import (
     FromProgram,
     FromReplica,
@@ -37,9 +37,10 @@ from varsim.tracing.decode import (
     installed,
 )
 from varsim.tracing.deliveries import Events
-from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, check_tables, write_batches
+from varsim.tracing.history import HISTORY, PROGRAM, check_tables
+from varsim.tracing.history_file import EventBatch, write_batches
+from varsim.tracing.layout import LayoutError
 from varsim.tracing.manual import obtained
-from varsim.tracing.outboxes import LayoutError
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
@@ -50,10 +51,10 @@ from varsim.tracing.validation import DamageError
 Sent = list[tuple[Message, Events]]
 """The messages of an envelope, each with its events."""
 
-Recorded = tuple[str, list[int], int | None, bytes | None]
-"""A value as in a trace: dtype, shape, digest and bytes."""
+Recorded = tuple[str, list[int], int | None, bytes | list[Any] | None]
+"""A value as in a trace: dtype, shape, digest, and bytes or the members of a sample."""
 
-RecordedRows = tuple[str, list[int], int | None, bytes | None, bytes | None]
+RecordedRows = tuple[str, list[int], int | None, bytes | list[Any] | None, bytes | None]
 """Rows as in a trace: the members of a value, and then the bytes of the indices."""
 
 _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
@@ -340,9 +341,10 @@ class _Merger:
         self,
         process: int,  # noqa: ARG002
         replica_ids: list[int],
-        frames: Iterable[bytes | int],
+        frames: Sequence[bytes],
+        samples: Sequence[Any] = (),
     ) -> None:
-        for replica_id, message in zip(replica_ids, self._messages(frames), strict=False):
+        for replica_id, message in zip(replica_ids, self._messages(frames, samples), strict=False):
             self._program.decided(replica_id, message)
 
     def _finished(self, process: int, call: int, note: str | None) -> None:  # noqa: ARG002
@@ -411,8 +413,9 @@ class _Merger:
             note = f"{rows[process]} of {sum(rows)} rows"
             self._rows.add("begin", call=call, cause=cause, note=note)
 
-    def _messages(self, frames: Iterable[bytes | int]) -> list[Message]:
-        return decode([self._absent.frame(frame) for frame in frames], self._absent)
+    def _messages(self, frames: Sequence[bytes], samples: Sequence[Any]) -> list[Message]:
+        self._absent.expect(samples)
+        return decode(frames, self._absent, RecordedReader)
 
     def _wrote(
         self,
@@ -433,9 +436,15 @@ class _Merger:
             case _:
                 self._rows.add_one("write", _WRITES, (*columns, *recorded(*value)))
 
-    def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:
+    def _sent(
+        self,
+        process: int,
+        peer: int,
+        frames: Sequence[bytes] | None,
+        samples: Sequence[Any] = (),
+    ) -> None:
         if frames is not None:
-            self._last_messages[process] = self._messages(frames) if frames else []
+            self._last_messages[process] = self._messages(frames, samples) if frames else []
         sent: Sent = []
         for message in self._last_messages[process]:
             if process == PROGRAM:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
-READABLE: Final = (1, 2, 3, 4)
+READABLE: Final = (1, 2, 3, 4, 5)
 """Earlier schemas that are still read."""
 
 _EVENTS: Final[dict[int, str]] = {
@@ -54,12 +54,23 @@ SELECT event, process, number, time_s, kind, call, variable, operation, version,
     NULL AS members
 FROM main.events
 """,
+    5: """
+SELECT event, process, number, time_s, kind, call, variable, operation, version, position, replica,
+    location, dtype, shape, digest, value, indices, cause, times, error, note, present, members
+FROM main.events
+""",
 }
 """Schema → a query for the events of a history of this schema, with the current columns.
 
 In schema 1 the operation, the name and the number of reads were texts in `note`. In schemas 1 and 2
 a sparse write had neither indices nor values. Before schema 4, all replicas took part in each call,
-and before schema 5 in each collective.
+and before schema 5 in each collective. Before schema 6, there were no samples of large values.
+"""
+
+
+_NO_SAMPLES: Final = """
+CREATE TEMP VIEW samples AS
+SELECT NULL AS of_event, NULL AS elements, NULL AS statistics, NULL AS ordinals WHERE 0
 """
 
 
@@ -67,6 +78,7 @@ def show_as_current(connection: sqlite3.Connection, schema: int) -> None:
     """Let queries of `events` use the current columns. The file is not changed."""
     assert schema in READABLE
     connection.execute(f"CREATE TEMP VIEW events AS {_EVENTS[schema]}")
+    connection.execute(_NO_SAMPLES)
 
 
 def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: str) -> None:

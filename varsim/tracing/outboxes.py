@@ -10,12 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from varsim.protocol.messages import Write
 from varsim.spec import Array
 from varsim.tracing.absent import AbsentMemory
-from varsim.tracing.layout import Packed
-from varsim.tracing.rows import NO_VALUE, Columns, Kept, form
-
-
-class LayoutError(ValueError):
-    """The arrays of a contribution do not have the layout in docs/protocol.md."""
+from varsim.tracing.layout import LayoutError, Packed
+from varsim.tracing.rows import NO_VALUE, Columns, Kept, form, kept_part
 
 
 class RecordedOutbox:
@@ -58,15 +54,21 @@ def side_by_side(
     array: Array, shapes: Sequence[Sequence[int | None]], absent: AbsentMemory
 ) -> list[Kept]:
     """Return the columns of values that are packed in one array; all shapes are known."""
-    content = None if absent.is_absent(array) else bytearray(array.tobytes())
+    if absent.is_absent(array):
+        parts = absent.parts_of(array)
+        known = parts if len(parts) == len(shapes) else [None] * len(shapes)
+        return [
+            kept_part(array.dtype, [size or 0 for size in shape], () if one is None else (one,))
+            for shape, one in zip(shapes, known, strict=True)
+        ]
+    content = bytearray(array.tobytes())
     dtype, size = array.dtype, array.itemsize
     found: list[Kept] = []
     start = 0
     for shape in shapes:
         end = start + _count(shape) * size
-        part = None if content is None else content[start:end]
-        digest = None if part is None else zlib.crc32(part)
-        found.append((*form(dtype, tuple(shape)), digest, part))
+        part = content[start:end]
+        found.append((*form(dtype, tuple(shape)), zlib.crc32(part), part))
         start = end
     return found
 

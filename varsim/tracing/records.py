@@ -14,6 +14,7 @@ from varsim.environment import MAX_REPLICAS
 from varsim.extension_dtypes import EXTENSION_SIZES, NUMPY_DTYPES, key_of
 from varsim.protocol.limits import MAX_DIMENSIONS, MAX_FRAME_BYTES
 from varsim.tracing.kinds import OWN
+from varsim.tracing.samples import Statistics
 from varsim.tracing.trace import PROGRAM, RecordKind
 
 TraceRecord = list[Any]
@@ -33,10 +34,12 @@ _MAX_TIME_NS: Final = 2**63
 _INDEX_BYTES: Final = 8
 
 _ACCESS_MEMBERS: Final = 5  # number of members of a READ or a WROTE after the time
+_STATISTICS: Final = (0, len(Statistics._fields))
 _SHARED_MEMBERS: Final = 8  # number of members of a SHARED after the time
 _NOTICE_MEMBERS: Final = 5  # number of members of a NOTICED after the time
 _SERVED_MEMBERS: Final = 8  # number of members of a SERVED after the time
-_VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `trace._Kept` and `trace._KeptRows`
+_VALUE_MEMBERS, _ROWS_MEMBERS = 4, 5  # see `recorded_values.Kept` and `KeptRows`
+_NO_SAMPLES: Final[list[object]] = []
 
 _SIZES: Final = {**{key_of(one): one.itemsize for one in NUMPY_DTYPES}, **EXTENSION_SIZES}
 """The size of an element in bytes, by the name of the dtype in a trace."""
@@ -70,9 +73,23 @@ def _is_text(value: object, most: int = MAX_NAME_CHARACTERS) -> bool:
 
 
 def _are_frames(value: object) -> bool:
+    return type(value) is list and all(type(one) is bytes for one in value)
+
+
+def _are_samples(value: object) -> bool:
+    """Return whether a member of a record has, for each omitted array, its samples or None."""
     return type(value) is list and all(
-        type(one) is bytes or _is_count(one, MAX_FRAME_BYTES) for one in value
+        parts is None or (type(parts) is list and all(map(_is_sample, parts))) for parts in value
     )
+
+
+def _is_sample(value: object) -> bool:
+    """Return whether a list has the members of a `Sampled`."""
+    match value:
+        case [int(digest), None | bytes(), [*statistics], None | bytes()]:
+            numbers = all(one is None or type(one) in {int, float} for one in statistics)
+            return 0 <= digest < 2**32 and len(statistics) in _STATISTICS and numbers
+    return False
 
 
 def _is_operand(value: object) -> bool:
@@ -90,7 +107,11 @@ def _is_operand(value: object) -> bool:
     return (
         size >= 0
         and (digest is None or _is_count(digest, 2**32 - 1))
-        and (content is None or (type(content) is bytes and len(content) == size))
+        and (
+            content is None
+            or (type(content) is bytes and len(content) == size)
+            or _is_sample(content)
+        )
         and (
             indices is None or (type(indices) is bytes and len(indices) == shape[0] * _INDEX_BYTES)
         )
@@ -140,9 +161,15 @@ def _begun(
     )
 
 
-def _sent(num_replicas: int, peer: object = None, frames: object = (), *others: object) -> bool:
+def _sent(
+    num_replicas: int,
+    peer: object = None,
+    frames: object = (),
+    samples: object = _NO_SAMPLES,
+    *others: object,
+) -> bool:
     known = frames is None or _are_frames(frames)
-    return known and _is_process(peer, num_replicas) and not others
+    return known and _are_samples(samples) and _is_process(peer, num_replicas) and not others
 
 
 def _received(num_replicas: int, peer: object = None, *others: object) -> bool:
@@ -237,9 +264,13 @@ def _again(_: int, times: object = None, *others: object) -> bool:
 
 
 def _decided(
-    num_replicas: int, replica_ids: object = None, frames: object = None, *others: object
+    num_replicas: int,
+    replica_ids: object = None,
+    frames: object = None,
+    samples: object = _NO_SAMPLES,
+    *others: object,
 ) -> bool:
-    if type(replica_ids) is not list or others:
+    if type(replica_ids) is not list or others or not _are_samples(samples):
         return False
     return _are_frames(frames) and all(
         type(one) is int and 0 <= one < num_replicas for one in replica_ids

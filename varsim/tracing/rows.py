@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -14,12 +15,17 @@ import numpy as np
 from varsim.extension_dtypes import EXTENSION_SIZES
 from varsim.spec import Array, Rows
 from varsim.tracing.absent import AbsentMemory
-from varsim.tracing.history import EventBatch
+from varsim.tracing.history_file import EventBatch
+from varsim.tracing.samples import MOST_ELEMENTS, Sampled
 
-Kept = tuple[str | None, str | None, int | None, bytearray | None]
-"""The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
+Kept = tuple[str | None, str | None, int | None, bytearray | str | None]
+"""The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray.
 
-KeptRows = tuple[str | None, str | None, int | None, bytearray | None, bytearray | None]
+A sample in place of the content is the text of `Sampled.text`. After all events are written,
+`write_batches` moves these texts to the table of samples: so other rows do not pay for it.
+"""
+
+KeptRows = tuple[str | None, str | None, int | None, bytearray | str | None, bytearray | None]
 """The columns of rows: those of the values, and the indices. One digest covers both."""
 
 Columns = tuple[Any, ...]
@@ -177,25 +183,47 @@ _form = lru_cache(Form)
 
 def kept(value: Array, absent: AbsentMemory) -> Kept:
     """Return the columns of a value whose bytes may not have been recorded."""
-    content = None if absent.is_absent(value) else value.tobytes()
-    return recorded(value.dtype, value.shape, None, content)
+    if absent.is_absent(value):
+        return kept_part(value.dtype, value.shape, absent.parts_of(value))
+    return recorded(value.dtype, value.shape, None, value.tobytes())
+
+
+def kept_part(dtype: np.dtype[Any] | str, shape: Sequence[int], parts: Sequence[Sampled]) -> Kept:
+    """Return the columns of a value of which at most a sample was recorded."""
+    if len(parts) != 1:
+        return recorded(dtype, shape, None, None)
+    return recorded(dtype, shape, parts[0].digest, parts[0])
 
 
 def recorded(
-    dtype: np.dtype[Any] | str, shape: Sequence[int], digest: int | None, content: bytes | None
+    dtype: np.dtype[Any] | str,
+    shape: Sequence[int],
+    digest: int | None,
+    content: bytes | Sequence[Any] | None,
 ) -> Kept:
-    """Return the columns of a value. If the bytes are unknown, the digest may also be unknown."""
+    """Return the columns of a value. If the bytes are unknown, the digest may also be unknown.
+
+    Args:
+        content: The bytes, or the members of a `Sampled`.
+    """
+    name, sizes = _name_of(dtype), json.dumps(tuple(shape))
+    if content is not None and not isinstance(content, bytes):
+        found = Sampled(*content)
+        if math.prod(shape) > MOST_ELEMENTS:
+            return name, sizes, digest, found.text()
+        content = found.elements  # the sample has all elements
     if content is not None:
         digest = zlib.crc32(content)
-    name, sizes = _name_of(dtype), json.dumps(tuple(shape))
     return name, sizes, digest, None if content is None else bytearray(content)
 
 
 def kept_rows(rows: Rows, absent: AbsentMemory) -> KeptRows:
     """Return the columns of rows whose bytes may not have been recorded."""
     values, indices = rows.values, rows.indices
-    if absent.is_absent(values) or absent.is_absent(indices):
-        return recorded_rows(values.dtype, values.shape, None, None, None)
+    if absent.is_absent(values):
+        parts = absent.parts_of(values)
+        digest, found = (parts[0].digest, parts[0]) if len(parts) == 1 else (None, None)
+        return recorded_rows(values.dtype, values.shape, digest, found, None)
     content = values.tobytes(), indices.tobytes()
     return recorded_rows(values.dtype, values.shape, None, *content)
 
@@ -204,11 +232,13 @@ def recorded_rows(
     dtype: np.dtype[Any] | str,
     shape: Sequence[int],
     digest: int | None,
-    content: bytes | None,
+    content: bytes | Sequence[Any] | None,
     indices: bytes | None,
 ) -> KeptRows:
     """Return the columns of rows. If their bytes are unknown, the digest may be unknown too."""
     name, sizes = _name_of(dtype), json.dumps(tuple(shape))
+    if content is not None and not isinstance(content, bytes):
+        return name, sizes, digest, Sampled(*content).text(), None
     if content is None or indices is None:
         return name, sizes, digest, None, None
     digest = zlib.crc32(content, zlib.crc32(indices))

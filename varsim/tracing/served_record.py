@@ -15,6 +15,7 @@ from varsim.extension_dtypes import named
 from varsim.spec import Array, Rows
 from varsim.tracing.crash_safe_log import CrashSafeLog
 from varsim.tracing.reading import Reading
+from varsim.tracing.samples import Sampled
 from varsim.tracing.trace import MAGIC, RecordKind
 
 _INDEX: Final = np.dtype(np.int64)
@@ -44,6 +45,7 @@ class ServedOperation:
         read_version: The version that the closure had read before the write; NOT_READ if none.
         dtype: The key of the dtype of the value; see `varsim.extension_dtypes`.
         content: The bytes of the value or of the operand; None if they were not recorded.
+        sampled: What was recorded in place of the content; None if nothing was.
     """
 
     number: int
@@ -60,6 +62,7 @@ class ServedOperation:
     digest: int | None
     content: bytes | None
     indices: bytes | None
+    sampled: Sampled | None = None
 
     @property
     def is_write(self) -> bool:
@@ -205,6 +208,7 @@ def _operation(number: int, record: list[Any]) -> ServedOperation:
         dtype=dtype,
         shape=tuple(shape),
         digest=digest,
-        content=content,
+        content=content if isinstance(content, bytes) else None,
+        sampled=Sampled(*content) if isinstance(content, list) else None,
         indices=rest[0] if rest else None,
     )

@@ -11,9 +11,8 @@ is recorded, or until many are pending. Written records survive even if the proc
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
@@ -22,18 +21,15 @@ import msgpack
 import numpy as np
 
 from varsim.errors import ConfigError
-from varsim.extension_dtypes import key_of
 from varsim.private import make_private_folder
 from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import PROTOCOL_VERSION, encode
 from varsim.protocol.messages import (
     Abort,
-    Commit,
     Create,
     Forget,
     Layout,
     Message,
-    Payload,
     Raised,
     Returned,
     Start,
@@ -41,8 +37,17 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import Array, Operand, Operation, Rows
 from varsim.tracing.crash_safe_log import CrashSafeLog, remove_log
+from varsim.tracing.recorded_values import (
+    DEFINITIONS,
+    FRAME_LIMIT_BYTES,
+    READ_LIMIT_BYTES,
+    Kept,
+    KeptEnvelopes,
+    KeptRows,
+    KeptValues,
+)
 
-MAGIC: Final = b"varsim-trace-3\n"
+MAGIC: Final = b"varsim-trace-4\n"
 """This version increases when the meaning of a record changes."""
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
@@ -51,12 +56,6 @@ LEVELS: Final = (OPS, MESSAGES, OFF)
 
 LIMIT_BYTES: Final = 2**28
 """The default limit of one process's trace. At the limit, a trace ends with a CUT record."""
-
-FRAME_LIMIT_BYTES: Final = 2**16
-"""At `ops`, size limit of a frame or of a value written by the program, to keep its bytes."""
-
-READ_LIMIT_BYTES: Final = 2**10
-"""At `ops`, size limit of a replica's read or withheld value, to keep its bytes."""
 
 _MAX_PENDING: Final = 256  # largest number of records in memory; most are reads and writes
 
@@ -74,21 +73,21 @@ class RecordKind(IntEnum):
     """
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
-    SENT = 2  # peer, frames (or sizes of omitted frames); None: the frames of the last envelope
+    SENT = 2  # peer, frames, samples of omitted arrays if any; frames None: those of the last one
     RECEIVED = 3  # peer, whose next envelope has arrived
-    READ = 4  # variable_id, replica or None, version, location, value as in `_Kept`, perhaps `OWN`
+    READ = 4  # variable_id, replica or None, version, location, value as in `Kept`, perhaps `OWN`
     WROTE = 5  # variable_id, replica or None, operation, location, value or rows
     FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
     ENDED = 8  # the trace was closed: nothing is missing
     CUT = 9  # error text; None or no member: the trace has reached its limit
     AGAIN = 10  # repeat count of the preceding READ at the same location
-    DECIDED = 11  # frames of commits that no replica waits for; the next envelope contains them
+    DECIDED = 11  # like SENT, of commits that no replica waits for; the next envelope has them
     WITHHELD = 12  # variable_id, value or rows of a contribution that is not used and not sent
     SHARES = 13  # call_id, number of rows in each replica's arguments; only if a number is 0
     CONTINUED = 14  # number of calls in earlier incarnations, ids of variables that they created
     SHARED = 15  # operation of the program, variable_id, replica or None, version, age in ns,
-    # location, value as in `_Kept`, ids of the members of a group
+    # location, value as in `Kept`, ids of the members of a group
     SERVED_VARIABLE = 16  # variable_id, name, location of the creation; only of a server
     SERVED = 17  # process, closure or 0, variable_id, operation, version, version that the closure
     # had read or -1, location, value or rows; only of a server
@@ -99,18 +98,6 @@ class RecordKind(IntEnum):
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
 _AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
 _COMPRESSED: Final = int(RecordKind.COMPRESSED)
-
-
-_Kept = tuple[str, tuple[int, ...], int | None, bytes | None]
-"""The columns of a value: dtype, shape, digest and bytes."""
-
-_KeptRows = tuple[str, tuple[int, ...], int | None, bytes | None, bytes | None]
-"""The columns of rows: those of their values, and the indices' bytes. One digest covers both."""
-
-
-def _without_arguments(message: Message) -> Message:
-    """Return the message that starts a call without its arguments; any other message unchanged."""
-    return replace(message, arguments=Payload(None)) if isinstance(message, Start) else message
 
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
@@ -171,14 +158,16 @@ class Trace:
         Raises:
             OSError: The file cannot be created.
         """
-        self._everything = options.level == MESSAGES
-        self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
+        self._everything = everything = options.level == MESSAGES
+        read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
+        self._values = KeptValues(everything=everything, read_limit=read_limit)
+        self._envelopes = KeptEnvelopes(self._values.specs)
         make_private_folder(options.directory)
         path = options.directory / (file or file_name(process))
         self._file = CrashSafeLog(path, options.limit_bytes)
         self._file.append(MAGIC)
         self._packer = msgpack.Packer(
-            default=self._columns, unicode_errors="surrogatepass", autoreset=False
+            default=self._values.shown, unicode_errors="surrogatepass", autoreset=False
         )
         self._sent: Sequence[Frame] = ()  # the last frames, compared by identity
         self._pending: list[tuple[Any, ...]] = []
@@ -227,23 +216,38 @@ class Trace:
         if self._window is not None and not is_own_call(call_id):
             self._open = self._window[0] <= call_id < self._window[1]
 
-    def sent(self, peer: int, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
-        """Record an envelope to a peer. Its frames may be views of shared memory."""
+    def learn(self, messages: Sequence[Message]) -> None:
+        """Take note of definitions that this process has received; see `KeptEnvelopes.learn`."""
+        self._envelopes.learn(messages)
+
+    def sent(
+        self,
+        peer: int,
+        frames: Sequence[Frame],
+        messages: Sequence[Message],
+        *,
+        shared: object = False,
+    ) -> None:
+        """Record an envelope to a peer. Its frames may be views of shared memory.
+
+        Args:
+            shared: Whether some arrays are in shared memory, and not in the frames.
+        """
         if frames is self._sent:
             self._note(RecordKind.SENT, peer, None)
             return
+        if not DEFINITIONS.isdisjoint(map(type, messages)):
+            self._envelopes.learn(messages)
         if self._window is not None:
             kept = self._in_window(peer, messages)
             if len(kept) < len(messages):
                 self._sent = ()
-                shown = self._kept(encode(kept), kept) if kept else []
-                self._note(RecordKind.SENT, peer, shown)
+                shown = self._kept(encode(kept), kept) if kept else ([],)
+                self._note(RecordKind.SENT, peer, *shown)
                 return
-        if self._everything:
-            frames = encode(messages)
         # Frames that share the memory of arrays are not kept, because this memory will be reused.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
-        self._note(RecordKind.SENT, peer, self._kept(frames, messages))
+        self._note(RecordKind.SENT, peer, *self._kept(frames, messages, shared=shared))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
         """Return the messages to record.
@@ -265,26 +269,12 @@ class Trace:
         return found
 
     def _kept(
-        self, frames: Sequence[Frame], messages: Sequence[Message]
-    ) -> list[bytes | memoryview | int]:
-        """Return the frames, with the size in place of each large array.
-
-        Frame 0 is not an array. If frame 1 is the packed small arrays, and the envelope has a
-        commit, frame 1 is always kept, because it has the numbers of the variables. The history
-        does not need the arguments of a call, which are then left out.
-        """
+        self, frames: Sequence[Frame], messages: Sequence[Message], *, shared: object = False
+    ) -> tuple[Any, ...]:
+        """Return the frames to record, and the samples of arrays that they leave out, if any."""
         if self._everything:
-            return list(frames)
-        limit, commits = FRAME_LIMIT_BYTES, False
-        if len(frames) > 1 and type(frames[1]) is bytes and len(frames[1]) > limit:
-            commits = any(isinstance(one, Commit) for one in messages)
-        if commits:
-            frames = encode([_without_arguments(message) for message in messages])
-        header, *arrays = frames
-        kept = [one if len(one) <= limit else len(one) for one in arrays]
-        if commits and arrays and type(arrays[0]) is bytes:
-            kept[0] = arrays[0]
-        return [header, *kept]
+            return (encode(messages) if shared else list(frames),)
+        return self._envelopes.kept(frames, messages, shared=bool(shared))
 
     def received(self, peer: int) -> None:
         """Record that the next envelope of a peer has arrived."""
@@ -326,7 +316,7 @@ class Trace:
         """
         if not self._open:
             return
-        shown = self._row_columns(value) if isinstance(value, Rows) else self._whole(value)
+        shown = self._written(variable_id, value)
         what = variable_id, replica, operation._value_, location, shown
         self._defer((_WROTE, time.monotonic_ns(), *what))
 
@@ -335,7 +325,7 @@ class Trace:
     ) -> None:
         """Record the value of a write of which the replica sends an approximation."""
         if self._open:
-            what = variable_id, replica, operation._value_, location, self._whole(value)
+            what = variable_id, replica, operation._value_, location, self._values.written(value)
             self._defer((_COMPRESSED, time.monotonic_ns(), *what))
 
     def shared(
@@ -360,7 +350,7 @@ class Trace:
         """
         if self._open:
             about = operation, variable_id, owner, version, age_ns, location
-            self._note(RecordKind.SHARED, *about, self._whole(value), list(members))
+            self._note(RecordKind.SHARED, *about, self._values.written(value), list(members))
 
     def noticed(self, *what: Any) -> None:
         """Record what a process noticed about the program; `notices.py` has the members."""
@@ -397,53 +387,33 @@ class Trace:
         about = process, closure_id, variable_id, operation, version, read_version, location
         if operation == "read":
             assert isinstance(value, np.ndarray), "rows are only written"
-            shown = self._columns(value)
+            shown = self._values.shown(value)
             self._defer((int(RecordKind.SERVED), time.monotonic_ns(), *about, shown))
         else:
-            written = self._row_columns(value) if isinstance(value, Rows) else self._whole(value)
-            self._note(RecordKind.SERVED, *about, written)
+            if operation == "create" and isinstance(value, np.ndarray):
+                self._values.shapes[variable_id] = value.shape
+            self._note(RecordKind.SERVED, *about, self._written(variable_id, value))
 
     def withheld(self, variable_id: int, value: Operand) -> None:
         """Record a contribution that is not sent, because the aggregation does not use it."""
         if self._open:
             if isinstance(value, Rows):
-                shown: _Kept | _KeptRows = self._row_columns(value, self._read_limit)
+                shown: Kept | KeptRows = self._values.rows(variable_id, value, withheld=True)
             else:
-                shown = self._columns(value)  # the caller may change it
+                shown = self._values.shown(value)  # the caller may change it
             self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
 
-    def _whole(self, value: Array) -> _Kept:
+    def _written(self, variable_id: int, value: Operand) -> Kept | KeptRows:
         """Return the columns of a written value; the caller may change the array later."""
-        kept = value.tobytes() if self._is_kept(value) else None
-        return key_of(value.dtype), value.shape, None, kept
-
-    def _row_columns(self, rows: Rows, limit: int = FRAME_LIMIT_BYTES) -> _KeptRows:
-        """Return the columns of rows. Above the limit, only the digest is kept."""
-        form = key_of(rows.values.dtype), rows.values.shape
-        if not self._is_kept(rows):
-            return *form, None, None, None
-        indices, content = rows.indices.tobytes(), rows.values.tobytes()
-        if rows.nbytes <= limit or self._everything:
-            return *form, None, content, indices
-        return *form, zlib.crc32(content, zlib.crc32(indices)), None, None
-
-    def _is_kept(self, value: Operand) -> bool:
-        return value.nbytes <= FRAME_LIMIT_BYTES or self._everything
-
-    def _columns(self, value: Array) -> _Kept:
-        """Return the recorded columns of a value that was read or withheld."""
-        if not self._is_kept(value):
-            return key_of(value.dtype), value.shape, None, None
-        content = value.tobytes()
-        if len(content) <= self._read_limit or self._everything:
-            return key_of(value.dtype), value.shape, None, content
-        return key_of(value.dtype), value.shape, zlib.crc32(content), None
+        if isinstance(value, Rows):
+            return self._values.rows(variable_id, value)
+        return self._values.written(value)
 
     def decided(self, replica_ids: Sequence[int], commits: Sequence[Message]) -> None:
         """Record commits that have not been sent yet, each with a replica that will get it."""
         if self._open:
             kept = self._kept(encode(commits), commits)
-            self._note(RecordKind.DECIDED, list(replica_ids), kept)
+            self._note(RecordKind.DECIDED, list(replica_ids), *kept)
 
     def finished(self, call_id: int, error: str | None) -> None:
         """Record the end of a call."""

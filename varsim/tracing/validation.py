@@ -25,6 +25,7 @@ from varsim.extension_dtypes import SIZES
 from varsim.protocol.limits import MAX_DIMENSIONS, MAX_FRAME_BYTES
 from varsim.spec import VariableAggregation, synchronization_named
 from varsim.tracing.records import MAX_NAME_CHARACTERS, MAX_NUMBER
+from varsim.tracing.samples import MOST_ELEMENTS, Statistics
 from varsim.tracing.signals import heeding_signals
 
 MAX_ENTRIES: Final = 1_000
@@ -109,6 +110,8 @@ def _column_checks(last_replica: int) -> dict[str, tuple[str, str]]:
 
 
 _TABLES: Final = ("run", "variables", "events")
+_SAMPLES: Final = "samples"
+"""A table that histories of earlier schemas do not have."""
 
 
 # ---------------------------------------------------------------- limits of SQLite
@@ -146,8 +149,8 @@ def check_tables(connection: sqlite3.Connection) -> None:
     rows = connection.execute(
         "SELECT name, type, sql FROM main.sqlite_schema WHERE type IN ('table', 'view')"
     )
-    found = {name: (kind, sql) for name, kind, sql in rows if name in _TABLES}
-    for name in _TABLES:
+    found = {name: (kind, sql) for name, kind, sql in rows if name in (*_TABLES, _SAMPLES)}
+    for name in (*_TABLES, *([_SAMPLES] if _SAMPLES in found else ())):
         kind, sql = found.get(name, ("", ""))
         plain = kind == "table" and str(sql).lstrip().upper().startswith("CREATE TABLE")
         if not plain:
@@ -375,6 +378,56 @@ def check_events(connection: sqlite3.Connection, columns: Sequence[str], num_rep
                 f"event {event} has {members[:_MAX_WORD]!r} in the column 'members', which must "
                 f"be a JSON list of replicas from 0 to {num_replicas - 1}"
             )
+
+
+def check_samples(connection: sqlite3.Connection) -> None:
+    """Check the rows of `samples`, after the events.
+
+    Raises:
+        DamageError: A row is invalid; the text names its event.
+    """
+    check_columns(connection, _SAMPLES, ("of_event", "elements", "statistics", "ordinals"))
+    rows = connection.execute(
+        "SELECT of_event, typeof(elements), length(elements), typeof(statistics), statistics, "
+        "typeof(ordinals), length(ordinals), dtype, shape, value IS NULL FROM samples "
+        "LEFT JOIN events ON event = of_event"
+    )
+    for event, *columns in rows:
+        flaw = _sample_flaw(*columns)
+        if flaw:
+            raise DamageError(f"the sample of event {event} has {flaw}")
+
+
+def _sample_flaw(
+    kind: str,
+    size_bytes: int,
+    kind_of_statistics: str,
+    statistics: Any,
+    kind_of_ordinals: str,
+    ordinals_bytes: int | None,
+    dtype: str | None,
+    shape: str | None,
+    is_alone: object,
+) -> str:
+    """Return what is wrong with a sample; "" if it is valid."""
+    if kind != "blob" or kind_of_statistics != "text" or not is_alone:
+        return "no event without a value, no elements or no statistics"
+    sizes = _sizes_in(shape)
+    if dtype not in SIZES or sizes is None or None in sizes:
+        return "no dtype or shape"
+    try:
+        numbers = json.loads(statistics) if len(statistics) <= _MAX_SHAPE else None
+    except (ValueError, RecursionError):
+        numbers = None
+    known = isinstance(numbers, list) and len(numbers) in (0, len(Statistics._fields))
+    if not known or not all(one is None or type(one) in {int, float} for one in numbers or ()):
+        return "wrong statistics"
+    count, rest = divmod(size_bytes, SIZES[dtype])
+    if kind_of_ordinals == "null":
+        whole = math.prod(one or 0 for one in sizes)
+        return "" if not rest and count == min(whole, MOST_ELEMENTS) else "wrong elements"
+    fits = kind_of_ordinals == "blob" and ordinals_bytes == count * _INDEX_BYTES
+    return "" if fits and not rest else "wrong ordinals"
 
 
 def _are_replicas(members: str, num_replicas: int) -> bool:

@@ -50,6 +50,7 @@ class Leases:
         self._lent: dict[int, list[Array]] = {}  # block → its base, once for each lease
         self._released: Counter[int] = Counter()  # block → number of releases to report
         self._released_bytes = 0
+        self.put_bytes = 0  # size of the arrays that were lent; the caller resets it
 
     def put(self, array: Array) -> SharedReference | None:
         """Return a reference to an array, and lend its block; None to send the array by value.
@@ -67,6 +68,7 @@ class Leases:
             reference = self.arena.reference_of(array)
             assert reference is not None, "the copy is in the arena"
         self.lend(reference.block, self.arena.base_of(array))
+        self.put_bytes += array.nbytes
         return reference
 
     def _copied(self, array: Array) -> Array | None:

@@ -57,7 +57,7 @@ class ProcessWorkerChannel:
 
     def _send(self, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         if self._trace is not None:
-            self._trace.sent(PROGRAM, frames, messages)
+            self._trace.sent(PROGRAM, frames, messages, shared=self._exchange.shared_bytes)
         self._connection.send(frames)
 
     def receive(self, timeout_s: float | None) -> list[list[Message]]:

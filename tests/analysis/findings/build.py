@@ -20,7 +20,7 @@ from varsim.analysis.observer import Audience
 from varsim.analysis.outcome import Note
 from varsim.analysis.search import Search, find
 from varsim.extension_dtypes import named
-from varsim.tracing.history import PROGRAM, SCHEMA, Event, History, VariableRow
+from varsim.tracing.history import COLUMNS, PROGRAM, SCHEMA, Event, History, VariableRow
 
 SHORT_MS = 0.01
 
@@ -284,7 +284,10 @@ class ProgramHistory:
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.executescript(SCHEMA)
             connection.execute("INSERT INTO run VALUES ('num_replicas', ?)", [self.num_replicas])
-            for table, rows in (("variables", self.rows), ("events", self.events)):
+            for table, rows in (
+                ("variables", self.rows),
+                ("events", [one[: len(COLUMNS)] for one in self.events]),
+            ):
                 if not rows:
                     continue
                 marks = ", ".join("?" * len(rows[0]))

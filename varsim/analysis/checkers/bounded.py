@@ -108,7 +108,7 @@ class Bounded(Checker):
     def on_create(self, event: Event) -> None:
         """Begin with the initial value, if the record begins with the run."""
         assert event.variable is not None
-        value = arithmetic.value_of(event, self._promise(event).dtype)
+        value = arithmetic.elements_of(event, self._promise(event).dtype)
         known = {0: (value, event.event)} if self.replay.from_start else {}
         self._copies[event.variable] = _Copy(known)
 
@@ -271,7 +271,7 @@ class Bounded(Checker):
     def _changed(self, before: Flat | None, event: Event) -> Flat | None:
         """Return a value after a write; of a mean, a replica adds a part of its operand."""
         promise = self._promise(event)
-        operand = arithmetic.value_of(event, promise.dtype)
+        operand = arithmetic.elements_of(event, promise.dtype)
         if operand is None or (before is None and event.operation != "assign"):
             return None
         if before is None:
@@ -350,7 +350,7 @@ class Bounded(Checker):
         assert event.version is not None
         value, made = snapshot.versions.get(event.version, (None, event.event))
         if value is None:  # it was not recorded; take what is shown
-            value = arithmetic.value_of(event, variable.promise.dtype)
+            value = arithmetic.elements_of(event, variable.promise.dtype)
         self._caches[key] = _Cache(snapshot, event.version, value, made)
 
     def on_read_by_replica(self, event: Event) -> None:
@@ -386,7 +386,7 @@ class Bounded(Checker):
         assert event.version is not None
         copy = self._copy(event)
         if not copy.versions:
-            value = arithmetic.value_of(event, self._promise(event).dtype)
+            value = arithmetic.elements_of(event, self._promise(event).dtype)
             copy.versions = {event.version: (value, event.event)}
             return
         self._compare(event, copy.versions)
@@ -408,9 +408,9 @@ class Bounded(Checker):
             self.undecided(variable, "the copy was not recorded from the beginning", event.event)
             return
         value, made = versions[version]
-        same = None if value is None else arithmetic.matches(value, event)
+        same = self.matches(value, event)
         if same is None:
-            self.undecided(variable, "not all values of the copy were recorded", event.event)
+            self.unrecorded(variable, "not all values of the copy were recorded", event.event)
         elif not same:
             reason = f"{who} has another value than the sum of the writes until version {version}"
             self.wrong(variable, reason, (made, event.event))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from varsim.analysis import arithmetic, combination
 from varsim.analysis.checker import Checker
 from varsim.analysis.replay import Replay
+from varsim.analysis.sampled import alike, is_part, like, sample_of
 from varsim.extension_dtypes import named
 from varsim.tracing.history import Event
 
@@ -17,6 +18,13 @@ _Key = tuple[int, str | None, int]
 """The call, the members and the position of a collective."""
 
 _WITHOUT_VALUES: Final = frozenset({"merge_call", "cross_replica", "join"})
+
+_REDUCING: Final = frozenset({"all_reduce", "scan"})
+_BY_ELEMENT: Final = _REDUCING | {"broadcast", "all_to_all"}
+"""Collectives whose results can be recomputed in a sample."""
+
+_ONE_RESULT: Final = frozenset({"all_reduce", "all_gather", "broadcast"})
+"""Collectives that give all replicas the same result."""
 
 _MISSING: Final = "not all values of a collective were recorded"
 _OLD: Final = (
@@ -34,6 +42,7 @@ class _Open:
         self.expected: dict[int, list[Any]] | None = None
         self.answered = False
         self.shown: defaultdict[int, int] = defaultdict(int)  # replica → its number of results
+        self.first: dict[int, Event] = {}  # index of a result → the first replica's
 
 
 class Collectives(Checker):
@@ -45,6 +54,7 @@ class Collectives(Checker):
     """
 
     name = "collectives"
+    compares = "result"
     promise = "every result of a collective equals its recomputed combination"
 
     def __init__(self, replay: Replay) -> None:
@@ -89,6 +99,7 @@ class Collectives(Checker):
             count = len(event.group) or self.replay.num_replicas
             found.expected = self._expected(found, present, joined, count, proof)
         if found.expected is None:
+            self._compare_replicas(found, event, proof)
             return
         mine, index = found.expected.get(event.replica, []), found.shown[event.replica]
         found.shown[event.replica] += 1
@@ -99,13 +110,24 @@ class Collectives(Checker):
         if all(found.shown[i] == len(own) for i, own in found.expected.items()):
             del self._open[_key(event)]
 
+    def _compare_replicas(self, found: _Open, event: Event, proof: tuple[int, ...]) -> None:
+        """Compare a result that is not recomputed with those of other replicas."""
+        assert event.replica is not None
+        index = found.shown[event.replica]
+        found.shown[event.replica] += 1
+        first = found.first.setdefault(index, event)
+        digests = arithmetic.digest_of(first), arithmetic.digest_of(event)
+        if found.operation in _ONE_RESULT and None not in digests and digests[0] != digests[1]:
+            replicas = f"replicas {first.replica} and {event.replica}"
+            self.wrong(None, f"{replicas} have different results of {found.operation}", proof)
+
     def _compare(self, found: _Open, expected: Any, event: Event, proof: tuple[int, ...]) -> None:
         form = json.loads(event.shape or "[]"), named(event.dtype or "bool")
         held: bool | None = False
-        if form == (list(expected.shape), expected.dtype):
-            held = arithmetic.matches(expected.reshape(-1), event)
+        if form == (list(expected.shape), expected.dtype) or is_part(expected):
+            held = self.matches(expected.reshape(-1), event)
         if held is None:
-            self.undecided(None, _MISSING, *proof)
+            self.unrecorded(None, _MISSING, *proof)
         elif not held:
             reason = f"the result of {found.operation} on replica {event.replica} is wrong"
             self.wrong(None, reason, proof)
@@ -120,12 +142,14 @@ class Collectives(Checker):
     ) -> dict[int, list[Any]] | None:
         """Return the arrays of each replica's result; report why they are not known."""
         given = {i: [_array_of(one) for one in found.given[i]] for i in present}
-        if any(array is None for own in given.values() for array in own):
-            self.undecided(None, _MISSING, *proof)
+        every = [one for own in given.values() for one in own]
+        needs_whole = found.operation not in _BY_ELEMENT and any(map(is_part, every))
+        if needs_whole or any(one is None for one in every):
+            self.unrecorded(None, _MISSING, *proof)
             return None
         arguments = {i: combination.arguments_in(found.given[i][0].note) or {} for i in present}
         known = {i: [one for one in own if one is not None] for i, own in given.items()}
-        expected = combination.expected(found.operation, known, arguments, count, joined)
+        expected = _combined(found.operation, known, arguments, count, joined)
         if expected is None:
             reason = f"the values of a {found.operation} cannot be combined, but it was answered"
             self.wrong(None, reason, proof)
@@ -140,9 +164,42 @@ def _key(event: Event) -> _Key:
     return event.call or 0, event.members, -1 if event.position is None else event.position
 
 
-def _array_of(event: Event) -> Any:
-    """Return the array of a `give` event; None if its bytes were not recorded."""
-    if event.value is None:
+def _combined(
+    operation: str,
+    given: Mapping[int, Sequence[Any]],
+    arguments: Mapping[int, combination.Arguments],
+    count: int,
+    joined: Collection[int],
+) -> dict[int, list[Any]] | None:
+    """Return the arrays of each replica's result, as samples where those of the replicas are."""
+    sampled = any(is_part(one) for own in given.values() for one in own)
+    even = len({len(own) for own in given.values()}) == 1
+    if not sampled or not even or operation not in _REDUCING:  # others pass arrays on unchanged
+        return combination.expected(operation, given, arguments, count, joined)
+    columns = [_alike(every) for every in zip(*given.values(), strict=True)]
+    parts = [column for column in columns if column is not None]
+    if len(parts) < len(columns):
         return None
+    own = dict(zip(given, map(list, zip(*parts, strict=True)), strict=True))
+    found = combination.expected(operation, own, arguments, count, joined)
+    if found is None:
+        return None
+    return {
+        i: [like(one, part[0]) for one, part in zip(results, parts, strict=True)]
+        for i, results in found.items()
+    }
+
+
+def _alike(values: Sequence[Any]) -> Sequence[Any] | None:
+    """Return arrays, as samples if any of them is a sample; None if their sizes then differ."""
+    if not any(map(is_part, values)):
+        return values
+    return alike([one.reshape(-1) for one in values])
+
+
+def _array_of(event: Event) -> Any:
+    """Return the array of a `give` event, or its sample; None if neither was recorded."""
     dtype = named(event.dtype or "bool")
+    if event.value is None:
+        return sample_of(event, dtype)
     return arithmetic.flat(event.value, dtype).reshape(json.loads(event.shape or "[]"))

@@ -18,6 +18,7 @@ class GatheredReads(Checker):
     """
 
     name = "gathered-reads"
+    compares = "read"
     promise = "an ON_READ read equals the reduction of the components at that moment"
 
     def concerns(self, variable: int | None) -> bool:
@@ -41,24 +42,25 @@ class GatheredReads(Checker):
         known = [value for value in values if value is not None]
         if len(known) < count:
             reason = "not all components of a read were recorded"
-            self.undecided(variable, reason, event.event)
+            self.unrecorded(variable, reason, event.event)
             return
         expected = arithmetic.combined(known, variable.promise.aggregation)
         if expected is None:
             reason = "it was read, but its components cannot be combined"
             self.wrong(variable, reason, (event.event,))
             return
-        held = arithmetic.matches(expected, event)
+        held = self.matches(expected, event)
         if held is None:
-            self.undecided(variable, "what the program read was not recorded", event.event)
+            self.unrecorded(variable, "what the program read was not recorded", event.event)
         elif not held:
             reason = f"the value that the program read is not the {variable.promise.aggregation}"
             self.wrong(variable, reason, (event.event, *self._because(variable, count)))
 
     def _component(self, variable: ReplayedVariable, replica: int) -> Flat | None:
         answer = variable.answers.get(replica)
-        if answer is not None and answer.value is not None:
-            return arithmetic.value_of(answer, variable.promise.dtype)
+        sent = None if answer is None else arithmetic.elements_of(answer, variable.promise.dtype)
+        if sent is not None:
+            return sent
         return variable.at_program[replica].value
 
     def _because(self, variable: ReplayedVariable, count: int) -> Iterator[int]:

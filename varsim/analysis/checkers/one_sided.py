@@ -47,6 +47,7 @@ class OneSided(Checker):
     """
 
     name = "one-sided"
+    compares = "shared value"
     promise = "a pull shows the pushes in order of arrival, and a fetch shows what was published"
 
     def __init__(self, replay: Replay) -> None:
@@ -59,7 +60,7 @@ class OneSided(Checker):
         assert event.variable is not None
         if not self.replay.from_start:
             return
-        value = arithmetic.value_of(event, self.replay.promises[event.variable].dtype)
+        value = arithmetic.elements_of(event, self.replay.promises[event.variable].dtype)
         for owner in (PROGRAM, *self.replay.replicas):
             self._begin((event.variable, owner), 0, value, event.event)
 
@@ -67,7 +68,7 @@ class OneSided(Checker):
         """Begin with a value of an earlier incarnation."""
         assert event.variable is not None
         owner = PROGRAM if event.replica is None else event.replica
-        value = arithmetic.value_of(event, self.replay.promises[event.variable].dtype)
+        value = arithmetic.elements_of(event, self.replay.promises[event.variable].dtype)
         self._begin((event.variable, owner), event.version or 0, value, event.event)
 
     def _begin(self, key: _Key, version: int, value: Flat | None, event: int) -> None:
@@ -93,7 +94,7 @@ class OneSided(Checker):
         shared = self._shared.get((event.variable, PROGRAM))
         if not promise.copy or event.replica is not None or shared is None:
             return
-        before, operand = shared.values[-1], arithmetic.operand_of(event, promise.dtype)
+        before, operand = shared.values[-1], promise.operand_of(event)
         after = None
         if before is not None and operand is not None:
             after = arithmetic.updated(before, event.operation, operand)
@@ -109,9 +110,9 @@ class OneSided(Checker):
         if not promise.copy or promise.exchanged or event.replica is not None:
             return
         copy, variable = self.copy_of(event.variable), self.variable_of(event)
-        held = None if copy is None else arithmetic.matches(copy, event)
+        held = self.matches(copy, event)
         if held is None:
-            self.undecided(variable, "not all shared values were recorded", event.event)
+            self.unrecorded(variable, "not all shared values were recorded", event.event)
         elif not held:
             shared = self._shared[event.variable, PROGRAM]
             reason = "the value that the program read is not the authoritative copy"
@@ -128,9 +129,9 @@ class OneSided(Checker):
     def on_publish(self, event: Event) -> None:
         """Check that a replica publishes its component; store it until the program receives it."""
         expected = self.own(event).value
-        held = None if expected is None else arithmetic.matches(expected, event)
+        held = self.matches(expected, event)
         if held is None:
-            self.undecided(self.variable_of(event), "a publication was not recorded", event.event)
+            self.unrecorded(self.variable_of(event), "a publication was not recorded", event.event)
         elif not held:
             reason = f"{seen_by(event)} publishes another value than its component"
             proof = (event.event, *self.own(event).because())
@@ -160,9 +161,9 @@ class OneSided(Checker):
         if event.kind == "ask":
             shared.wanted[event.process] = shared.last
         elif event.kind == "publish":
-            shared.add(arithmetic.value_of(event, dtype), event.event)
+            shared.add(arithmetic.elements_of(event, dtype), event.event)
         else:
-            before, delta = shared.values[-1], arithmetic.value_of(event, dtype)
+            before, delta = shared.values[-1], arithmetic.elements_of(event, dtype)
             after = None
             if before is not None and delta is not None:
                 after = arithmetic.updated(before, "assign_add", delta)
@@ -193,9 +194,9 @@ class OneSided(Checker):
         else:
             index = event.version - shared.first
             expected = shared.values[index]
-            held = None if expected is None else arithmetic.matches(expected, event)
+            held = self.matches(expected, event)
             if held is None:
-                self.undecided(variable, "not all shared values were recorded", event.event)
+                self.unrecorded(variable, "not all shared values were recorded", event.event)
             elif not held:
                 reason = f"{what} with another value"
                 self.wrong(variable, reason, (shared.events[index], event.event))

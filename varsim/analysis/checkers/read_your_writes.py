@@ -18,6 +18,7 @@ class ReadYourWrites(Checker):
     """
 
     name = "read-your-writes"
+    compares = "read"
     promise = "every process reads what it wrote"
 
     def __init__(self, replay: Replay) -> None:
@@ -83,8 +84,7 @@ class ReadYourWrites(Checker):
             self.wrong(variable, reason, (answer.event, event.event))
 
     def _compare(self, variable: ReplayedVariable, held: ComponentState, event: Event) -> None:
-        value = held.value
-        matching = None if value is None else arithmetic.matches(value, event)
+        matching = self.matches(held.value, event)
         if matching is None:
             self._undecided_read(variable, event)
         elif matching:
@@ -95,4 +95,4 @@ class ReadYourWrites(Checker):
 
     def _undecided_read(self, variable: ReplayedVariable, event: Event) -> None:
         reason = f"what {seen_by(event)} read, or what was written, was not recorded"
-        self.undecided(variable, reason, event.event)
+        self.unrecorded(variable, reason, event.event)

@@ -28,6 +28,7 @@ class Reduction(Checker):
     """
 
     name = "reduction"
+    compares = "commit"
     promise = "every commit equals its recomputed reduction"
 
     def concerns(self, variable: int | None) -> bool:
@@ -54,7 +55,7 @@ class Reduction(Checker):
         self, variable: ReplayedVariable, event: Event, change: Change, write: Event
     ) -> None:
         shown = write, event
-        operand = arithmetic.operand_of(write, variable.promise.dtype)
+        operand = variable.promise.operand_of(write)
         if operand is None and write.operation == event.operation:
             held = None if event.digest is None else event.digest == write.digest
             self._note(variable, held, shown, _ANOTHER)
@@ -73,7 +74,7 @@ class Reduction(Checker):
         if promise.aggregation == "ONLY_FIRST_REPLICA" and not in_turn:
             del writes[1:]
         shown = (*writes, event)
-        values = [arithmetic.operand_of(one, variable.promise.dtype) for one in writes]
+        values = [variable.promise.operand_of(one) for one in writes]
         known = [value for value in values if value is not None]
         operand = None
         if len(known) == len(values):
@@ -96,7 +97,7 @@ class Reduction(Checker):
     ) -> None:
         event = change.event
         if event.operation == operation:
-            held = None if operand is None else arithmetic.matches(operand, event)
+            held = self.matches(operand, event)
             self._note(variable, held, shown, _ANOTHER)
             if held:
                 self._check_fit(variable, change, shown)
@@ -130,7 +131,7 @@ class Reduction(Checker):
             after = None
             if operand is not None and before.value is not None:
                 after = arithmetic.updated(before.value, operation, operand)
-            held = None if after is None else arithmetic.matches(after, change.event)
+            held = self.matches(after, change.event)
             reason = "the commit differs from the previous value after the writes are applied"
             self._note(variable, held, shown, reason, before)
 
@@ -147,6 +148,6 @@ class Reduction(Checker):
         proof = (*(one.event for one in shown), *(before.because() if before is not None else ()))
         if held is None:
             old = any(one.operation in sparse.OPERATIONS and one.dtype is None for one in shown)
-            self.undecided(variable, _OLD if old else _MISSING, *proof)
+            self.unrecorded(variable, _OLD if old else _MISSING, *proof)
         else:
             self.wrong(variable, reason, proof)

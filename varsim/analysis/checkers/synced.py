@@ -10,6 +10,7 @@ from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.components import ReplayedVariable
 from varsim.analysis.replay import Replay
+from varsim.analysis.sampled import alike, like
 from varsim.tracing.history import PROGRAM, Event
 
 
@@ -27,6 +28,7 @@ class Synced(Checker):
     """
 
     name = "synced"
+    compares = "sync"
     promise = "a sync stores the aggregate of the components at that point"
 
     def __init__(self, replay: Replay) -> None:
@@ -39,9 +41,9 @@ class Synced(Checker):
     def on_sync_by_replica(self, event: Event) -> None:
         """Check that the replica contributes its component."""
         variable, own = self.variable_of(event), self.own(event)
-        held = None if own.value is None else arithmetic.matches(own.value, event)
+        held = self.matches(own.value, event)
         if held is None:
-            self.undecided(variable, "a component was not recorded", event.event)
+            self.unrecorded(variable, "a component was not recorded", event.event)
         elif not held:
             reason = f"{seen_by(event)} synchronises another value than its component"
             self.wrong(variable, reason, (event.event, *own.because()))
@@ -66,7 +68,7 @@ class Synced(Checker):
             return
         events = [came[replica] for replica in present]
         dtype = variable.promise.dtype
-        values = [arithmetic.value_of(one, dtype) for one in events]
+        values = [arithmetic.elements_of(one, dtype) for one in events]
         self._compare(variable, events[0], values, event, events)
 
     def on_sync_by_program(self, event: Event) -> None:
@@ -81,8 +83,9 @@ class Synced(Checker):
     def _component(self, variable: ReplayedVariable, replica: int) -> Flat | None:
         """Return a component as the program knows it."""
         answer = variable.answers.get(replica)
-        if answer is not None and answer.value is not None:
-            return arithmetic.value_of(answer, variable.promise.dtype)
+        sent = None if answer is None else arithmetic.elements_of(answer, variable.promise.dtype)
+        if sent is not None:
+            return sent
         return variable.at_program[replica].value
 
     def on_write_by_program(self, event: Event) -> None:
@@ -129,9 +132,9 @@ class Synced(Checker):
             expected = values[members.index(how.replica)] if how.replica in members else None
         elif len(known) == len(values):
             expected = _aggregate(str(how.operation), known)
-        held = None if expected is None else arithmetic.matches(expected, result)
+        held = self.matches(expected, result)
         if held is None:
-            self.undecided(variable, "not all values of a sync were recorded", result.event)
+            self.unrecorded(variable, "not all values of a sync were recorded", result.event)
         elif not held:
             reason = f"{who} stores another value than the {how.operation} of the components"
             self.wrong(variable, reason, (*(one.event for one in because), result.event))
@@ -140,7 +143,10 @@ class Synced(Checker):
 def _aggregate(operation: str, values: Sequence[Flat]) -> Flat | None:
     """Return the aggregate in replica order; None if the values cannot be combined."""
     op = operation.removeprefix("sync_").upper()
-    given = {replica: [value] for replica, value in enumerate(values)}
+    parts = alike(values)
+    if parts is None:
+        return None
+    given = {replica: [value] for replica, value in enumerate(parts)}
     arguments = {replica: {"op": op} for replica in given}
     found = combination.expected("all_reduce", given, arguments, len(values))
-    return None if found is None else found[0][0]
+    return None if found is None else like(found[0][0], parts[0])

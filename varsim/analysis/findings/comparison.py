@@ -16,9 +16,11 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.rounding import close, rounding, wide
+from varsim.analysis.sampled import is_part, thinned
 from varsim.extension_dtypes import kind_of
 from varsim.texts.facts import index_of
 from varsim.tracing.history import Event
+from varsim.tracing.samples import positions
 
 _ABOUT: Final = 1.5
 """Tolerance for a sum of unequal values.
@@ -185,6 +187,23 @@ class Comparison:
         finite = np.isfinite(self.got).all() and np.isfinite(self.wanted).all()
         some = self.got.any() or is_truncated(self, [self.got])
         return bool(finite and some and self.wanted.any())
+
+
+def sampled_alike(comparison: Comparison) -> Comparison:
+    """Return the comparison of samples, if any of its values is a sample."""
+    own, before = comparison.by_replica, comparison.before
+    every = [one for one in (comparison.got, comparison.wanted, before, *own) if one is not None]
+    if not any(map(is_part, every)):
+        return comparison
+    got, wanted = thinned(comparison.got), thinned(comparison.wanted)
+    return replace(
+        comparison,
+        by_replica=tuple(None if part is None else thinned(part) for part in own),
+        got=got,
+        wanted=wanted,
+        before=None if before is None else thinned(before),
+        elements=positions(got.count).reshape(-1),
+    )
 
 
 def relation_of(comparison: Comparison, aggregation: str) -> Relation:

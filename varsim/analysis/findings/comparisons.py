@@ -23,8 +23,6 @@ from varsim.analysis.arithmetic import (
     FlatOperand,
     combined,
     flat,
-    operand_of,
-    value_of,
 )
 from varsim.analysis.findings.compared import (
     Access,
@@ -34,7 +32,7 @@ from varsim.analysis.findings.compared import (
     ValueDifference,
     site_of,
 )
-from varsim.analysis.findings.comparison import Comparison
+from varsim.analysis.findings.comparison import Comparison, sampled_alike
 from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.sparse_changes import SUMMED, Changes, changes_of
 from varsim.analysis.findings.variable_facts import VariableFacts
@@ -187,7 +185,7 @@ class Comparisons(EventObserver):
         before: Flat | None,
     ) -> Comparison | None:
         """Return the comparison of a write by the program; None if it is not possible."""
-        got = operand_of(event, facts.numpy_dtype)
+        got = facts.operand_of(event)
         by_replica = (None,) * self._num_replicas
         if isinstance(got, Rows) or isinstance(wanted, Rows):
             changes = _changes(event, [got], wanted)
@@ -197,7 +195,7 @@ class Comparisons(EventObserver):
             return Comparison(event, (), by_replica, own, changes.wanted, elements=elements)
         if wanted is None or got is None:
             return None
-        return Comparison(event, (), by_replica, got, wanted, before)
+        return sampled_alike(Comparison(event, (), by_replica, got, wanted, before))
 
     def _count_lacking(self, event: Event) -> None:
         """Count a value that was not compared."""
@@ -252,12 +250,12 @@ class Comparisons(EventObserver):
     def _read(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
         variable, dtype = facts.variable_id, facts.numpy_dtype
         sent = self._sent.pop(variable, {})
-        got = value_of(event, dtype)
+        got = facts.elements_of(event)
         held = () if facts.reads_copy else self._components[variable].values
         by_replica: list[Flat | None] = []
         for replica_id, content in enumerate(held):
             shown = sent.get(replica_id)
-            value = None if shown is None else value_of(shown, dtype)
+            value = None if shown is None else facts.elements_of(shown)
             known = value is None and content is not None
             by_replica.append(flat(content, dtype) if known and content is not None else value)
         others = tuple(one.event for one in self._wrote[variable].values())
@@ -266,7 +264,9 @@ class Comparisons(EventObserver):
             wanted, times = self.oracle.next_read(variable, location, left)
             left -= times
             if wanted is not None and got is not None:
-                yield Comparison(event, others, tuple(by_replica), got, wanted, times=times)
+                yield sampled_alike(
+                    Comparison(event, others, tuple(by_replica), got, wanted, times=times)
+                )
             else:
                 self._lacking[site_of(event)] += times
 
@@ -405,7 +405,7 @@ def _merged(
     before: Flat | None,
 ) -> Comparison | None:
     """Return the comparison of a write by all replicas; None if a value is unknown."""
-    operands = [operand_of(together[i], facts.numpy_dtype) for i in sorted(together)]
+    operands = [facts.operand_of(together[i]) for i in sorted(together)]
     elements: Flat | None = None
     if isinstance(wanted, Rows) or any(isinstance(one, Rows) for one in operands):
         changes = _changes(event, operands, wanted)
@@ -424,7 +424,9 @@ def _merged(
     if got is None:
         return None
     others = tuple(one.event for one in together.values() if one is not event)
-    return Comparison(event, others, by_replica, got, wanted, before, elements=elements)
+    return sampled_alike(
+        Comparison(event, others, by_replica, got, wanted, before, elements=elements)
+    )
 
 
 def _changes(

@@ -18,6 +18,8 @@ first read that shows such a value:
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, is_finite, operand_of, value_of
+from varsim.analysis.arithmetic import Flat, is_finite
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -37,6 +39,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.not_finite_given import GivenNotFinite, became, told
 from varsim.analysis.findings.not_finite_given import Seen as SeenGiven
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.sampled import is_part, statistics_of
 from varsim.extension_dtypes import kind_of
 from varsim.spec import Rows
 from varsim.texts.facts import name_replicas, times
@@ -89,6 +92,7 @@ class NotFinite(Finder):
         }
         self._contributions = context.contributions
         self._meant: dict[int, Mask] = {}  # elements that are not finite in the initial value
+        self._num_meant: dict[int, int] = {}  # their number, if only a sample was recorded
         self._rounds: dict[int, _Rounds] = {}  # variable → the rounds of its last call
         self._empty: dict[int | None, set[int]] = {}  # call → replicas without rows
         self._seen: dict[int, _Seen] = {}
@@ -124,6 +128,7 @@ class NotFinite(Finder):
         number, value = event.variable, self._value_of(event)
         if number is not None and value is not None and not is_finite(value):
             self._meant[number] = ~np.isfinite(value)
+            self._num_meant[number] = _outside(event)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Examine a local write. Other writes are examined when they are committed."""
@@ -150,7 +155,9 @@ class NotFinite(Finder):
         if number not in self._last or number in self._seen:
             return
         value = self._value_of(event)
-        bad = None if value is None or is_finite(value) else self._unexpected(number, value)
+        bad = None
+        if value is not None and (not is_finite(value) or _outside(event)):
+            bad = self._unexpected(event, value)
         if bad is not None and value is not None:
             seen = self._seen[number] = _first(event, value, bad, 0)
             seen.before = self._last[number]
@@ -205,12 +212,12 @@ class NotFinite(Finder):
 
     def _value_of(self, event: Event) -> Flat | None:
         assert event.variable is not None
-        return value_of(event, self._variables[event.variable].numpy_dtype)
+        return self._variables[event.variable].elements_of(event)
 
     def _examine(self, event: Event) -> None:
         number = event.variable
         assert number is not None
-        operand = operand_of(event, self._variables[number].numpy_dtype)
+        operand = self._variables[number].operand_of(event)
         rows = operand if isinstance(operand, Rows) else None
         value = operand.values.reshape(-1) if isinstance(operand, Rows) else operand
         if value is None or rows is not None or number in self._not_summed:
@@ -225,32 +232,38 @@ class NotFinite(Finder):
             rounds = self._rounds[number] = _Rounds(event.call)
         rounds.counts[event.process] = k = rounds.counts[event.process] + 1
         seen = self._seen.get(number)
-        bad = None if is_finite(value) else self._unexpected(number, value, rows)
+        bad = None
+        if not is_finite(value) or _outside(event):
+            bad = self._unexpected(event, value, rows)
         if seen is None:
             if bad is None:
                 rounds.finite[k].add(event.process)
                 return
             seen = self._seen[number] = _first(event, value, bad, k)
-            seen.row = None if rows is None else _row_of(rows, bad)
+            seen.row = None if rows is None or is_part(rows) else _row_of(rows, bad)
             seen.finite = rounds.finite[k]
         if (event.call, k) == (seen.first.call, seen.round):
             (seen.finite if bad is None else seen.wrote).add(event.process)
         if bad is not None:
             seen.evidence.add(event)
 
-    def _unexpected(self, number: int, value: Flat, rows: Rows | None = None) -> Mask | None:
+    def _unexpected(self, event: Event, value: Flat, rows: Rows | None = None) -> Mask | None:
         """Return the elements that are not finite now, but were finite initially.
+
+        If only elements outside of the sample are not finite, the mask has no element.
 
         Args:
             rows: For a sparse write, the indices of the rows that `value` contains.
         """
+        assert event.variable is not None
         bad: Mask = ~np.isfinite(value)
-        meant = self._meant.get(number)
+        meant = self._meant.get(event.variable)
         if meant is not None and rows is not None:
             meant = _at_rows(meant, rows)
         if meant is not None and len(meant) == len(bad):
             bad &= ~meant
-        return bad if bad.any() else None
+        hidden = _outside(event) > self._num_meant.get(event.variable, 0)
+        return bad if hidden or bad.any() else None
 
     def _finding(self, facts: VariableFacts, seen: _Seen, origin: str) -> Finding:
         """Return the finding about one variable.
@@ -306,8 +319,18 @@ class NotFinite(Finder):
 
 
 def _first(event: Event, value: Flat, bad: Mask, k: int) -> _Seen:
-    elements = int(bad.sum()), len(value)
-    return _Seen(event, elements, bool(np.isnan(value[bad]).any()), k)
+    elements, is_nan = (int(bad.sum()), len(value)), bool(np.isnan(value[bad]).any())
+    statistics = statistics_of(event)
+    if statistics is not None:
+        size = math.prod(json.loads(event.shape or "[]"))
+        elements, is_nan = (statistics.not_finite, size), statistics.nans > 0
+    return _Seen(event, elements, is_nan, k)
+
+
+def _outside(event: Event) -> int:
+    """Return how many elements are not finite, if only a sample of the value was recorded."""
+    statistics = statistics_of(event)
+    return 0 if statistics is None else statistics.not_finite
 
 
 def _row_of(rows: Rows, bad: Mask) -> int:

@@ -11,13 +11,13 @@ The finder needs no oracle: it recomputes each sum in float64, whose range is la
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
 from varsim.analysis import sparse
-from varsim.analysis.arithmetic import Flat, is_finite, operand_of, value_of
+from varsim.analysis.arithmetic import Flat, is_finite
 from varsim.analysis.findings.collectives import Given
 from varsim.analysis.findings.collectives import Overflow as GivenOverflow
 from varsim.analysis.findings.compared import Access, Site
@@ -31,6 +31,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.not_finite_given import became
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.sampled import alike, changed, statistics_of
 from varsim.extension_dtypes import has_infinity, kind_of
 from varsim.spec import Rows
 from varsim.texts.facts import times
@@ -52,6 +53,7 @@ class _Seen:
     evidence: Evidence = field(default_factory=Evidence)
     exact: float = 0.0  # the first sum that did not fit
     got: float = 0.0  # the value that the variable has instead
+    is_bound: bool = False  # whether `exact` is only the largest possible sum
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ class Overflow(Finder):
         if event.operation in sparse.OPERATIONS:
             self._merge_rows(event, facts)
             return
-        value = value_of(event, facts.numpy_dtype)
+        value = facts.elements_of(event)
         if event.position is not None and value is not None:
             self._merge(event, facts, value)
         whole = event.operation in {None, "assign"} and event.replica is None
@@ -164,8 +166,9 @@ class Overflow(Finder):
         if kind_of(value.dtype) == "f" and is_finite(value):
             return
         parts = [_exact(one, facts) for one in contributions.values()]
-        known = [part for part in parts if isinstance(part, np.ndarray) and len(part) == len(value)]
-        if len(known) < len(self.givers(event)):
+        arrays = [part for part in parts if isinstance(part, np.ndarray)]
+        value, *known = alike([value, *arrays]) or [value]
+        if len(known) < len(self.givers(event)) or any(len(one) != len(value) for one in known):
             return
         first = next(iter(contributions.values()))
         together: Exact = np.sum(known, axis=0)
@@ -173,13 +176,36 @@ class Overflow(Finder):
             together = together / len(known)
         if first.operation != "assign":
             before = self._mirrors.get(facts.variable_id)
-            if before is None or len(before) != len(value):
+            pair = None if before is None else alike((before, value))
+            if pair is None or len(pair[0]) != len(pair[1]):
                 return
+            before = pair[0]
             together = before.astype(np.float64) + _SIGN[first.operation or ""] * together
         shown = event._replace(location=first.location)
-        self._compare(
-            shown, tuple(one.event for one in contributions.values()), facts, together, value
-        )
+        others = tuple(one.event for one in contributions.values())
+        if not self._compare(shown, others, facts, together, value):
+            self._merge_outside(shown, list(contributions.values()), facts)
+
+    def _merge_outside(
+        self, event: Event, contributions: Sequence[Event], facts: VariableFacts
+    ) -> None:
+        """Report an infinite sum of finite values outside of the sample that was recorded."""
+        after, before = statistics_of(event), self._mirrors.get(facts.variable_id)
+        parts = [statistics_of(one) for one in contributions]
+        known = [one for one in parts if one is not None and not one.not_finite]
+        adds = contributions[0].operation != "assign"
+        if after is None or not after.not_finite or len(known) < len(parts):
+            return
+        if adds and (before is None or not is_finite(before)):
+            return
+        highest = [one.largest or 0.0 for one in known]
+        lowest = [one.smallest or 0.0 for one in known]
+        most = max(sum(highest), sum(lowest), key=abs)
+        seen = self._seen.get(facts.variable_id)
+        if seen is None:
+            got = float("nan" if after.nans else "inf")
+            seen = self._seen[facts.variable_id] = _Seen(exact=most, got=got, is_bound=True)
+        seen.evidence.add(event, *(one.event for one in contributions))
 
     def _merge_rows(self, event: Event, facts: VariableFacts) -> None:
         """Recompute the commit of a sparse write to a variable of integers.
@@ -187,9 +213,9 @@ class Overflow(Finder):
         `not_finite.py` reports floating-point overflow, when the value is read.
         """
         before, after = self._mirrors.get(facts.variable_id), None
-        rows = sparse.rows_of(event, facts.numpy_dtype)
-        if before is not None and rows is not None and facts.numpy_dtype.kind in "iu":
-            after = sparse.changed(before, event.operation, rows)
+        rows = facts.operand_of(event)
+        if before is not None and isinstance(rows, Rows) and facts.numpy_dtype.kind in "iu":
+            after = changed(before, event.operation, rows)
         if after is not None and event.operation in _SPARSE_SUMS and event.position is not None:
             assert before is not None
             contributions = self._contributions.committed.values()
@@ -201,12 +227,13 @@ class Overflow(Finder):
         self._mirrors[facts.variable_id] = after if event.replica is None else None
 
     def _gather(self, event: Event, facts: VariableFacts) -> None:
-        value = value_of(event, facts.numpy_dtype)
+        value = facts.elements_of(event)
         held = self._held(facts)
         known = [part for part in held if part is not None]
         if value is None or len(known) < len(held):
             return
-        if all(len(part) == len(value) for part in known):
+        value, *known = alike([value, *known]) or [value]
+        if known and all(len(part) == len(value) for part in known):
             share = 1 if facts.aggregation == "SUM" else 1 / self.num_replicas
             wrote = tuple(self._wrote.get(facts.variable_id, {}).values())
             self._compare(event, wrote, facts, np.sum(known, axis=0) * share, value)
@@ -224,7 +251,8 @@ class Overflow(Finder):
 
     def _compare(
         self, event: Event, others: tuple[int, ...], facts: VariableFacts, exact: Exact, value: Flat
-    ) -> None:
+    ) -> bool:
+        """Report sums that do not fit into the dtype; return whether there are any."""
         dtype = facts.numpy_dtype
         if kind_of(dtype) == "f":
             full = np.isinf(value) if has_infinity(dtype) else np.isnan(value)
@@ -233,19 +261,20 @@ class Overflow(Finder):
             most: Any = np.iinfo(dtype)
             over = (exact > float(most.max)) | (exact < float(most.min))
         if not over.any():
-            return
+            return False
         seen = self._seen.get(facts.variable_id)
         if seen is None:
             index = int(over.argmax())
             seen = _Seen(exact=float(exact[index]), got=float(value[index]))
             self._seen[facts.variable_id] = seen
         seen.evidence.add(event, *others)
+        return True
 
 
 def _exact(event: Event, facts: VariableFacts) -> Exact | Rows | None:
-    operand = operand_of(event, facts.numpy_dtype)
+    operand = facts.operand_of(event)
     if isinstance(operand, Rows):
-        return Rows(operand.indices, operand.values.astype(np.float64))
+        return replace(operand, values=operand.values.astype(np.float64))
     return None if operand is None else operand.astype(np.float64)
 
 
@@ -254,11 +283,13 @@ def _updated(
 ) -> Exact | None:
     if isinstance(operand, Rows):
         known = before is not None and operation in _SPARSE_SUMS
-        return sparse.changed(before, operation, operand) if known and before is not None else None
+        return changed(before, operation, operand) if known and before is not None else None
     if operation not in _SIGN:
         return operand
-    if before is None or operand is None or len(before) != len(operand):
+    pair = None if before is None or operand is None else alike((before, operand))
+    if pair is None or len(pair[0]) != len(pair[1]):
         return None
+    before, operand = pair
     return before + operand if _SIGN[operation] > 0 else before - operand
 
 
@@ -268,7 +299,14 @@ def _finding(facts: VariableFacts, seen: _Seen) -> Finding:
         OVERFLOW,
         facts,
         evidence,
-        _told(seen.exact, seen.got, facts.dtype, evidence, is_mean=facts.aggregation == "MEAN"),
+        _told(
+            seen.exact,
+            seen.got,
+            facts.dtype,
+            evidence,
+            is_mean=facts.aggregation == "MEAN",
+            bound="as much as " if seen.is_bound else "",
+        ),
         f"Give the variable a wider dtype, such as {_wider(facts.numpy_dtype)}, or reset it before "
         "it overflows.",
     )
@@ -293,13 +331,14 @@ def _finding_of_given(seen: _SeenGiven, followers: Sequence[str]) -> Finding:
     )
 
 
-def _told(exact: float, got: float, dtype: str, evidence: Evidence, *, is_mean: bool) -> str:
+def _told(
+    exact: float, got: float, dtype: str, evidence: Evidence, *, is_mean: bool, bound: str = ""
+) -> str:
+    number = f"{bound}{exact:,.6g}"
     if is_mean:
-        said = (
-            f"The mean of the replicas' values is {exact:,.6g}, but {dtype} cannot hold their sum"
-        )
+        said = f"The mean of the replicas' values is {number}, but {dtype} cannot hold their sum"
     else:
-        said = f"The values of the replicas add up to {exact:,.6g}, which {dtype} cannot hold"
+        said = f"The values of the replicas add up to {number}, which {dtype} cannot hold"
     count = times(evidence.count, "sum")
     return f"{said}: the result is {got:,.6g}; {count} did not fit."
 

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis import sparse
-from varsim.analysis.arithmetic import digest_of, value_of
+from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.collectives import Given, array_of
 from varsim.analysis.findings.model import (
     Certainty,
@@ -137,7 +137,7 @@ class SameContributions:
         if not one.add(digests, commit, first.event, location=first.location):
             self.some_differ = True
         elif not facts.first and (one.whole or not one.varied):
-            one.look_at(value_of(first, facts.numpy_dtype))
+            one.look_at(facts.elements_of(first))
 
     def write(self, variable: int, *, collective: bool, read: bool) -> None:
         """Record what preceded a replica's write of a variable; see `_Equal.after`."""

@@ -13,7 +13,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.sampled import SampledRows, rows_alike
 from varsim.spec import Rows
+from varsim.tracing.samples import positions
 
 SUMMED: Final = frozenset({"scatter_add", "scatter_sub"})
 """The sparse writes that can be compared."""
@@ -29,12 +31,20 @@ class Changes(NamedTuple):
 
 def changes_of(parts: Sequence[Rows | None], wanted: Rows) -> Changes | None:
     """Return the changes by rows of replicas and of a single device; None if the sizes differ."""
+    alike = rows_alike([wanted, *(part for part in parts if part is not None)])
+    if alike is None:
+        return None
+    wanted, *others = alike
+    theirs = iter(others)
+    parts = [None if part is None else next(theirs) for part in parts]
     known = [wanted, *(part for part in parts if part is not None)]
     width = wanted.values.shape[1]
     if any(part.values.shape[1] != width for part in known):
         return None
     touched = np.unique(np.concatenate([part.indices for part in known]))
     elements = touched[:, np.newaxis] * width + np.arange(width)
+    if isinstance(wanted, SampledRows):
+        elements = positions(wanted.count)[elements]
     return Changes(
         tuple(None if part is None else _summed(part, touched) for part in parts),
         _summed(wanted, touched),

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from varsim.analysis import sparse
+from varsim.analysis.arithmetic import Flat, FlatOperand, elements_of, known_operand_of
 from varsim.analysis.promises import Promise, promise_of
-from varsim.tracing.history import VariableRow
+from varsim.tracing.history import Event, VariableRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,14 @@ class VariableFacts:
         Without a policy that keeps a copy, replicas add to one copy under bounded staleness.
         """
         return self.copy or self.bound is not None
+
+    def elements_of(self, event: Event) -> Flat | None:
+        """Return the value that an event recorded, or its sample; None if it recorded neither."""
+        return elements_of(event, self.numpy_dtype)
+
+    def operand_of(self, event: Event) -> FlatOperand | None:
+        """Return what an event recorded of a write; see `known_operand_of`."""
+        return known_operand_of(event, self.numpy_dtype, self.shape)
 
     def for_operation(self, operation: str | None) -> VariableFacts:
         """Return the facts about writes of replicas by one operation.

@@ -17,6 +17,7 @@ from varsim.analysis.compression import is_approximation, is_compressor
 from varsim.analysis.exchanges import EveryKthWrite
 from varsim.analysis.open_writes import Change
 from varsim.analysis.replay import Replay
+from varsim.analysis.sampled import is_part
 from varsim.analysis.synchronization_promise import SynchronizationPromise
 from varsim.extension_dtypes import eps_of
 from varsim.tracing.history import Event
@@ -164,7 +165,7 @@ class Compression(Checker):
         restored = arithmetic.value_of(event, variable.promise.dtype)
         if change is None or restored is None or not sender.known:
             sender.known = False
-            self.undecided(variable, _MISSING, event.event)
+            self.unrecorded(variable, _MISSING, event.event)
             return
         total = change if sender.residual is None else _plus(change, sender.residual, event)
         if len(total) != len(restored) or not is_approximation(
@@ -199,7 +200,9 @@ class Compression(Checker):
                 return None
             return arithmetic.value_of(write, variable.promise.dtype)
         held = self.own(event).value
-        if sender.base is None or held is None or len(held) != len(sender.base):
+        if sender.base is None or held is None or is_part(held) or is_part(sender.base):
+            return None  # an approximation needs all elements
+        if len(held) != len(sender.base):
             return None
         return np.subtract(held, sender.base)
 
@@ -210,9 +213,9 @@ class Compression(Checker):
             expected = self.own(event).value
         else:
             expected = None if write is None else arithmetic.value_of(write, variable.promise.dtype)
-        held = None if expected is None else arithmetic.matches(expected, event)
+        held = self.matches(expected, event)
         if held is None:
-            self.undecided(variable, _MISSING, event.event)
+            self.unrecorded(variable, _MISSING, event.event)
         elif not held:
             reason = f"{seen_by(event)} sends another value than it has written"
             self.wrong(variable, reason, self._proof(sender, event))
@@ -280,9 +283,9 @@ class Compression(Checker):
                 ]
                 total = arithmetic.combined(changes, variable.promise.aggregation)
                 expected = None if total is None else np.add(agreed, total)
-        held = None if expected is None else arithmetic.matches(expected, event)
+        held = self.matches(expected, event)
         if held is None:
-            self.undecided(variable, _MISSING, event.event)
+            self.unrecorded(variable, _MISSING, event.event)
         elif not held:
             reason = "the commit differs from the last exchange plus the restored changes"
             self.wrong(variable, reason, (*(one.event for one in writes), event.event))

@@ -224,6 +224,9 @@ def _element(text: str, shape: Sequence[int | None], name: str) -> int:
 
 
 def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
+    from varsim.analysis.sampled import Sample
+
+    known = (*moment.components, moment.value)
     return {
         "incarnation": incarnation,
         "step": moment.step,
@@ -231,6 +234,7 @@ def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
         "components": [None if one is None else one.tolist() for one in moment.shown],
         "value": None if moment.value is None else moment.value.tolist(),
         "oracle": None if moment.oracle is None else moment.oracle.tolist(),
+        "sample_of": next((one.count for one in known if isinstance(one, Sample)), None),
         "lacks": moment.lacks,
         "lost": list(moment.lost),
         "unexchanged": moment.unexchanged,
