@@ -210,9 +210,23 @@ def with_overflow(strategy: Any) -> Callable[[], None]:
     return lambda: strategy.run(step)
 
 
+def reducing(value: np.ndarray) -> Callable[[Any], Callable[[], None]]:
+    def step() -> None:
+        own = tf.distribute.get_replica_context()
+        assert own.all_reduce("SUM", value * np.ones(SIZE, value.dtype)).size
+
+    return lambda strategy: lambda: strategy.run(step)
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "said"),
     [
+        (reducing(np.full(SIZE, 3e38, F)), "overflow of a sum", "add up to 6e+38, which float32"),
+        (
+            reducing(np.arange(SIZE) * 0 + np.where(np.arange(SIZE) == OUTSIDE, np.nan, F(1))),
+            "NaN or infinity",
+            "gave the first NaN in 1 of 20,000 elements",
+        ),
         (with_nan, "NaN or infinity", "Replica 1 wrote the first NaN in 1 of 20,000 elements"),
         (with_overflow, "overflow of a sum", "add up to as much as 120,000, which float16"),
     ],

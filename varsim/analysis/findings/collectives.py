@@ -16,6 +16,7 @@ from varsim.analysis import combination
 from varsim.analysis.arithmetic import digest_of, flat, is_finite
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.presence import Presence
+from varsim.analysis.sampled import sample_of, statistics_of
 from varsim.extension_dtypes import kind_of, max_of, named
 from varsim.tracing.history import Event
 
@@ -69,10 +70,7 @@ class Given:
     def is_finite(self) -> bool:
         """Return whether no recorded array of a replica has NaN or an infinity."""
         arrays = (array_of(event) for own in self.arrays.values() for event in own)
-        return all(
-            one is None or kind_of(one.dtype) not in "fc" or is_finite(one.reshape(-1))
-            for one in arrays
-        )
+        return all(one is None or only_finite(one) for one in arrays)
 
     def of_one_form(self, givers: Sequence[int]) -> bool:
         """Return whether all these replicas gave the same number of arrays, at least one."""
@@ -168,11 +166,18 @@ class CollectiveValues(EventObserver):
 
 
 def array_of(event: Event) -> Leaf | None:
-    """Return the array of a `give` event; None if its bytes were not recorded."""
+    """Return the array of a `give` event, or its sample; None if neither was recorded."""
+    dtype = named(event.dtype or "bool")
     if event.value is None:
-        return None
-    value: Leaf = flat(event.value, named(event.dtype or "bool"))
+        return sample_of(event, dtype)
+    value: Leaf = flat(event.value, dtype)
     return value.reshape(json.loads(event.shape or "[]"))
+
+
+def only_finite(array: Leaf) -> bool:
+    """Return whether no element of an array, or of the array of a sample, is NaN or an infinity."""
+    elements = array if array.ndim == 1 else array.reshape(-1)
+    return kind_of(array.dtype) not in "fc" or is_finite(elements)
 
 
 def _key(event: Event) -> _Key:
@@ -188,10 +193,12 @@ def _may_overflow(column: Sequence[Event]) -> bool:
     most = max_of(dtype) if kind == "f" else float(np.iinfo(dtype).max)
     largest = 0.0
     for event in column:
-        array = array_of(event)
+        array, statistics = array_of(event), statistics_of(event)
         if array is None:
             return False
-        if array.size:
+        if statistics is not None:
+            largest += max(abs(statistics.largest or 0.0), abs(statistics.smallest or 0.0))
+        elif array.size:
             # the largest absolute value; of the smallest integer, this value does not fit
             largest += max(abs(float(array.max())), abs(float(array.min())))
     return most < largest < np.inf

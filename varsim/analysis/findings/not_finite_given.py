@@ -8,15 +8,16 @@ finite value again, or if a variable becomes NaN or infinite later. An op that c
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from varsim.analysis.arithmetic import is_finite
-from varsim.analysis.findings.collectives import SUMS, Given, array_of
+from varsim.analysis.findings.collectives import SUMS, Given, array_of, only_finite
 from varsim.analysis.findings.model import Evidence
-from varsim.extension_dtypes import kind_of
+from varsim.analysis.sampled import statistics_of
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import Event
 
@@ -125,7 +126,13 @@ def _bad_of(given: Given, replica_id: int, op: str) -> tuple[int, int, bool] | N
     """
     for event in given.arrays.get(replica_id, ()):
         array = array_of(event)
-        if array is None or kind_of(array.dtype) not in "fc" or is_finite(array.reshape(-1)):
+        if array is None or only_finite(array):
+            continue
+        statistics = statistics_of(event)
+        if statistics is not None:  # only a sample of the elements was recorded
+            number = statistics.nans if op in _CHOOSES else statistics.not_finite
+            if number:
+                return number, math.prod(json.loads(event.shape or "[]")), statistics.nans > 0
             continue
         nan = np.isnan(array)
         bad = nan if op in _CHOOSES else ~np.isfinite(array)
