@@ -17,7 +17,7 @@ from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
-AT_ONCE = "Writes at the same time as a read do not count"
+UNHEARD = "Writes of which no message had reached the reader do not count"
 
 
 def test_stale_reads_that_the_policy_intends_are_a_note() -> None:
@@ -41,7 +41,7 @@ def test_stale_reads_that_the_policy_intends_are_a_note() -> None:
     assert [] == story("local_sgd:8 MEAN").found()
     assert [
         "whether reads of w, v, u and 1 more in replicas are too old: 4 of 4 reads lacked earlier "
-        f"writes of other replicas, as local_sgd:8 intends. {AT_ONCE}"
+        f"writes of other replicas, as local_sgd:8 intends. {UNHEARD}"
     ] == [one.text for one in story("local_sgd:8 MEAN").notes()]
 
 
@@ -84,7 +84,7 @@ def test_all_reads_that_lack_writes_are_counted_wherever_the_record_ends(every, 
 
         assert (
             f"whether reads of v in replicas are too old: {stale} of {3 * steps} reads lacked "
-            f"earlier writes of other replicas{intends}. {AT_ONCE}"
+            f"earlier writes of other replicas{intends}. {UNHEARD}"
         ) == note
 
 
@@ -119,7 +119,7 @@ def test_many_writes_at_the_same_time_do_not_hide_what_a_replica_knows(heard, te
     (note,) = [one.text for one in story.notes() if "too old" in one.text]
 
     assert text in note
-    assert note.endswith(AT_ONCE)
+    assert note.endswith(UNHEARD)
 
 
 def test_reads_that_cannot_be_judged_are_counted():

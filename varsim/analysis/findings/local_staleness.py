@@ -382,6 +382,6 @@ def _note(synchronization: str, found: Sequence[tuple[VariableFacts, UnsyncedWri
     left = f". {times(undecided, 'read')} more could not be judged: {_DROPPED}" if undecided else ""
     return Note(
         text=f"whether reads of {', '.join(names)}{more} in replicas are too old: {stale:,} of "
-        f"{times(reads, 'read')} lacked earlier writes of other replicas{intends}. Writes at the "
-        f"same time as a read do not count{mixed}{left}"
+        f"{times(reads, 'read')} lacked earlier writes of other replicas{intends}. Writes "
+        f"of which no message had reached the reader do not count{mixed}{left}"
     )
