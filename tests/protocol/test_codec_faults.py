@@ -18,7 +18,8 @@ from varsim.protocol.buffers import PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.limits import MAX_DIMENSIONS
 from varsim.protocol.messages import Commit, Component, Forget, Message, Payload, Start
-from varsim.protocol.structure import Tag, unpack
+from varsim.protocol.structure import unpack
+from varsim.protocol.tree import Tag
 
 
 def header(*bodies: Any, packed: Any = b"", version: Any = PROTOCOL_VERSION) -> bytes:

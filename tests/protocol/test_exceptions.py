@@ -30,11 +30,11 @@ from varsim.errors import (
     ShapeError,
     StillRunning,
 )
-from varsim.protocol import exceptions, pickling, structure
+from varsim.protocol import exceptions, packer, pickling, structure
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.exceptions import ShownValue
 from varsim.protocol.messages import Payload, Raised, Report
-from varsim.protocol.structure import Tag
+from varsim.protocol.tree import Tag
 from varsim.spec import Operation, VariableSynchronization
 from varsim.texts.fixes import ChangeSetting, Does
 from varsim.texts.refusals import MeanOfIntegers, ShapesDiffer
@@ -329,7 +329,7 @@ def test_large_values_with_a_plain_form_arrive(value: Any) -> None:
 def test_the_large_values_of_an_exception_share_one_limit_of_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(structure, "MAX_LARGE_TREE_BYTES", 3_000_000)
+    monkeypatch.setattr(packer, "MAX_LARGE_TREE_BYTES", 3_000_000)
     error: Any = RuntimeError("broken")
     error.first, error.second = (list(map(str, range(20_000))) for _ in range(2))
     assert ["first", "__notes__"] == list(vars(arrived(error)))

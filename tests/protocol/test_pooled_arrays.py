@@ -11,10 +11,11 @@ import pytest
 from tests.protocol.test_exceptions import arrived
 from tests.protocol.test_structure import HERE, THERE, travelled
 from varsim.errors import ProtocolError
-from varsim.protocol import pickling, structure
+from varsim.protocol import packer, pickling, structure
 from varsim.protocol.messages import Payload
 from varsim.protocol.pooled_arrays import PoolWriter, ReceivedPool
-from varsim.protocol.structure import LONG_BYTES, Tag, pack, unpack
+from varsim.protocol.structure import pack, unpack
+from varsim.protocol.tree import LONG_BYTES, Tag
 
 FEW = 64
 """The limit of arrays in these tests: their structures are small then."""
@@ -35,7 +36,7 @@ VALUES = [
 @pytest.fixture(autouse=True)
 def few_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower the limits of a header in the same proportion."""
-    monkeypatch.setattr(structure, "MAX_ARRAYS", FEW)
+    monkeypatch.setattr(packer, "MAX_ARRAYS", FEW)
     monkeypatch.setattr(structure, "MAX_TREE_BYTES", structure.MAX_TREE_BYTES * FEW // 1024)
 
 
@@ -68,7 +69,7 @@ def test_an_exception_with_thousands_of_arrays_arrives(monkeypatch: pytest.Monke
 
 
 def test_many_large_arrays_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(structure, "MAX_ARRAYS", 8)
+    monkeypatch.setattr(packer, "MAX_ARRAYS", 8)
     monkeypatch.setattr(structure, "MAX_TREE_BYTES", 8 * 64)
     monkeypatch.setattr(pickling, "loads", None)
     value = [np.full(LONG_BYTES, i, np.uint8) for i in range(20)]

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from tests.protocol.samples import arrays, plain
 from varsim.errors import ProtocolError, ShapeError, SizeError
 from varsim.extent import extent_of
-from varsim.protocol import pickling, structure
+from varsim.protocol import packer, pickling, structure
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.limits import MAX_FRAME_BYTES, MAX_NESTING, check_nesting
 from varsim.protocol.messages import Payload, Start
 from varsim.protocol.references import Name
-from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, Tag, function_id, pack, unpack
+from varsim.protocol.structure import function_id, pack, unpack
+from varsim.protocol.tree import LONG_BYTES, MAX_DEPTH, Tag
 from varsim.spec import Array, VariableAggregation
 
 
@@ -302,8 +303,8 @@ def test_a_large_structure_takes_little_space_in_a_header(
     value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(structure, "MAX_TREE_BYTES", 1000)
-    monkeypatch.setattr(structure, "LONG_BYTES", 600)
-    monkeypatch.setattr(structure, "MAX_ARRAYS", 3)
+    monkeypatch.setattr(packer, "LONG_BYTES", 600)
+    monkeypatch.setattr(packer, "MAX_ARRAYS", 3)
     monkeypatch.setattr(pickling, "MAX_BUFFERS", 3)
 
     payload = pack(value, HERE)
@@ -352,7 +353,7 @@ def test_an_object_that_a_large_structure_contains_twice_stays_one_object(part: 
 
 @pytest.mark.parametrize("count", [-1, 0, 1])
 def test_structures_with_about_the_limit_of_arrays_are_sent(count: int) -> None:
-    value = [np.full(1, i) for i in range(structure.MAX_ARRAYS + count)]
+    value = [np.full(1, i) for i in range(packer.MAX_ARRAYS + count)]
     np.testing.assert_equal(travelled(value), value)
 
 
@@ -382,7 +383,7 @@ def test_a_tree_that_takes_too_much_memory_is_pickled(
     limit_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is checked before the tree is encoded, and exactly afterwards."""
-    monkeypatch.setattr(structure, "MAX_LARGE_TREE_BYTES", limit_bytes)
+    monkeypatch.setattr(packer, "MAX_LARGE_TREE_BYTES", limit_bytes)
     value = [*map(str, range(10_000))]
     assert value == travelled(value)
     assert Tag.PICKLE == pack(value, HERE).tree[0]

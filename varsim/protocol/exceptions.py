@@ -30,16 +30,10 @@ from varsim.extension_dtypes import is_supported, key_of, named
 from varsim.extent import is_writable
 from varsim.protocol.classes import exception_class, identity_of
 from varsim.protocol.messages import Payload
+from varsim.protocol.packer import ITEM_BYTES, LargePacker, Packer
 from varsim.protocol.references import References
-from varsim.protocol.structure import (
-    ITEM_BYTES,
-    MAX_TREE_BYTES,
-    LargePacker,
-    NoTreeError,
-    Packer,
-    Tag,
-    Unpacker,
-)
+from varsim.protocol.structure import MAX_TREE_BYTES, Unpacker
+from varsim.protocol.tree import NoTreeError, Tag
 
 _OURS: Final = "varsim."
 
