@@ -26,6 +26,7 @@ from varsim.sync.actions import (
     Exchanged,
     Finish,
     Locate,
+    OtherAction,
     PerformHostCall,
     ProgramAnswer,
     ProgramDone,
@@ -66,23 +67,6 @@ from varsim.sync.statistics import VariableStatistics
 from varsim.texts.losses import LostWorker
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
-
-OtherAction = (
-    RunMerge
-    | PerformHostCall
-    | Reduce
-    | Locate
-    | Examine
-    | WarnOfStall
-    | ShowOutput
-    | EndWorkers
-    | CallBegins
-    | Exchanged
-    | ProgramWrote
-    | ProgramSynced
-    | ProgramAnswer
-)
-"""All actions except `Send`."""
 
 _DRAIN_S = 0.2
 _SILENCE_S = 0.02

@@ -305,9 +305,8 @@ ReplicaAction = (
 ProgramAnswer = ProgramDone | ProgramRefused | Finish
 """The actions that end an operation of the program or a call."""
 
-CoordinatorAction = (
-    Send
-    | RunMerge
+OtherAction = (
+    RunMerge
     | PerformHostCall
     | Reduce
     | Locate
@@ -321,6 +320,9 @@ CoordinatorAction = (
     | ProgramSynced
     | ProgramAnswer
 )
+"""All actions of the coordinator except `Send`."""
+
+CoordinatorAction = Send | OtherAction
 
 Steps = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, None]
 """A generator that yields the actions of one event in order, one by one or in lists.

@@ -6,19 +6,14 @@ ON_WRITE, but replicas exchange their writes only when the variable is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from varsim.spec import (
-    Array,
-    Operand,
     Operation,
-    VariableAggregation,
-    VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync.policies.cells import Cell, Local, aggregated, combining_rows
+from varsim.sync.policies.cells import Aggregating, Local
 from varsim.sync.policies.known import Known
 from varsim.sync.policies.manual import MIRRORED
 from varsim.sync.policies.on_write import CROSS_REPLICA
@@ -32,30 +27,15 @@ from varsim.sync.policies.policy import (
 
 
 @dataclass(frozen=True, slots=True)
-class Defer(Cell):
+class Defer(Aggregating):
     """Like `Merge`, but each replica keeps its writes until the variable is read."""
 
-    combines: ClassVar[bool] = True
     is_deferred: ClassVar[bool] = True
-
-    def written(
-        self,
-        spec: VariableSpec,
-        operation: Operation,
-        components: Sequence[Array],
-        values: Sequence[Operand],
-    ) -> list[Array]:
-        """Return the components after the exchange that the next read needs."""
-        return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
         """Count no message: the messages of the exchange are counted for the next read."""
         known.pending = True
         return 0
-
-    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return this cell, or a refusal if the replicas' rows cannot be combined."""
-        return combining_rows(self, operation, aggregation)
 
 
 POLICY: Final = TablePolicy(

@@ -305,8 +305,50 @@ def aggregated(
     return [applied(operation, component, total) for component in components]
 
 
+class Aggregating(Cell):
+    """An operation in replica context that aggregates the replicas' values for all components."""
+
+    __slots__ = ()
+
+    combines: ClassVar[bool] = True
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Operand],
+    ) -> list[Array]:
+        """Return the components after an operation with the aggregate of the values."""
+        return aggregated(spec, operation, components, values)
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell, or a refusal if the replicas' rows cannot be combined."""
+        return combining_rows(self, operation, aggregation)
+
+
+class Separate(Cell):
+    """An operation that gives each component its own value."""
+
+    __slots__ = ()
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Operand],
+    ) -> list[Array]:
+        """Return the components after an operation on each, with its own value."""
+        return applied_to_each(operation, components, values)
+
+    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
+        """Return this cell: a sparse write is performed in the same way."""
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class Local(Cell):
+class Local(Separate):
     """An operation in replica context that uses only this replica's component and sends no message.
 
     If `diverges` is true, the variable is mirrored, and its other components do not change.
@@ -324,20 +366,6 @@ class Local(Cell):
         """Return whether the policy intends that the components differ after a write."""
         return not self.diverges
 
-    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return this cell: a sparse write is local as well."""
-        return self
-
-    def written(
-        self,
-        spec: VariableSpec,
-        operation: Operation,
-        components: Sequence[Array],
-        values: Sequence[Operand],
-    ) -> list[Array]:
-        """Return the components after every replica has written its own value."""
-        return applied_to_each(operation, components, values)
-
     def cost_of_write(self, known: Known) -> int:
         """Count no message; record that the coordinator no longer knows the components."""
         known.unknown.update(range(known.num_replicas))
@@ -352,22 +380,8 @@ class Local(Cell):
 
 
 @dataclass(frozen=True, slots=True)
-class AtHand(Cell):
+class AtHand(Separate):
     """An operation on the current component inside `strategy.extended.update`."""
-
-    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return this cell: a sparse write also changes the current component."""
-        return self
-
-    def written(
-        self,
-        spec: VariableSpec,
-        operation: Operation,
-        components: Sequence[Array],
-        values: Sequence[Operand],
-    ) -> list[Array]:
-        """Return the components after the function has written every component."""
-        return applied_to_each(operation, components, values)
 
     def needed(self, spec: VariableSpec, num_replicas: int) -> range:
         """Return all replicas: the function runs for the component of each replica."""

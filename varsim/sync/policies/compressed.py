@@ -51,6 +51,7 @@ from varsim.sync.compression import (
 from varsim.sync.operand import applied
 from varsim.sync.policies import local_sgd, on_write
 from varsim.sync.policies.cells import (
+    Aggregating,
     Cell,
     Local,
     Reason,
@@ -190,11 +191,10 @@ def _approximated(by: Compressor, value: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class MergeWhole(Cell):
+class MergeWhole(Aggregating):
     """A collective whose values are not compressed. It ends the residuals of all replicas."""
 
     by: Compressor
-    combines: ClassVar[bool] = True
     writes_itself: ClassVar[bool] = True
 
     @property
@@ -218,16 +218,6 @@ class MergeWhole(Cell):
         _contribute(variable, None)
         replica.contribute_compressed(variable, operation, _whole(operand, location))
         return ()
-
-    def written(
-        self,
-        spec: VariableSpec,
-        operation: Operation,
-        components: Sequence[Array],
-        values: Sequence[Operand],
-    ) -> list[Array]:
-        """Return the components after an operation with the aggregate of the values."""
-        return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
         """Count a contribution from each replica, and a commit to each replica."""

@@ -8,8 +8,6 @@ from typing import ClassVar, Final
 
 from varsim.spec import (
     SCATTERS,
-    Array,
-    Operand,
     Operation,
     Rows,
     VariableAggregation,
@@ -17,11 +15,10 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync.policies.cells import (
+    Aggregating,
     Broadcast,
-    Cell,
     Local,
     Mirror,
-    aggregated,
     combining_rows,
 )
 from varsim.sync.policies.known import Known
@@ -37,21 +34,10 @@ from varsim.sync.policies.policy import (
 
 
 @dataclass(frozen=True, slots=True)
-class Merge(Cell):
+class Merge(Aggregating):
     """A collective: the replicas' values are aggregated, and all components get the result."""
 
-    combines: ClassVar[bool] = True
     is_sent: ClassVar[bool] = True
-
-    def written(
-        self,
-        spec: VariableSpec,
-        operation: Operation,
-        components: Sequence[Array],
-        values: Sequence[Operand],
-    ) -> list[Array]:
-        """Return the components after an operation with the aggregate of the values."""
-        return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
         """Count a contribution from each replica, and a commit to each replica."""
@@ -62,10 +48,6 @@ class Merge(Cell):
         first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
         used = rows[:1] if first_only else rows
         return (1 + len(rows)) * sum(own.nbytes for own in used)
-
-    def for_rows(self, operation: Operation, aggregation: VariableAggregation) -> Cell:
-        """Return this cell, or a refusal if the replicas' rows cannot be combined."""
-        return combining_rows(self, operation, aggregation)
 
 
 _TO_ALL: Final = Broadcast(per_component=True)
