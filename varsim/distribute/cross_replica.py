@@ -47,7 +47,7 @@ from varsim.sync.coordinator_events import (
     ProgramWriteComponent,
     ProgramWriting,
 )
-from varsim.sync.policies.cells import Cell
+from varsim.sync.policies.cell import Cell
 from varsim.texts.facts import times
 from varsim.tracing.trace import Trace
 

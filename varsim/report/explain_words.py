@@ -7,7 +7,7 @@ from typing import Final
 
 from varsim.spec import Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policies
-from varsim.sync.policies.cells import Cell
+from varsim.sync.policies.cell import Cell
 
 AGGREGATIONS: Final = {
     VariableAggregation.NONE: "the replicas' values cannot be combined",

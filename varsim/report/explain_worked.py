@@ -25,7 +25,7 @@ from varsim.spec import (
     VariableSpec,
 )
 from varsim.sync import fixes, policies
-from varsim.sync.policies.cells import Cell, Reason
+from varsim.sync.policies.cell import Cell, Reason
 from varsim.sync.policies.known import Known
 
 START: Final = 10.0

@@ -36,7 +36,7 @@ from varsim.spec import (
 from varsim.sync import policies, reduce, scatter
 from varsim.sync.block import Block
 from varsim.sync.outbox import KnownWrite
-from varsim.sync.policies.cells import Cell
+from varsim.sync.policies.cell import Cell
 from varsim.sync.replica_door import (
     check_commit,
     check_commit_of_component,

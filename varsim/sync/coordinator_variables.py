@@ -13,7 +13,7 @@ from varsim.sync import policies
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.block import Block
 from varsim.sync.operand import applied
-from varsim.sync.policies.cells import Cell
+from varsim.sync.policies.cell import Cell
 from varsim.sync.statistics import Account
 
 

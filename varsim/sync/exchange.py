@@ -8,7 +8,7 @@ import numpy as np
 
 from varsim.errors import OperationError
 from varsim.spec import Array, VariableSpec
-from varsim.sync.policies.cells import Cell, Exchange
+from varsim.sync.policies.cell import Cell, Exchange
 from varsim.texts.refusals import BadExchange
 
 _REMEDY = (

@@ -36,7 +36,7 @@ from varsim.spec import (
 from varsim.sync import policies, reduce
 from varsim.sync.components import check_shape
 from varsim.sync.policies import is_readable
-from varsim.sync.policies.cells import Reason
+from varsim.sync.policies.cell import Reason
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.texts.facts import Fact
 from varsim.texts.fixes import (

@@ -50,7 +50,7 @@ from varsim.sync.coordinator_events import (
 from varsim.sync.manual import check_manual, check_op, operation_of
 from varsim.sync.one_sided import PROGRAM, Shared
 from varsim.sync.operand import applied
-from varsim.sync.policies.cells import Cell, Reason
+from varsim.sync.policies.cell import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.replica_one_sided import check_owner
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_running

@@ -23,7 +23,7 @@ from varsim.protocol.messages import (
 from varsim.sync.clock import Clock
 from varsim.sync.components import ReplicaVariable
 from varsim.sync.participant import ENDLESS
-from varsim.sync.policies.cells import Cell
+from varsim.sync.policies.cell import Cell
 from varsim.sync.replica_events import (
     CallHost,
     EnterBarrier,

@@ -39,7 +39,7 @@ from varsim.sync.components import (
     check_shape,
 )
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.policies.cells import Cell
+from varsim.sync.policies.cell import Cell
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.sync.replica_bounded import check_copy, check_renewal
 from varsim.sync.replica_call import ReplicaCall

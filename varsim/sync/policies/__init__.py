@@ -24,7 +24,7 @@ from varsim.spec import (
 )
 from varsim.sync.policies import adaptive as adaptive_policy
 from varsim.sync.policies import custom, local_only, on_read, on_write
-from varsim.sync.policies.cells import Cell, Reason
+from varsim.sync.policies.cell import Cell, Reason
 from varsim.sync.policies.legality import check_mean
 from varsim.sync.policies.manual import Manual
 from varsim.sync.policies.policy import Policy

@@ -23,13 +23,8 @@ from varsim.spec import Array, Context, Operand, Operation, VariableAggregation,
 from varsim.sync import reduce
 from varsim.sync.actions import ReplicaAction
 from varsim.sync.operand import applied
-from varsim.sync.policies.cells import (
-    NO_ROWS,
-    Cell,
-    Local,
-    Reason,
-    Refuse,
-)
+from varsim.sync.policies.cell import NO_ROWS, Cell, Reason, Refuse
+from varsim.sync.policies.cells import Local
 from varsim.sync.policies.central import FromCopy, ToCopy
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.sync.policies.known import Known

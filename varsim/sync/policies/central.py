@@ -14,7 +14,8 @@ from varsim.spec import Array, Context, Operand, Operation, VariableAggregation,
 from varsim.spec import Rows as OperandRows
 from varsim.sync import scatter
 from varsim.sync.operand import applied
-from varsim.sync.policies.cells import Broadcast, Cell, Local, Mirror, Reason, Refuse
+from varsim.sync.policies.cell import Cell, Reason, Refuse
+from varsim.sync.policies.cells import Broadcast, Local, Mirror
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.sync.policies.manual import NOT_PRIVATE, SYNCED_BY_WRITES, Manual, ManualRow
 from varsim.sync.policies.on_write import Merge

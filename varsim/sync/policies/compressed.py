@@ -50,15 +50,8 @@ from varsim.sync.compression import (
 )
 from varsim.sync.operand import applied
 from varsim.sync.policies import local_sgd, on_write
-from varsim.sync.policies.cells import (
-    Aggregating,
-    Cell,
-    Local,
-    Reason,
-    Refuse,
-    aggregated,
-    combining_rows,
-)
+from varsim.sync.policies.cell import Cell, Reason, Refuse
+from varsim.sync.policies.cells import Aggregating, Local, aggregated, combining_rows
 from varsim.sync.policies.compressed_names import inner_and_compressor, name_of_inner
 from varsim.sync.policies.custom import CustomPolicy
 from varsim.sync.policies.exchanging import WRITES, EveryKth, WritesSinceExchange

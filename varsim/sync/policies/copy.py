@@ -9,7 +9,8 @@ from typing import ClassVar
 from varsim.errors import OperationError
 from varsim.spec import Array, Operand, Operation, VariableAggregation, VariableSpec
 from varsim.sync.operand import applied
-from varsim.sync.policies.cells import Broadcast, Cell
+from varsim.sync.policies.cell import Cell
+from varsim.sync.policies.cells import Broadcast
 from varsim.sync.policies.known import Known
 from varsim.texts.refusals import CopyIsNotKnown
 

@@ -23,7 +23,8 @@ from varsim.spec import (
 )
 from varsim.spec import Rows as OperandRows
 from varsim.sync.actions import ReplicaAction
-from varsim.sync.policies.cells import Cell, applied_to_each
+from varsim.sync.policies.cell import Cell
+from varsim.sync.policies.cells import applied_to_each
 from varsim.sync.policies.known import Known
 from varsim.sync.policies.replica import LocalComponent, ReplicaWrites, VariableT_contra
 from varsim.sync.policies.state import StateRule

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from varsim.spec import Operation, VariableSynchronization
-from varsim.sync.policies.cells import Broadcast, Local, Reason, Refuse
+from varsim.sync.policies.cell import Reason, Refuse
+from varsim.sync.policies.cells import Broadcast, Local
 from varsim.sync.policies.manual import Manual
 from varsim.sync.policies.policy import Become, TablePolicy, on_every_write, rows
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from varsim.spec import ManualOperation, VariableAggregation
-from varsim.sync.policies.cells import Reason
+from varsim.sync.policies.cell import Reason
 
 _MEETING: Final = (ManualOperation.SYNC, ManualOperation.BROADCAST)
 ONE_SIDED: Final = frozenset(ManualOperation) - {*_MEETING}

@@ -18,7 +18,8 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync import reduce
-from varsim.sync.policies.cells import NO_ROWS, Broadcast, Cell, Local, Reason, Refuse
+from varsim.sync.policies.cell import NO_ROWS, Cell, Reason, Refuse
+from varsim.sync.policies.cells import Broadcast, Local
 from varsim.sync.policies.legality import check_gather
 from varsim.sync.policies.manual import PARTS_OF_A_SUM, Manual
 from varsim.sync.policies.policy import (

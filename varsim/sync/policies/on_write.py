@@ -14,13 +14,7 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync.policies.cells import (
-    Aggregating,
-    Broadcast,
-    Local,
-    Mirror,
-    combining_rows,
-)
+from varsim.sync.policies.cells import Aggregating, Broadcast, Local, Mirror, combining_rows
 from varsim.sync.policies.known import Known
 from varsim.sync.policies.manual import MIRRORED
 from varsim.sync.policies.policy import (

@@ -17,7 +17,8 @@ from varsim.spec import (
     VariableAggregation,
     VariableSynchronization,
 )
-from varsim.sync.policies.cells import AtHand, Cell
+from varsim.sync.policies.cell import Cell
+from varsim.sync.policies.cells import AtHand
 from varsim.sync.policies.manual import ManualRow
 from varsim.sync.policies.state import StateRule
 
