@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from varsim.cli import completion
+from varsim.texts import modes
 from varsim.texts.uneven import MEANINGS
 from varsim.texts.uneven import UNEVEN as NAMES_OF_UNEVEN
 
@@ -51,6 +53,17 @@ def backends(command: Command) -> Command:
     for setting, text in reversed(_BACKENDS.items()):
         command = click.option(f"--{setting}", type=_RegisteredChoice(setting), help=text)(command)
     return command
+
+
+def mode(what: str) -> Callable[[Command], Command]:
+    """Return the option of the variables' synchronization.
+
+    Args:
+        what: What creates the variables, for the help: "the workload".
+    """
+    return click.option(
+        "--mode", metavar="MODE", shell_complete=completion.modes, help=modes.HELP.format(what)
+    )
 
 
 TRACE: Final = click.option(

@@ -113,26 +113,32 @@ def _print_rows(console: Console, sparse: Sequence[VariableSummary]) -> None:
         console.print()
 
 
+def _print_uses(console: Console, said: Sequence[tuple[str, str]]) -> None:
+    """Print a text about each of several variables, after its name."""
+    for name, text in said[:MAX_ROWS]:
+        console.print(Text(f"{name}: {text}"))
+    if len(said) > MAX_ROWS:
+        console.print(Text(f"{count(len(said) - MAX_ROWS)} more variables are in summary.json."))
+    if said:
+        console.print()
+
+
 def _print_one_sided(console: Console, variables: Sequence[VariableSummary]) -> None:
     """Print the one-sided operations, and how old the values were that they read."""
-    uses = [(one.name, one.one_sided) for one in variables if one.one_sided is not None]
-    for name, use in uses[:MAX_ROWS]:
-        console.print(Text(f"{name}: {one_sided_text(use)}"))
-    if len(uses) > MAX_ROWS:
-        console.print(Text(f"{count(len(uses) - MAX_ROWS)} more variables are in summary.json."))
-    if uses:
-        console.print()
+    said = [
+        (one.name, one_sided_text(one.one_sided)) for one in variables if one.one_sided is not None
+    ]
+    _print_uses(console, said)
 
 
 def _print_compression(console: Console, variables: Sequence[VariableSummary]) -> None:
     """Print what compression has saved, and the error that it leaves."""
-    uses = [(one.name, one.compression) for one in variables if one.compression is not None]
-    for name, use in uses[:MAX_ROWS]:
-        console.print(Text(f"{name}: {compression_text(use)}"))
-    if len(uses) > MAX_ROWS:
-        console.print(Text(f"{count(len(uses) - MAX_ROWS)} more variables are in summary.json."))
-    if uses:
-        console.print()
+    said = [
+        (one.name, compression_text(one.compression))
+        for one in variables
+        if one.compression is not None
+    ]
+    _print_uses(console, said)
 
 
 def compression_text(use: CompressionUse) -> str:
@@ -166,13 +172,8 @@ def one_sided_text(use: OneSidedUse) -> str:
 
 def _print_bounded(console: Console, variables: Sequence[VariableSummary]) -> None:
     """Print how far replicas were apart under bounded staleness, and who waited for whom."""
-    uses = [(one.name, one.bounded) for one in variables if one.bounded is not None]
-    for name, use in uses[:MAX_ROWS]:
-        console.print(Text(f"{name}: {bounded_text(use)}"))
-    if len(uses) > MAX_ROWS:
-        console.print(Text(f"{count(len(uses) - MAX_ROWS)} more variables are in summary.json."))
-    if uses:
-        console.print()
+    said = [(one.name, bounded_text(one.bounded)) for one in variables if one.bounded is not None]
+    _print_uses(console, said)
 
 
 def bounded_text(use: BoundedUse) -> str:

@@ -12,7 +12,6 @@ from varsim.cli.ctrl_c import saved_so_far
 from varsim.cli.exit_codes import DONE, INTERRUPTED, NOT_WRITTEN, Failed, WrongUse
 from varsim.cli.output import say
 from varsim.launch.devices import MAX_WORKERS
-from varsim.texts import modes
 
 if TYPE_CHECKING:
     from varsim.cli.results import ScriptResults
@@ -48,12 +47,7 @@ _EXIT_CODES = (
     default=None,
     help="Every worker runs the whole script, as under mpirun or torchrun (docs/spmd.md).",
 )
-@click.option(
-    "--mode",
-    metavar="MODE",
-    shell_complete=completion.modes,
-    help=modes.HELP.format("the script"),
-)
+@experiment_options.mode("the script")
 @click.option(
     "--auto",
     metavar="MEANING",

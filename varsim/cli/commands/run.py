@@ -22,7 +22,6 @@ from varsim.cli.exit_codes import (
 )
 from varsim.cli.output import say
 from varsim.launch.devices import MAX_WORKERS
-from varsim.texts import modes
 
 if TYPE_CHECKING:
     from varsim.cli.results import Results
@@ -44,12 +43,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
     "-n", "-np", "--workers", type=int, metavar="N", help=f"Number of replicas: 1 to {MAX_WORKERS}."
 )
 @experiment_options.DEVICES
-@click.option(
-    "--mode",
-    metavar="MODE",
-    shell_complete=completion.modes,
-    help=modes.HELP.format("the workload"),
-)
+@experiment_options.mode("the workload")
 @click.option(
     "--workload",
     metavar="NAME",
