@@ -7,7 +7,6 @@ a real cluster. The same seed gives the same run.
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -25,12 +24,13 @@ from varsim.protocol.python_values import LiveCodec
 from varsim.shells.parameter_server import ParameterServer
 from varsim.sync.stalls import Sighting
 from varsim.testing.greenlets import KILLED, GreenletWorker
+from varsim.testing.simulated_channel import SimulatedChannel
 from varsim.tracing.trace import PROGRAM
 
 STEP_S: Final = 1e-6
 
 
-class ServerNetwork:
+class ServerNetwork(SimulatedChannel):
     """The network of a simulated cluster with parameter servers, and its scheduler.
 
     Args:
@@ -46,10 +46,10 @@ class ServerNetwork:
         seed: int | None,
         deaths: Mapping[int, int],
     ) -> None:
+        super().__init__(seed)
         self.num_replicas = len(options.devices)
         self.num_workers = self.num_replicas - options.servers
         self.delivered = 0
-        self._random = None if seed is None else random.Random(seed)
         self._now_s = 0.0
         self._queues: dict[tuple[int, int], deque[Any]] = {}
         """(sender, receiver) → messages, between workers, servers and the program."""
@@ -111,14 +111,6 @@ class ServerNetwork:
             return self._random.choice(ready)
         return min(ready, key=lambda one: (PROGRAM in one, one[1] == PROGRAM, one))
 
-    def await_room(self, timeout_s: float) -> Collection[int]:  # noqa: ARG002  # the name in `Channel`
-        """Return no process, because there is no limit."""
-        return ()
-
-    def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the name in `Channel`
-        """Return None, because no process runs while the program runs."""
-        return None
-
     def examine(
         self,
         replica_ids: Sequence[int],  # noqa: ARG002  # the names in `Channel`
@@ -167,10 +159,7 @@ class ServerNetwork:
         if self._is_dead(process):
             return
         last = self._queues.setdefault((process, PROGRAM), deque())
-        if self._random is not None:
-            for _ in range(self._random.randint(0, len(last))):
-                last.pop()
-        last.append(Lost(reason, "", ""))
+        self._cut(last, reason)
         for (_, receiver), queue in self._queues.items():
             if receiver == process:
                 queue.clear()

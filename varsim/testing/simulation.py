@@ -12,7 +12,6 @@ a worker immediately. The seed then also decides which of the worker's last mess
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from varsim.sync.stalls import Sighting
 from varsim.testing.greenlets import KILLED, GreenletWorker
 from varsim.testing.recording import note_received, note_sent
 from varsim.testing.server_simulation import ServerNetwork
+from varsim.testing.simulated_channel import SimulatedChannel
 from varsim.tracing.trace import PROGRAM, open_trace
 
 NO_DEATHS: Final[Mapping[int, int]] = MappingProxyType({})
@@ -123,7 +123,7 @@ class Validation:
         state.validate()
 
 
-class SimulatedNetwork:
+class SimulatedNetwork(SimulatedChannel):
     """The network between a coordinator and its simulated workers, and their scheduler."""
 
     def __init__(
@@ -133,10 +133,10 @@ class SimulatedNetwork:
         seed: int | None,
         deaths: Mapping[int, int],
     ) -> None:
+        super().__init__(seed)
         self.num_replicas = len(options.devices)
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
         self.delivered = 0  # number of messages so far, in both directions
-        self._random = None if seed is None else random.Random(seed)
         self._reduction: ReductionDone | None = None  # the value of a delayed reduction
         self._now_s = 0.0
         self._to_replica: list[deque[Message]] = [deque() for _ in options.devices]
@@ -232,24 +232,13 @@ class SimulatedNetwork:
         if worker.dead:
             return
         queue = self._to_coordinator[replica_id]
-        if self._random is not None:
-            for _ in range(self._random.randint(0, len(queue))):
-                queue.pop()
-        queue.append(Lost(reason, "", ""))
+        self._cut(queue, reason)
         self._to_replica[replica_id].clear()
         worker.die()
 
     def from_worker(self, replica_id: int, messages: Sequence[Message | Lost]) -> None:
         """Send messages to the coordinator."""
         self._to_coordinator[replica_id].extend(messages)
-
-    def await_room(self, timeout_s: float) -> Collection[int]:  # noqa: ARG002  # the name in `Channel`
-        """Return no replica: messages to every worker have room, because there is no limit."""
-        return ()
-
-    def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the name in `Channel`
-        """Return None, because no replica runs while the program runs."""
-        return None
 
     def examine(
         self,

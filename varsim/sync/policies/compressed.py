@@ -208,9 +208,16 @@ class MergeWhole(Aggregating):
             return replica.wait_and_repeat(variable)
         assert isinstance(operand, np.ndarray), "a sparse write has another cell"
         _settle(variable)
-        _contribute(variable, None)
-        replica.contribute_compressed(variable, operation, _whole(operand, location))
+        sent = self._contribution(variable, operation, operand, location)
+        replica.contribute_compressed(variable, operation, sent)
         return ()
+
+    def _contribution(
+        self, variable: LocalComponent, operation: Operation, value: Array, location: str
+    ) -> Contributed:
+        """Return what the replica sends, and keep the residual."""
+        _contribute(variable, None)
+        return _whole(value, location)
 
     def cost_of_write(self, known: Known) -> int:
         """Count a contribution from each replica, and a commit to each replica."""
@@ -221,32 +228,22 @@ class MergeWhole(Aggregating):
 class MergeCompressed(MergeWhole):
     """A collective: the compressed changes of the replicas are aggregated."""
 
-    def write(
-        self,
-        replica: ReplicaWrites[VariableT_contra],
-        variable: VariableT_contra,
-        operation: Operation,
-        operand: Operand,
-        location: str,
-    ) -> Sequence[ReplicaAction]:
-        """Contribute the compressed sum of the change and the residual; keep the new residual.
+    def _contribution(
+        self, variable: LocalComponent, operation: Operation, value: Array, location: str
+    ) -> Contributed:
+        """Return the compressed sum of the change and the residual; keep the new residual.
 
         The residual is kept as it must be added. An assign_sub subtracts, so the residual has the
         opposite sign for it.
         """
-        if replica.owes_merge(variable):
-            return replica.wait_and_repeat(variable)
-        assert isinstance(operand, np.ndarray), "a sparse write has another cell"
-        _settle(variable)
         before, subtracts = variable.policy_state.get(_RESIDUAL), operation is Operation.ASSIGN_SUB
         if before is not None:
             before = np.negative(before).reshape(-1) if subtracts else before.reshape(-1)
-        change = operand.reshape(-1)
+        change = value.reshape(-1)
         made = packed(self.by, change, before)
         after = np.negative(made.residual) if subtracts else made.residual
         _contribute(variable, after)
-        replica.contribute_compressed(variable, operation, _contributed(change, made, location))
-        return ()
+        return _contributed(change, made, location)
 
     def written(
         self,
