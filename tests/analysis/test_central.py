@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from tests.analysis.build import in_call, merge
 from tests.analysis.golden import verdicts
 from varsim.analysis.outcome import Outcome
 
-HISTORY = """\
+HISTORY = in_call(
+    """
 variable w central {aggregation} float32 [2]
-
 program create w v=0 = [1.0,2.0]
-program call call=1 as start
-0 begin call=1 after start
-1 begin call=1 after start
-0 write w {operation} call=1 position=0 {first} as sent0
-1 write w {operation} call=1 position=0 {second} as sent1
-program receive replica=0 after sent0
-program receive replica=1 after sent1
-program commit w {commit} call=1 position=0 v=1 {result} as w1
-0 install w v=1 call=1 after w1
-1 install w v=1 call=1 after w1
-0 return call=1 as end0
-1 return call=1 as end1
-program receive replica=0 after end0
-program receive replica=1 after end1
-program finish call=1
-"""
+""",
+    merge("w", ["{operation} {first}", "{operation} {second}"], "{commit} {result}"),
+)
 
 ADD = {"operation": "assign_add", "first": "= [1.0,1.0]", "second": "= [3.0,3.0]"}
 ROWS = {

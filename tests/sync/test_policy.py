@@ -11,15 +11,19 @@ from varsim.errors import AggregationError, OperationError, SynchronizationError
 from varsim.spec import (
     SCATTERS,
     Context,
+    CustomSynchronization,
     Operation,
     VariableAggregation,
     VariableSynchronization,
 )
 from varsim.sync import fixes, policies
 from varsim.sync.policies.adaptive import Defer
+from varsim.sync.policies.bounded_staleness import BoundedStaleness
 from varsim.sync.policies.cells import AtHand, Broadcast, Local, Mirror, Refuse
+from varsim.sync.policies.custom import CustomPolicy, register
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.policies.local_only import LOCAL_ONLY
+from varsim.sync.policies.local_sgd import LocalSGD
 from varsim.sync.policies.on_read import ADDS_TO_SUM, NO_AGGREGATION, Gather
 from varsim.sync.policies.on_write import Merge
 
@@ -199,3 +203,25 @@ def test_bools_are_summed_over_one_replica_only():
 def test_other_dtypes_have_arithmetic():
     for dtype in ("int8", "float16", "complex128"):
         check_arithmetic(spec(SUM, dtype=dtype), ADD, 4)
+
+
+@pytest.mark.parametrize(
+    ("synchronization", "aggregation", "expected"),
+    [
+        (ON_WRITE, MEAN, True),
+        (ON_WRITE, NONE, True),  # the write diverges
+        (ON_READ, SUM, False),
+        (AUTO, SUM, False),
+        (LOCAL, NONE, False),
+        (LocalSGD(2), MEAN, True),
+        (BoundedStaleness(2), SUM, True),  # although assign is refused
+    ],
+)
+def test_locations_are_found_only_for_writes_that_a_text_can_show(
+    synchronization, aggregation, expected
+):
+    """Finding a location takes as long as a local write."""
+    if isinstance(synchronization, CustomPolicy):
+        register(synchronization)
+        synchronization = CustomSynchronization(synchronization.name)
+    assert expected is policies.uses_location(spec(aggregation, synchronization))
