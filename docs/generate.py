@@ -263,8 +263,9 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
 }
 NOT_REPEATABLE: Final = frozenset({"run-output"})
 
-_TIME: Final = re.compile(r"\d[\d,.]*(?= m?s\b)|(?<=runs/)\d{8}-\d{6}")
-"""What is different in the output of each run: times, and the name of the run's folder."""
+_TIME: Final = re.compile(r"(?: · )?[\w-]+ \d[\d,.]* m?s\b|(?<=runs/)\d{8}-\d{6}")
+"""What is different in the output of each run: phases with their times, of which short ones are not
+shown, and the name of the run's folder."""
 
 
 def documents() -> list[Path]:

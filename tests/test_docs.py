@@ -81,15 +81,18 @@ def test_generated_parts_are_current() -> None:
 @pytest.mark.parametrize(
     ("said", "is_kept"),
     [
-        ("training 12.75 s · saved in runs/20260102-030405-digits/ · reads 1,788", True),
-        ("training 0.70 s · saved in runs/20250101-000000-digits/ · reads 1,789", False),
+        (
+            "training 12.75 s · writing 0.01 s\nruns/20260102-030405-digits/ · reads 1,788",
+            True,
+        ),
+        ("training 0.70 s\nruns/20250101-000000-digits/ · reads 1,789", False),
     ],
 )
 def test_output_of_a_run_is_kept_if_only_times_differ(
     said: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = "<!-- generated: run-output -->\n{}\n<!-- end -->"
-    old = part.format("training 0.70 s · saved in runs/20250101-000000-digits/ · reads 1,788")
+    old = part.format("training 0.70 s\nruns/20250101-000000-digits/ · reads 1,788")
     monkeypatch.setitem(PARTS, "run-output", lambda: said)
 
     assert part.format(said) == current(old, runs=True, measure=True)
