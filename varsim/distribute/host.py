@@ -16,6 +16,7 @@ from varsim.distribute.host_requests import (
     ReadVariable,
     WriteVariable,
 )
+from varsim.distribute.plain_use import PlainUses
 from varsim.distribute.ports import StrategyPort
 from varsim.distribute.structure_walks import leaves_of
 from varsim.distribute.values import is_distributed, regroup_arguments, select_replica
@@ -25,7 +26,6 @@ from varsim.launch.link import Codec
 from varsim.location import on_behalf_of
 from varsim.protocol.messages import HostCall, MergeCall, Payload, Report
 from varsim.sync import policies
-from varsim.tracing import notices
 from varsim.tracing.trace import Trace
 
 
@@ -39,11 +39,13 @@ class RunHost:
         warn_once: Callable[[str, str], None],
         present: int,
         recorder: Trace | None = None,
+        plain_uses: PlainUses | None = None,
     ) -> None:
         self._strategy = strategy
         self._warn_once = warn_once  # called with text and location
         self._codec = codec
         self._recorder = recorder  # writes the trace of the program's process
+        self._plain_uses = PlainUses() if plain_uses is None else plain_uses
         self._joined = strategy.num_replicas_in_sync - present  # how many replicas have joined
         self._around = current_frame()  # the frame in which the program called `run`
         self._created: list[tuple[str | None, Any]] = []  # names and variables of replica 0
@@ -68,27 +70,13 @@ class RunHost:
         request = self._codec.unpack(host_call.request)
         try:
             with entered(self._around), on_behalf_of(host_call.location):
-                self._record(replica_id, host_call, request)
+                self._plain_uses.note(self._recorder, replica_id, host_call, request)
                 result = self._do(replica_id, request)
         except Exception as error:  # the requesting replica raises it again
             # Not by an assignment, which the exception's class may refuse.
             BaseException.with_traceback(error, None)
             return self._codec.pack(error), True
         return self._codec.pack(result), False
-
-    def _record(self, replica_id: int, host_call: HostCall, request: HostRequest) -> None:
-        """Record an operation on a variable that was created outside the scope."""
-        match request:
-            case ReadVariable(variable=variable):
-                operation = notices.READ
-            case WriteVariable(variable=variable):
-                operation = request.operation.value
-            case _:
-                return
-        if variable.container is None:  # else it is a component of a distributed variable
-            spec, location = variable.spec, host_call.location
-            about = operation, location, spec.name, spec.created_at
-            notices.plain(self._recorder, host_call.call_id, replica_id, *about)
 
     def show(self, replica_id: int, text: str, *, is_error: bool) -> None:
         """Print a replica's output, with the replica's id before each line."""

@@ -29,6 +29,7 @@ from varsim.distribute.incarnations import Incarnations
 from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import MAX_RESTARTS, OnWorkerLost
 from varsim.distribute.naming import PROGRAM, new_id
+from varsim.distribute.plain_use import PlainUses
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
     reduced,
@@ -185,6 +186,7 @@ class MirroredStrategy(Strategy):
         PROGRAM.know("strategy", self.strategy_id, self)
         self._warned: set[str] = set()  # texts that identify the warnings shown so far
         self._packer = CallPacker(self.num_replicas_in_sync)
+        self.plain_uses = PlainUses()
         if self._supervisor is not None:
             self._supervisor.made(self, chosen.location)
 
@@ -417,7 +419,7 @@ class MirroredStrategy(Strategy):
         )
         for text in copies:
             self.warn_once(text, site.called_at)
-        host = RunHost(self, codec, self.warn_once, present, link.recorder)
+        host = RunHost(self, codec, self.warn_once, present, link.recorder, self.plain_uses)
         call = ProgramCall(number, function, arguments, site, limits=limits)
         try:
             returned = self._incarnations.run(call, host, self._rows_of(leaves, site))

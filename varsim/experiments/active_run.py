@@ -289,6 +289,7 @@ class ActiveRun:
             result=self.result,
             variables=[] if observed is None else observed.variables,
             locks=[] if observed is None else observed.locks,
+            outside_scope=[] if observed is None else observed.outside_scope,
             warnings=self.warnings,
             verdict=None if observed is None else observed.verdict,
             advice=self.advice,

@@ -15,7 +15,7 @@ from varsim.experiments.store import RunFiles
 from varsim.interrupts import within
 from varsim.launch.launcher import LaunchOptions
 from varsim.private import make_private_folder
-from varsim.report.summary import Judgement, LockUse, VariableSummary
+from varsim.report.summary import Judgement, LockUse, PlainVariable, VariableSummary
 from varsim.tracing.trace import TraceOptions
 
 LAST_LOOK_S: Final = 1.0
@@ -47,6 +47,7 @@ class Observed(ABC):
         self.has_workers = False
         self.variables: list[VariableSummary] = []
         self.locks: list[LockUse] = []
+        self.outside_scope: list[PlainVariable] = []
         self.verdict: Judgement | None = None
         self._measured = False
 

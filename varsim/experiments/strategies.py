@@ -13,6 +13,7 @@ import numpy as np
 from varsim.distribute.faults import Fault
 from varsim.distribute.lost_workers import LostWorkers
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.plain_use import PlainUse
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import VariableError, VarsimError, WorkerLost
@@ -30,6 +31,7 @@ from varsim.report.summary import (
     LockUse,
     OneSidedUse,
     Plain,
+    PlainVariable,
     Sample,
     SyncCost,
     VariableSummary,
@@ -152,6 +154,7 @@ class ObservedStrategy(Observed):
         """Yield a dictionary for lenses; then summarise the variables, even after an error."""
         accounts = self.strategy.statistics()  # first, because reading the values sends messages
         self.locks = [_lock_use(one) for one in self.strategy.lock_statistics()]
+        self.outside_scope = [_plain(one) for one in self.strategy.plain_uses.all()]
         self.strategy.coordinator.observed = False
         lenses: dict[int, Lens] = {}  # variable_id → values
         try:
@@ -250,6 +253,18 @@ def _lock_use(entry: statistics.LockStatistics) -> LockUse:
         waited_s=entry.waited_s,
         longest_s=entry.longest_s,
         held_s=entry.held_s,
+    )
+
+
+def _plain(use: PlainUse) -> PlainVariable:
+    spec = use.spec
+    return PlainVariable(
+        name=spec.name,
+        created_at=spec.created_at,
+        shape=list(spec.shape),
+        dtype=spec.dtype.name,
+        writes=use.writes,
+        reads=use.reads,
     )
 
 

@@ -17,6 +17,7 @@ from varsim.report.grouping import short
 from varsim.report.lens_page import print_lens
 from varsim.report.lock_table import print_locks
 from varsim.report.page import print_page
+from varsim.report.plain_table import print_plain
 from varsim.report.run_sentences import sentences_on_synchronisation
 from varsim.report.summary import Phase, Plain, RunStatus, Summary
 from varsim.report.tables import GAP, flowing, new_table, print_table
@@ -114,6 +115,7 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     if summary.status is RunStatus.DONE or any(variable.writes for variable in variables):
         print_variables(console, variables, len(summary.devices), everything=everything)
         print_lens(console, variables, everything=everything)
+        print_plain(console, summary.outside_scope)
         print_locks(console, summary.locks, everything=everything)
         if summary.interrupted_call is not None and any(one.lens for one in variables):
             console.print(Text(_INTERRUPTED_CALL.format(call=count(summary.interrupted_call))))

@@ -165,6 +165,18 @@ class LockUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlainVariable:
+    """A variable that was created outside the scope, and how replicas used it."""
+
+    name: str  # the name that the program gave
+    created_at: str  # location in the program, as file:line
+    shape: list[int | None]  # null for an unknown dimension
+    dtype: str  # NumPy's name
+    writes: int  # number of writes by replicas
+    reads: int  # number of reads by replicas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """The verdict and the findings, as `varsim check` prints them."""
 
@@ -243,6 +255,7 @@ class Summary:
     result: dict[str, Plain]  # what the program returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
     locks: list[LockUse] = field(default_factory=list)  # by name, and then in replica order
+    outside_scope: list[PlainVariable] = field(default_factory=list)  # in order of the first use
     warnings: list[str] = field(default_factory=list)  # without repetitions
     verdict: Judgement | None = None  # null if nothing was recorded
     advice: list[str] = field(default_factory=list)  # the pilot run's advice (`auto: advised`)
