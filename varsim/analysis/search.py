@@ -26,6 +26,7 @@ from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.scaling import Scaling
 from varsim.analysis.findings.separate_copies import SeparateCopies
 from varsim.analysis.findings.staleness import VersionStaleness
+from varsim.analysis.findings.summed_again import SummedAgain
 from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Note
@@ -39,6 +40,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Divergence,
     Conflicts,
     Scaling,
+    SummedAgain,
     Dropped,
     NotFinite,
     Overflow,

@@ -206,6 +206,7 @@ class ProgramHistory:
         given: Sequence[Any] = (),
         op: str = "SUM",
         dtype: str = "float32",
+        result: float | None = None,
     ) -> None:
         """Let all replicas work for a while, and then do a collective without a variable.
 
@@ -213,6 +214,7 @@ class ProgramHistory:
             locations: The line of each replica, by default the same line for all.
             given: The value of each replica; none to record none.
             op: The op of a collective with values, which have the given dtype.
+            result: The float32 result that all replicas get; None to record none.
         """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):
@@ -231,6 +233,10 @@ class ProgramHistory:
         answer = "merged" if operation == "merge_call" else "reduced"
         cause = self.event(PROGRAM, "answer", position=self._position, operation=answer)
         self._answered = cause
+        if result is not None:
+            for replica_id in self.replicas:
+                about = {"position": self._position, "replica": replica_id}
+                self.event(PROGRAM, "result", value=result, **about)
         self._position += 1
 
     def hear(self, replica_id: int, cause: int | None = None) -> None:

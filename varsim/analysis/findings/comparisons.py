@@ -162,6 +162,8 @@ class Comparisons(EventObserver):
         if event.process != PROGRAM:
             if event.operation != "assign":
                 self.added_to.add(variable)
+            if self._reduced_in.get(event.process, -1) == event.call:
+                self.reduced_before.add(variable)
             if facts.gathered:
                 self._wrote[variable][event.process] = event
             else:
@@ -223,8 +225,6 @@ class Comparisons(EventObserver):
             return
         number = writes.counts[replica_id]
         writes.counts[replica_id] += 1
-        if self._reduced_in.get(replica_id, -1) == event.call:
-            self.reduced_before.add(facts.variable_id)
         together = writes.open.setdefault(number, {})
         together[replica_id] = event
         present = self._presence.of(event.call)

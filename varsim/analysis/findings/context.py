@@ -34,6 +34,9 @@ class FindingContext:
     comparisons: Comparisons | None  # comparisons with a single device; None without an oracle
     taken_as_one: set[int] = field(default_factory=set)
     """Variables of which the program read one component as the value. `Divergence` adds them."""
+    summed_before: dict[int, str] = field(default_factory=dict)
+    """Variable → the line of an all_reduce whose sum all replicas write to it. `SummedAgain` adds.
+    """
     overflow_given: Event | None = None
     """The first collective whose sum of floats overflowed. `Overflow` sets it in the pass."""
     overflow_followers: Sequence[str] = ()

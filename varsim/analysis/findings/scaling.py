@@ -233,7 +233,8 @@ class Scaling(Finder):
             for site, fault in alike.items():
                 comparisons.explain(site, fault.evidence.count)
             fault = together(list(alike.values()))
-            findings.append(message(self._variables[number], fault, comparisons.oracle))
+            summed_at = self.context.summed_before.get(number)
+            findings.append(message(self._variables[number], fault, comparisons.oracle, summed_at))
         return findings
 
 

@@ -78,10 +78,33 @@ def _sort(one: ScalingFault) -> tuple[FindingKind, Relation, str]:
     return one.kind, one.relation, one.shown.event.kind
 
 
-def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Finding:
-    """Return the finding about a fault: the rule, the numbers, and the remedy."""
+def sum_once(location: str, num_replicas: int) -> tuple[str, str]:
+    """Return the text and the remedy for a SUM of what an all_reduce has already summed.
+
+    Args:
+        location: The line of the all_reduce.
+    """
+    return (
+        f"Each of the {num_replicas} replicas writes the sum that the all_reduce at {location} has "
+        "returned, and the variable with SUM adds these equal sums.",
+        f"Sum only once: remove the all_reduce at {location} and write the replica's own part, or "
+        "choose ONLY_FIRST_REPLICA, which takes the sum of one replica.",
+    )
+
+
+def message(
+    facts: VariableFacts, fault: ScalingFault, oracle: Oracle, summed_at: str | None = None
+) -> Finding:
+    """Return the finding about a fault: the rule, the numbers, and the remedy.
+
+    Args:
+        summed_at: The line of an all_reduce whose sum all replicas write to the variable.
+    """
     evidence = fault.evidence
     what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
+    if fault.kind is WRONG_FACTOR and summed_at is not None:
+        what, remedy = sum_once(summed_at, len(fault.shown.by_replica))
+        evidence.locations.setdefault(summed_at, 0)
     if fault.kind is not TRUNCATION:
         compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
         what = f"{what} {compared} with a single device show this. {_numbers(fault.shown, facts)}."

@@ -1,0 +1,183 @@
+"""Sums of values that an all_reduce of the same call has already summed.
+
+If every replica writes the result of an all_reduce to a variable with SUM, the variable counts the
+part of each replica N times. The finder recognises a result by its digest, and needs no oracle. If
+the rules of `scaling.py` were tried on the variable, they report it, and use the line that this
+finder has found.
+
+Not reported:
+- Results of a MEAN: a mean that all replicas add has the right ratio to a count of the replicas.
+- Several such variables: both the total and the count may be N times too large, and only their
+  quotient is used. There is a note.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from varsim.analysis.arithmetic import digest_of, value_of
+from varsim.analysis.findings.collectives import Given
+from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.model import (
+    Evidence,
+    Finder,
+    Finding,
+    FindingKind,
+    finding_of,
+    most,
+)
+from varsim.analysis.findings.scaling_messages import WRONG_FACTOR, sum_once
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.outcome import Note
+from varsim.texts.facts import times
+from varsim.tracing.history import Event
+
+SUMMED_AGAIN: Final = FindingKind(name=WRONG_FACTOR.name, about_values=True)
+"""The kind of the same name that needs a comparison with a single device is another one."""
+
+_LEAST: Final = 2
+"""Least number of calls in which all replicas write a result that was summed."""
+
+
+class _Write(NamedTuple):
+    """A write of the result of an all_reduce."""
+
+    event: Event
+    arrival: Event  # of the same replica at the all_reduce
+
+
+@dataclass(slots=True)
+class _Again:
+    """The writes of summed values to one variable."""
+
+    writes: dict[int, _Write] = field(default_factory=dict)  # by replica, in the running call
+    others: bool = False  # whether some replica has also written another value
+    calls: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
+    location: str = ""  # the location of the first all_reduce
+
+
+class SummedAgain(Finder):
+    """Finds variables with SUM to which all replicas write the result of an all_reduce."""
+
+    kinds = (SUMMED_AGAIN,)
+
+    def __init__(self, context: FindingContext) -> None:
+        super().__init__(context)
+        self._variables = {
+            number: one
+            for number, one in context.variables.items()
+            if one.aggregation == "SUM" and (one.merged or one.gathered or one.deferred)
+        }
+        self._given: dict[tuple[int | None, int | None], Given] = {}  # by call and position
+        self._results: defaultdict[int, dict[int, Event]] = defaultdict(dict)
+        """Replica → digest of a sum that it got in its running call → its arrival."""
+        self._found: defaultdict[int, _Again] = defaultdict(_Again)
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether the values that replicas write are summed."""
+        return variable is None or variable in self._variables
+
+    def on_begin(self, event: Event) -> None:
+        """Record that a replica begins a call, in which it has got no result."""
+        self._results.pop(event.process, None)
+
+    def on_answer(self, event: Event) -> None:
+        """Keep a sum of all replicas' values until its results come."""
+        given = self.context.collectives.answered
+        if given is None or given.operation != "all_reduce" or given.variable is not None:
+            return
+        everyone = len(given.arrivals) == len(self.present(event.call)) > 1
+        if everyone and given.arguments.get("op") == "SUM":
+            self._given[event.call, event.position] = given
+
+    def on_result(self, event: Event) -> None:
+        """Record the result that a replica gets."""
+        given = self._given.get((event.call, event.position))
+        if given is None or event.replica is None or event.digest is None:
+            return
+        arrival = given.arrivals.get(event.replica)
+        if arrival is not None:
+            self._results[event.replica][event.digest] = arrival
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Record whether a replica writes a sum that it got in this call."""
+        variable = event.variable
+        if variable is None:
+            return
+        digest = digest_of(event)
+        arrival = None if digest is None else self._results[event.process].get(digest)
+        if arrival is not None and self._is_not_zero(event):
+            self._found[variable].writes.setdefault(event.process, _Write(event, arrival))
+        elif arrival is None and variable in self._found:
+            self._found[variable].others = True
+
+    def on_finish(self, event: Event) -> None:
+        """Count the variables to which all replicas of the call wrote a sum."""
+        present = self.present(event.call)
+        for number, one in self._found.items():
+            if len(one.writes) == len(present):
+                self._count(number, one)
+            elif one.writes:
+                one.others = True  # one replica alone may write the sum
+            one.writes.clear()
+        if self._given:
+            self._given = {key: one for key, one in self._given.items() if key[0] != event.call}
+
+    def finish(self) -> list[Finding]:
+        """Return one finding for the variable that sums values again, if it is only one."""
+        found = self._unjudged()
+        return [_finding(*one, self.num_replicas) for one in found] if len(found) == 1 else []
+
+    def notes(self) -> list[Note]:
+        """Return a note if several variables sum values again."""
+        found = self._unjudged()
+        if len(found) < 2:
+            return []
+        names = " and ".join(facts.name for facts, _ in found)
+        return [
+            Note(
+                text=f"whether {names} are used only as a quotient: each sums values that an "
+                f"all_reduce had already summed (the first at {found[0][1].location}), so each is "
+                f"{self.num_replicas} times too large",
+                option="" if self.context.comparisons else "--oracle",
+            )
+        ]
+
+    def _is_not_zero(self, event: Event) -> bool:
+        assert event.variable is not None
+        value = value_of(event, self._variables[event.variable].numpy_dtype)
+        return value is None or bool(value.any())
+
+    def _count(self, number: int, one: _Again) -> None:
+        one.calls += 1
+        last = max(one.writes.values(), key=lambda write: write.event.event)
+        others = (write.arrival.event for write in one.writes.values())
+        one.evidence.add(last.event, *others)
+        one.location = one.location or last.arrival.location or ""
+        if one.location:
+            self.context.summed_before[number] = one.location
+
+    def _unjudged(self) -> list[tuple[VariableFacts, _Again]]:
+        """Return the variables that sum values again, and that `scaling.py` has not compared."""
+        comparisons = self.context.comparisons
+        judged = set() if comparisons is None else comparisons.judged
+        return [
+            (self._variables[number], one)
+            for number, one in sorted(self._found.items())
+            if one.calls >= _LEAST and not one.others and number not in judged
+        ]
+
+
+def _finding(facts: VariableFacts, again: _Again, num_replicas: int) -> Finding:
+    what, remedy = sum_once(again.location, num_replicas)
+    found = finding_of(
+        SUMMED_AGAIN,
+        facts,
+        again.evidence,
+        f"{what} This was so in {times(again.calls, 'call')}.",
+        remedy,
+    )
+    return replace(found, locations=(*found.locations, *most({again.location: again.calls})))
