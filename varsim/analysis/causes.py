@@ -22,7 +22,7 @@ from varsim.tracing.history import PROGRAM, History
 
 _OF_ONE_VARIABLE: Final = {
     DIVERGENCE: (WRITE_WRITE, READ_WRITE),
-    STALE_READ: (WRITE_WRITE, READ_WRITE),
+    STALE_READ: (WRITE_WRITE, READ_WRITE, DIVERGENCE),
     NOT_FINITE: (OVERFLOW,),
 }
 """Kind of finding → the kinds that cause it, if both are about one variable."""

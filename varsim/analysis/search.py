@@ -22,6 +22,7 @@ from varsim.analysis.findings.outside_variables import OutsideVariables
 from varsim.analysis.findings.overflow import Overflow
 from varsim.analysis.findings.pace import Pace
 from varsim.analysis.findings.pairing import Pairing
+from varsim.analysis.findings.parted import Parted
 from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.scaling import Scaling
 from varsim.analysis.findings.separate_copies import SeparateCopies
@@ -39,6 +40,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     LocalStaleness,
     Divergence,
     Conflicts,
+    Parted,
     Scaling,
     SummedAgain,
     Dropped,

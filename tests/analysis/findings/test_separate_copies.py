@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.analysis.findings.build import ProgramHistory
+from varsim.analysis.findings.divergence import DIVERGENCE
 
 STEPS = 4
 
@@ -137,3 +138,17 @@ def test_a_sync_combines_the_copies():
         told.event(-1, "sync", "w", value=1.0, operation="sync_mean")
 
     assert [] == notes(history("NONE NONE", between=between))
+
+
+@pytest.mark.parametrize(("settings", "found"), [("ON_READ MEAN", ["m"]), ("NONE NONE", [])])
+def test_a_variable_that_the_averaging_skips_is_found(settings: str, found: list[str]):
+    """With NONE the copies may be meant to stay apart, because the program does not read them."""
+    told = ProgramHistory(w=settings, m=settings)
+    for _ in range(STEPS):
+        told.call()
+        train(told)
+        train(told, name="m")
+        told.end()
+        told.assign("w", 5.0, at="average.py:3")
+
+    assert found == [one.variable for one in told.findings() if one.kind is DIVERGENCE]

@@ -37,6 +37,8 @@ class FindingContext:
     summed_before: dict[int, str] = field(default_factory=dict)
     """Variable → the line of an all_reduce whose sum all replicas write to it. `SummedAgain` adds.
     """
+    started_apart: set[int] = field(default_factory=set)
+    """Variables whose replicas started from different values. `Parted` sets it at the end."""
     overflow_given: Event | None = None
     """The first collective whose sum of floats overflowed. `Overflow` sets it in the pass."""
     overflow_followers: Sequence[str] = ()

@@ -232,6 +232,8 @@ class Scaling(Finder):
             alike = faults_like_the_first(faults)
             for site, fault in alike.items():
                 comparisons.explain(site, fault.evidence.count)
+            if number in self.context.started_apart:
+                continue  # `Parted` has the cause
             fault = together(list(alike.values()))
             summed_at = self.context.summed_before.get(number)
             findings.append(message(self._variables[number], fault, comparisons.oracle, summed_at))

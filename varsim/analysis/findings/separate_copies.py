@@ -1,8 +1,13 @@
-"""Notes on variables whose copies are trained separately: they differ, and nothing combines them.
+"""Variables whose copies are trained separately: they differ, and nothing combines them.
 
 Each replica reads its copy and then writes it in the same call. This may be meant: a random
 generator of each replica, or copies that the program averages one time at the end. So there is a
 note, and no finding.
+
+There is a finding if the program combines the copies of another variable with the same settings
+again and again, as local SGD does: then the program has skipped this variable. If the settings have
+no aggregation, the copies may be meant to stay apart, so there is a finding only if the program
+reads them.
 
 Copies count as combined, and cause no note, in any of these cases:
 - Between two steps, the program reads the variable or its copies, or assigns them a value. A policy
@@ -22,13 +27,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
-from varsim.analysis.findings.model import Finder, Finding
+from varsim.analysis.findings.divergence import DIVERGENCE
+from varsim.analysis.findings.model import Evidence, Finder, Finding, finding_of
+from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
 _LEAST_STEPS: Final = 3
 """Least number of steps in which all replicas read and then wrote a variable."""
+
+_LEAST_COMBINATIONS: Final = 2
+"""Least number of times that the copies of another variable are combined."""
 
 _MOST_NAMES: Final = 3  # number of variables that a note names
 
@@ -44,6 +54,15 @@ class _Copies:
     differing: int = 0  # number of these steps after which the copies differed
     used: bool = False  # whether the program has read or assigned them since the last write
     combined: bool = False
+    combinations: int = 0  # number of times that the copies became equal after they differed
+    apart: bool = False  # whether the copies differed after the last call
+    shown: bool = False  # whether the program has read them at a line of its own
+    parted: Event | None = None  # the first write that made them differ
+
+    @property
+    def trained(self) -> bool:
+        """Return whether each replica has trained its copy in enough steps."""
+        return self.steps >= _LEAST_STEPS
 
     def end_call(self) -> None:
         """Forget what the replicas did in the call."""
@@ -62,9 +81,9 @@ class _Copies:
 
 
 class SeparateCopies(Finder):
-    """Looks for variables whose copies are trained separately. It has notes and no findings."""
+    """Finds variables that are skipped when copies are combined, and notes separate copies."""
 
-    kinds = ()
+    kinds = (DIVERGENCE,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
@@ -103,6 +122,7 @@ class SeparateCopies(Finder):
         """Record that the copies get one value."""
         if event.variable is not None:
             self._copies[event.variable].combined = True
+            self._unite(event.variable)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Record whether the replica writes what follows from its own copy."""
@@ -121,11 +141,13 @@ class SeparateCopies(Finder):
         """Record that the copies got a value from outside their replicas."""
         if event.variable is not None:
             self._copies[event.variable].used = True
+            self._unite(event.variable)
 
     def on_read_by_program(self, event: Event) -> None:
         """Record that the program knows the copies. varsim's own reads have no location."""
         if event.variable is not None and event.location is not None:
             self._copies[event.variable].used = True
+            self._copies[event.variable].shown = True
 
     def on_finish(self, event: Event) -> None:
         """Count the step for each variable that all replicas read and then wrote."""
@@ -134,25 +156,62 @@ class SeparateCopies(Finder):
             if len(copies.trainers) == present:
                 copies.steps += 1
                 copies.differing += self.context.components[number].differ
+            self._unite(number)
+            if self.context.components[number].differ:
+                copies.apart = True
+                copies.parted = copies.parted or self.context.components[number].diverged
             copies.end_call()
 
+    def _unite(self, number: int) -> None:
+        """Count that copies are equal again."""
+        copies = self._copies[number]
+        if copies.apart and self.context.components[number].same:
+            copies.apart = False
+            copies.combinations += 1
+
     def finish(self) -> list[Finding]:
-        """Return no finding: separate copies may be meant."""
-        return []
+        """Return one finding for each variable that is skipped when others are combined."""
+        return [
+            _skipped(self._variables[number], self._copies[number], twins)
+            for number, twins in self._twins().items()
+        ]
+
+    def _twins(self) -> dict[int, list[str]]:
+        """Return the skipped variables, with the names of those that the program combines."""
+        found = {}
+        for number in self.facts():
+            facts, copies = self._variables[number], self._copies[number]
+            if copies.combinations or number in self.context.taken_as_one:
+                continue
+            if not (facts.gathered or copies.shown):
+                continue
+            twins = [
+                other.name
+                for other in self._variables.values()
+                if self._copies[other.variable_id].combinations >= _LEAST_COMBINATIONS
+                and self._copies[other.variable_id].trained
+                and (other.synchronization, other.aggregation, other.dtype)
+                == (facts.synchronization, facts.aggregation, facts.dtype)
+            ]
+            if twins:
+                found[number] = twins
+        return found
 
     def facts(self) -> dict[int, str]:
         """Return, for each variable with separate copies, the facts as a clause."""
         return {
             number: str(copies)
             for number, copies in sorted(self._copies.items())
-            if copies.steps >= _LEAST_STEPS and copies.differing and not copies.combined
+            if copies.trained and copies.differing and not copies.combined
         }
 
     def notes(self) -> list[Note]:
         """Return one note for all variables with the same facts."""
         alike: defaultdict[str, list[str]] = defaultdict(list)
+        skipped = self._twins()
         for number, facts in self.facts().items():
-            alike[facts].append(self._variables[number].name)
+            if number not in skipped:
+                alike[facts].append(self._variables[number].name)
         return [
             Note(text=f"whether {_which(names)} to be trained separately on each replica: {facts}")
             for facts, names in alike.items()
@@ -165,3 +224,20 @@ def _which(names: Sequence[str]) -> str:
     left = len(names) - _MOST_NAMES
     *first, last = [*names[:_MOST_NAMES], f"{left} more"] if left > 0 else names
     return f"{', '.join(first)} and {last} are"
+
+
+def _skipped(facts: VariableFacts, copies: _Copies, twins: Sequence[str]) -> Finding:
+    evidence = Evidence()
+    if copies.parted is not None:
+        evidence.add(copies.parted, count=copies.differing)
+    more = len(twins) - _MOST_NAMES
+    named = ", ".join(twins[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return finding_of(
+        DIVERGENCE,
+        facts,
+        evidence,
+        f"{copies}. With the same settings, the copies of {named} became equal again and again: "
+        f"the averaging skips {facts.name}.",
+        f"Average {facts.name}, too, where you average {twins[0]}. If each replica should keep its "
+        "own copy, choose NONE, and do not use the copy of one replica as the value.",
+    )
