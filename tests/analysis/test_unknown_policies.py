@@ -68,7 +68,19 @@ def test_only_its_variables_are_not_judged(entries, said, tmp_path):
     assert last.reason.startswith(said)
     assert Outcome.UNKNOWN is examination.outcome
     assert () == examination.findings  # w is not taken for a variable that is never combined
-    assert str(examination.not_looked_at[0]).startswith("the writes and reads of w, their compar")
+    assert str(examination.not_looked_at[0]).startswith("the writes and reads of w, and findings ")
+
+
+def test_the_comparison_with_a_single_device_lists_its_variables(tmp_path):
+    alone = [line for line in HISTORY.splitlines() if not line.startswith(("1 ", "program rec"))]
+    alone = [line for line in alone if " commit " not in line and " install " not in line]
+    (tmp_path / "one").mkdir()
+    one = parse_history("\n".join(["replicas 1", *alone]))
+    with history_of().history(tmp_path) as history, one.history(tmp_path / "one") as oracle:
+        compared = examine(history, oracle).compared
+
+    assert compared is not None
+    assert ["w"] == [one.variable for one in compared.uncompared]
 
 
 def test_a_fault_at_another_variable_is_found(tmp_path):

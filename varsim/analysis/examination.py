@@ -11,7 +11,7 @@ from varsim.analysis.findings.model import Finding, FindingKind
 from varsim.analysis.notes import ENDING, not_looked_at
 from varsim.analysis.outcome import Note, Outcome, Verdict, overall
 from varsim.analysis.search import SEARCHED_KINDS, Search
-from varsim.analysis.unknown_policies import notes_on
+from varsim.analysis.unknown_policies import not_compared, notes_on
 from varsim.analysis.verdict import Judges, is_whole, sound
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
@@ -93,6 +93,9 @@ def examine(
     whole = is_whole(verdicts)
     findings, compared = search.conclude() if search is not None and whole else ((), None)
     findings = with_causes(history, findings)
+    if compared is not None:
+        uncompared = (*compared.uncompared, *not_compared(judges.unknown))
+        compared = replace(compared, uncompared=uncompared)
     if compared is not None and ending is not None:
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)

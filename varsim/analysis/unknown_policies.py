@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from varsim.analysis.checker import Checker, Conclusion
+from varsim.analysis.findings.compared import Uncompared
 from varsim.analysis.outcome import Note, Outcome
 from varsim.analysis.promises import problem_with_promise, promise_of
 from varsim.analysis.replay import Replay
@@ -78,13 +79,19 @@ def named(rows: Iterable[VariableRow]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
+def not_compared(unknown: Mapping[str, list[VariableRow]]) -> tuple[Uncompared, ...]:
+    """Return the variables whose values cannot be compared with a single device."""
+    return tuple(
+        Uncompared(variable=row.name, location="", why=why)
+        for why, rows in unknown.items()
+        for row in rows
+    )
+
+
 def notes_on(unknown: Mapping[str, list[VariableRow]]) -> list[Note]:
     """Return notes that say which variables were not judged, and why."""
     return [
-        Note(
-            text=f"the writes and reads of {named(rows)}, their comparison with a single device, "
-            f"and findings about them: {why}"
-        )
+        Note(text=f"the writes and reads of {named(rows)}, and findings about them: {why}")
         for why, rows in unknown.items()
     ]
 
