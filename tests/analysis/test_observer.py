@@ -84,7 +84,7 @@ def test_the_pass_ends_at_an_event_that_is_not_accepted():
 
 def test_one_pass_gives_the_verdicts_and_findings_of_two_passes(tmp_path: Path):
     with Healthy(3).history(tmp_path) as history:
-        verdicts, findings = judge(history), find(history)
+        verdicts, findings = judge(history), with_causes(history, find(history))
         statements: list[str] = []
         history.connection.set_trace_callback(statements.append)
         examined = examine(history)
