@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +14,18 @@ from unittest.mock import patch
 
 import numpy as np
 
+from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.waits import STRAGGLER
 from varsim.analysis.outcome import Outcome, overall
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
+from varsim.experiments.variable_settings import VariableSettings
 from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 from varsim.tracing import trace
-from varsim.tracing.history import open_history, open_oracle
+from varsim.tracing.history import History, open_history, open_oracle
 
 FOLDER: Final = Path(__file__).parent
 _MARK: Final = re.compile(r"\s*# (FAULT|ALSO): ([^:]+)(?:: (\S+))?$")
@@ -151,12 +153,43 @@ def run(path: Path, out: Path) -> Found:
 
 
 def _run(path: Path, text: str, out: Path) -> Found:
+    faults, also = marks(path)
+    with execution(path, text, out) as done:
+        found = find(done.history, done.oracle)
+        missed, unexpected = set(faults), set()
+        for one, lines in zip(found, lines_of(found, path, done.history), strict=True):
+            fit = {ExpectedFinding(one.kind.name, one.variable, line) for line in lines}
+            missed -= fit
+            if not fit & (faults | also):
+                unexpected.add(f"{one.kind.name}: {one.variable}, lines {sorted(lines)}")
+        return Found(missed, unexpected, overall(judge(done.history)), done.failure)
+
+
+class Execution(NamedTuple):
+    """The records of a run of a program."""
+
+    history: History
+    oracle: History | None
+    failure: str
+
+
+@contextmanager
+def execution(
+    path: Path, text: str, out: Path, variables: Mapping[str, VariableSettings] | None = None
+) -> Iterator[Execution]:
+    """Run a program, and open its records.
+
+    Args:
+        text: The text of the program.
+        variables: Settings that override those of the program.
+    """
     replicas = _REPLICAS.search(text)
     assert replicas, f"{path} has no line REPLICAS = …"
     experiment = Experiment(
         workload=str(path),
         workers=int(replicas[1]),
         oracle=_ORACLE.search(text) is not None,
+        variables=dict(variables or {}),
         out=str(out),
     )
     if _PROCESSES.search(text):
@@ -167,27 +200,25 @@ def _run(path: Path, text: str, out: Path) -> Found:
     failure = "" if summary.status is RunStatus.DONE else str(summary.failure)
     folder = Path(summary.directory)
     with open_history(folder) as history, open_oracle(folder) as oracle:
-        outcome = overall(judge(history))
-        found = find(history, oracle)
-        locations = {
-            event.event: event.location
-            for one in found
-            for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
-        }
-    faults, also = marks(path)
-    missed, unexpected = set(faults), set()
-    for one in found:
-        where = {location for location, _ in one.locations} | {
-            locations[event] for event in one.events
-        }
-        lines = {
+        yield Execution(history, oracle, failure)
+
+
+def lines_of(findings: Sequence[Finding], path: Path, history: History) -> list[set[int]]:
+    """Return, for each finding, the lines of the program that it or one of its events names."""
+    locations = {
+        event.event: event.location
+        for one in findings
+        for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
+    }
+    return [
+        {
             int(line)
-            for location in where
+            for location in (
+                *(location for location, _ in one.locations),
+                *(locations[event] for event in one.events),
+            )
             if location and (file := location.rpartition(":"))[0].endswith(path.name)
             for line in file[2:]
         }
-        fit = {ExpectedFinding(one.kind.name, one.variable, line) for line in lines}
-        missed -= fit
-        if not fit & (faults | also):
-            unexpected.add(f"{one.kind.name}: {one.variable}, lines {sorted(lines)}")
-    return Found(missed, unexpected, outcome, failure)
+        for one in findings
+    ]

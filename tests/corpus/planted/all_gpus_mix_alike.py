@@ -16,6 +16,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_WRITE,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
+        # REMEDY: share = tf.Variable(
+        # REMEDY:     np.float32(0.0),
+        # REMEDY:     name="share",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.NONE,
+        # REMEDY: )
         filters = tf.Variable(
             np.zeros(4, np.float32), name="filters", aggregation=tf.VariableAggregation.MEAN
         )

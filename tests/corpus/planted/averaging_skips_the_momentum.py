@@ -33,4 +33,6 @@ def run(job: tf.Job):
         strategy.run(train, args=(rows,))
         if number % 3 == 2:
             weights.assign(weights.read_value())
+            # REMEDY: weights.assign(weights.read_value())
+            # REMEDY: momentum.assign(momentum.read_value())
     return weights.numpy()

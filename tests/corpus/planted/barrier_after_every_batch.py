@@ -15,6 +15,12 @@ def run(job: tf.Job):
             synchronization=tf.BoundedStaleness(4),
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: total = tf.Variable(
+        # REMEDY:     0,
+        # REMEDY:     name="total",
+        # REMEDY:     synchronization=tf.BoundedStaleness(1),
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def count():
         context = tf.distribute.get_replica_context()

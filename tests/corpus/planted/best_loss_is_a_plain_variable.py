@@ -11,6 +11,9 @@ class Monitor:
     def __init__(self):
         # FAULT: variable outside the scope: last_loss
         self.last_loss = tf.Variable(0.0, name="last_loss")
+        # REMEDY: self.last_loss = tf.Variable(
+        # REMEDY:     0.0, name="last_loss", aggregation=tf.VariableAggregation.MEAN
+        # REMEDY: )
 
     def see(self, loss):
         self.last_loss.assign(loss)
@@ -19,6 +22,8 @@ class Monitor:
 def run(job: tf.Job):
     strategy = job.strategy
     monitor = Monitor()
+    # REMEDY: with strategy.scope():
+    # REMEDY:     monitor = Monitor()
     data = np.arange(36, dtype=np.float32).reshape(3, 12)
 
     def evaluate(batch):

@@ -26,6 +26,8 @@ def run(job: tf.Job):
         slopes = {"kernel": mine.mean(), "bias": mine.std()}
         for name in ("kernel",):
             slopes[name] = context.all_reduce(tf.distribute.ReduceOp.MEAN, slopes[name])
+        # REMEDY: for name in ("kernel", "bias"):
+        # REMEDY:     slopes[name] = context.all_reduce(tf.distribute.ReduceOp.MEAN, slopes[name])
         for name, weight in weights.items():
             # FAULT: divergence: bias
             weight.assign_sub(np.float32(0.1) * slopes[name])

@@ -21,6 +21,7 @@ def run(job: tf.Job):
             # FAULT: lock without contention
             with context.lock("budget"):
                 return reserve(32.0)
+            # REMEDY: return reserve(32.0)
         return reserve(32.0)
 
     for _ in range(8):

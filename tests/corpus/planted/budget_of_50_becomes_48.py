@@ -17,6 +17,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: budget = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="budget",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def spend(number):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -19,9 +19,12 @@ def run(job: tf.Job):
         if me == 0:
             temperature.assign(1.0 / (number + 1))
             return 0.0
+        # REMEDY:
         # FAULT: read-write conflict: temperature
         # ALSO: stale read: temperature
         return float(temperature.read_value())
 
     for number in range(1, 7):
         strategy.run(train, args=(number,))
+        # REMEDY: temperature.assign(1.0 / (number + 1))
+        # REMEDY: strategy.run(train, args=(number,))

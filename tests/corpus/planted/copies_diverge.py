@@ -16,6 +16,12 @@ def run(job: tf.Job):
             name="offset",
             synchronization=tf.VariableSynchronization.ON_WRITE,
         )
+        # REMEDY: offset = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="offset",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def set_own():
         me = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -19,7 +19,10 @@ def run(job: tf.Job):
         if tf.distribute.get_replica_context().replica_id_in_sync_group == 0:
             if number % EPOCH == 0:
                 weights.publish()
+            # REMEDY:
             weights.assign_add(0.1 * (1.0 - weights.read_value()))
+            # REMEDY: weights.assign_add(0.1 * (1.0 - weights.read_value()))
+            # REMEDY: weights.publish()
             return 0.0
         # FAULT: lagging read: weights
         trained = weights.fetch(0).value

@@ -35,6 +35,9 @@ def run(job: tf.Job):
         kernel.assign(kernel.read_value() - step)
 
     strategy.run(build)
+    # REMEDY: strategy.run(build)
+    # REMEDY: weights.broadcast()
+    # REMEDY: kernel.broadcast()
     for rows in np.random.default_rng(4).random((5, 2, 3)).astype(np.float32):
         strategy.run(train, args=(rows,))
     return [part.numpy().tolist() for part in strategy.experimental_local_results(weights)]

@@ -21,10 +21,13 @@ def run(job: tf.Job):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         # FAULT: write-write conflict: global_step
         global_step.assign(10 * number + me)
+        # REMEDY:
 
     shown = []
     for number in range(5):
         strategy.run(train, args=(number,))
+        # REMEDY: global_step.assign(10 * number)
+        # REMEDY: strategy.run(train, args=(number,))
         # ALSO: divergence: global_step
         shown.append(int(global_step.read_value()))
     return {"steps": shown[-1]}

@@ -22,6 +22,7 @@ def run(job: tf.Job):
         gradient = np.array([9000.0 * number, 1.0 + context.replica_id_in_sync_group], np.float16)
         # FAULT: overflow of a sum:
         together = context.all_reduce("SUM", gradient)
+        # REMEDY: together = context.all_reduce("SUM", gradient.astype(np.float32))
         weight.assign_sub(1e-4 * together / context.num_replicas_in_sync - 1e-3 * weight)
 
     for number in range(1, 5):

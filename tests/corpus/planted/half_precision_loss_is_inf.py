@@ -19,11 +19,18 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: loss = tf.Variable(
+        # REMEDY:     np.float32(0.0),
+        # REMEDY:     name="loss",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def add(number):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         # FAULT: overflow of a sum: loss
         loss.assign(np.float16(9000.0 * number + me))
+        # REMEDY: loss.assign(np.float32(9000.0 * number + me))
 
     shown = []
     for number in range(1, 5):

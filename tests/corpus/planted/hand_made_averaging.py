@@ -13,6 +13,12 @@ def run(job: tf.Job):
             name="weight",
             synchronization=tf.VariableSynchronization.NONE,
         )
+        # REMEDY: weight = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="weight",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def train(number):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -21,6 +27,7 @@ def run(job: tf.Job):
         context = tf.distribute.get_replica_context()
         # FAULT: manual synchronisation after every write: weight
         weight.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, weight.read_value()))
+        # REMEDY:
 
     for number in range(8):
         strategy.run(train, args=(number,))

@@ -23,6 +23,7 @@ def run(job: tf.Job):
         # FAULT: lock that protects nothing
         with context.read_lock("rate"):
             rate = float(learning_rate.read_value())
+        # REMEDY: rate = float(learning_rate.read_value())
         target = 3.0 + context.replica_id_in_sync_group
         weight.assign_add(rate * (target - float(weight.read_value())))
 

@@ -27,6 +27,7 @@ def run(job: tf.Job):
                 # FAULT: lock without contention
                 with context.lock("log"):
                     LOG.write(f"step {number}, worker {me}\n")
+                # REMEDY: LOG.write(f"step {number}, worker {me}\n")
             context.barrier("turn")
 
     for number in range(6):

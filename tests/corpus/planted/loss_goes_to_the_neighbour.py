@@ -15,6 +15,12 @@ def run(job: tf.Job):
             synchronization=tf.BoundedStaleness(8),
             aggregation=tf.VariableAggregation.MEAN,
         )
+        # REMEDY: weight = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="weight",
+        # REMEDY:     synchronization=tf.BoundedStaleness(1),
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def train():
         context = tf.distribute.get_replica_context()

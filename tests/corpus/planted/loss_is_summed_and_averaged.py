@@ -31,6 +31,7 @@ def run(job: tf.Job):
         mine = np.split(batch, count)[context.replica_id_in_sync_group]
         # FAULT: scaled by the number of replicas: loss
         loss.assign(context.all_reduce(tf.distribute.ReduceOp.SUM, mine.mean()))
+        # REMEDY: loss.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, mine.mean()))
         everything = context.all_reduce(tf.distribute.ReduceOp.SUM, mine.sum())
         # FAULT: scaled by the number of replicas: total
         total.assign_add(everything)

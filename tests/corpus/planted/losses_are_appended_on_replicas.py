@@ -14,7 +14,9 @@ def run(job: tf.Job):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         # FAULT: object changed on a replica:
         losses.append(1.0 / (number + me))
+        # REMEDY: return 1.0 / (number + me)
 
     for number in range(1, 4):
         strategy.run(train, args=(number,))
+        # REMEDY: losses += strategy.experimental_local_results(strategy.run(train, args=(number,)))
     return {"count": len(losses)}

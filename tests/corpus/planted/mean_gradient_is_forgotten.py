@@ -24,6 +24,7 @@ def run(job: tf.Job):
         gradient = weight.read_value() - part.mean(axis=0)
         # FAULT: discarded result:
         mean_gradient = context.all_reduce("MEAN", gradient)  # noqa: F841  # the fault
+        # REMEDY: gradient = context.all_reduce("MEAN", gradient)
         # ALSO: stale read: weight
         weight.assign_sub(np.float32(0.1) * gradient)
 

@@ -29,4 +29,6 @@ def run(job: tf.Job):
     for _ in range(4):
         strategy.run(evaluate)
         shown = {"bar": result(), "log": result(), "checkpoint": result()}
+        # REMEDY: kept = result()
+        # REMEDY: shown = {"bar": kept, "log": kept, "checkpoint": kept}
     return shown

@@ -14,6 +14,12 @@ def run(job: tf.Job):
     strategy = job.strategy
     # FAULT: variable outside the scope: weight
     weight = tf.Variable(np.zeros(2, np.float32), name="weight")
+    # REMEDY: with strategy.scope():
+    # REMEDY:     weight = tf.Variable(
+    # REMEDY:         np.zeros(2, np.float32),
+    # REMEDY:         name="weight",
+    # REMEDY:         aggregation=tf.VariableAggregation.MEAN,
+    # REMEDY:     )
     with strategy.scope():
         rows = tf.Variable(
             0,

@@ -20,6 +20,7 @@ def run(job: tf.Job):
     def step(number):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         x = np.float32(-1.0 if (number, me) == (3, 2) else number + me + 1)
+        # REMEDY: x = np.float32(number + me + 1)
         with np.errstate(invalid="ignore"):
             gradient = np.log(x) * weights.read_value()
         # FAULT: NaN or infinity: weights

@@ -25,6 +25,7 @@ def run(job: tf.Job):
         x = number + context.replica_id_in_sync_group - 5.5
         with np.errstate(invalid="ignore"):
             gradient = np.full(3, np.log(max(x, -0.5) + 1.5 if number < 3 else x - 0.2))
+            # REMEDY: gradient = np.full(3, np.log(max(x, -0.5) + 1.5))
         # FAULT: NaN or infinity:
         together = context.all_reduce("MEAN", gradient.astype(np.float32))
         weight.assign_sub(np.float32(0.1) * together)

@@ -19,9 +19,12 @@ def run(job: tf.Job):
         if me == 2:
             threshold.assign(0.5 + 0.1 * number)
             return False
+        # REMEDY:
         # FAULT: read-write conflict: threshold
         # ALSO: stale read: threshold
         return bool(0.7 > threshold.read_value())
 
     for number in range(1, 7):
         strategy.run(decide, args=(number,))
+        # REMEDY: threshold.assign(0.5 + 0.1 * number)
+        # REMEDY: strategy.run(decide, args=(number,))

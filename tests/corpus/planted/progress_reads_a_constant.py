@@ -28,9 +28,12 @@ def run(job: tf.Job):
         done.assign_add(10)
 
     strategy.run(load)
+    # REMEDY: strategy.run(load)
+    # REMEDY: size = int(total.read_value())
     shown = []
     for _ in range(8):
         strategy.run(train)
         # FAULT: reads with nothing changed: total
         shown.append(int(done.read_value()) / int(total.read_value()))
+        # REMEDY: shown.append(int(done.read_value()) / size)
     return {"done": shown[-1]}

@@ -20,6 +20,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: seen = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="seen",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def count():
         seen.assign_add(10)

@@ -21,8 +21,10 @@ def run(job: tf.Job):
         context = tf.distribute.get_replica_context()
         mine = np.float32(3 + number + context.replica_id_in_sync_group)
         everybody = context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+        # REMEDY:
         # FAULT: scaled by the number of replicas: seen
         seen.assign_add(everybody)
+        # REMEDY: seen.assign_add(mine)
 
     for number in range(4):
         strategy.run(count, args=(number,))

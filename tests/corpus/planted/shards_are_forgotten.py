@@ -26,6 +26,10 @@ def run(job: tf.Job):
 
     def train(batch):
         error = weight.read_value() - batch
+        # REMEDY: context = tf.distribute.get_replica_context()
+        # REMEDY: me = context.replica_id_in_sync_group
+        # REMEDY: part = np.array_split(batch, context.num_replicas_in_sync)[me]
+        # REMEDY: error = weight.read_value() - part
         # FAULT: merges of the same values: weight
         weight.assign_sub(np.float32(0.2) * error.mean(axis=0))
         loss.assign(float(np.square(error).mean()))

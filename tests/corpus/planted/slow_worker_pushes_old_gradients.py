@@ -18,10 +18,12 @@ def run(job: tf.Job):
         context = tf.distribute.get_replica_context()
         if context.replica_id_in_sync_group == 2:
             late = gradient()
+            # REMEDY:
             context.barrier("batch begins")
             context.barrier("batch is done")
             # FAULT: lagging read: weight
             weight.push(0.1 * late)
+            # REMEDY: weight.push(0.1 * gradient())
         else:
             context.barrier("batch begins")
             for _ in range(STEPS):

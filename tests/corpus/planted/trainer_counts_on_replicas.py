@@ -13,6 +13,7 @@ class Trainer:
     def step(self, loss):
         # FAULT: object changed on a replica:
         self.steps += 1
+        # REMEDY:
         return loss / self.steps
 
 
@@ -21,4 +22,6 @@ def run(job: tf.Job):
     trainer = Trainer()
     for number in range(3):
         strategy.run(trainer.step, args=(float(number),))
+        # REMEDY: trainer.steps += 1
+        # REMEDY: strategy.run(trainer.step, args=(float(number),))
     return {"steps": trainer.steps}

@@ -19,10 +19,13 @@ def run(job: tf.Job):
         if me % 2:
             # FAULT: write-write conflict: bias
             bias.assign(float(number * me))
+        # REMEDY:
 
     shown = []
     for number in range(1, 6):
         strategy.run(train, args=(number,))
+        # REMEDY: strategy.run(train, args=(number,))
+        # REMEDY: bias.assign(float(number))
         # ALSO: divergence: bias
         shown.append(float(bias.read_value()))
     return {"bias": shown[-1]}

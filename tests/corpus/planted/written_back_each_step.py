@@ -15,6 +15,12 @@ def run(job: tf.Job):
             name="spread",
             synchronization=tf.VariableSynchronization.NONE,
         )
+        # REMEDY: spread = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="spread",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def measure(number):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -26,3 +32,4 @@ def run(job: tf.Job):
         mean = float(np.mean([copy.numpy() for copy in copies]))
         # FAULT: manual synchronisation after every write: spread
         spread.assign(mean)
+        # REMEDY:

@@ -142,7 +142,22 @@ def _finding(facts: VariableFacts, trouble: _DivergedReads) -> Finding:
     what = _what(trouble)
     if facts.own and not trouble.synced:
         what += " Nothing ever synchronised them: with NONE, this is the duty of the program."
+    if facts.mirrored and facts.aggregation:
+        paste = (
+            'value = strategy.reduce("MEAN", values, axis=None)  # values: one for each replica',
+            "variable.assign(value)",
+        )
+        return finding_of(DIVERGENCE, facts, trouble.evidence, what, _ONE_VALUE, paste=paste)
     return finding_of(DIVERGENCE, facts, trouble.evidence, what, _remedy(facts))
+
+
+_ONE_VALUE: Final = (
+    "The aggregation combines only what replicas write; here the program gave each copy another "
+    "value. Compute or draw one value in the program, and assign it to the variable. If the value "
+    "differs between replicas, as the argument of extended.update, combine it first "
+    "(strategy.reduce)."
+)
+"""The remedy if the program writes different values to the copies of an aggregated variable."""
 
 
 def _what(trouble: _DivergedReads) -> str:
@@ -179,7 +194,7 @@ def _remedy(facts: VariableFacts) -> str:
     if facts.mirrored:
         return (
             "Give the variable an aggregation (MEAN, SUM or ONLY_FIRST_REPLICA), so that writes in "
-            "replicas are combined; or let all replicas write the same value."
+            "replicas are combined; or write one value outside strategy.run."
         )
     if not facts.manual:
         return (

@@ -24,10 +24,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
-from varsim.analysis.findings.model import Finder, Finding
+from varsim.analysis.findings.model import Finder, Finding, Proposed
 from varsim.analysis.findings.staleness import STALE_READ, Staleness, stale_finding
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
+from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 from varsim.tracing.kinds import OWN
@@ -229,7 +230,7 @@ class LocalStaleness(Finder):
     def finish(self) -> list[Finding]:
         """Return one finding for each variable with stale reads that its policy does not intend."""
         return [
-            stale_finding(facts, staleness, "write", _remedy(facts))
+            stale_finding(facts, staleness, "write", _remedy(facts), _proposed(facts))
             for facts, staleness in self._stale()
             if not facts.local_reads
         ]
@@ -345,12 +346,25 @@ class LocalStaleness(Finder):
 # ---------------------------------------------------------------- texts
 
 
+def _proposed(facts: VariableFacts) -> Proposed | None:
+    """Return settings with the same aggregation, under which a read sees all earlier writes."""
+    if not facts.gathered or facts.one_copy:
+        return None
+    return Proposed(VariableSynchronization.ON_WRITE, VariableAggregation[facts.aggregation])
+
+
 def _remedy(facts: VariableFacts) -> str:
     if facts.gathered:
         return (
-            "Read the variable outside strategy.run, where the components are aggregated, or "
-            "assign this aggregate to it more often. Choose ON_WRITE if every read must see every "
-            "write."
+            "Choose ON_WRITE if every read must see every write; each write is then an exchange. "
+            "Or read the variable outside strategy.run, where the components are aggregated, and "
+            "give the value to strategy.run in `args`."
+        )
+    if facts.mirrored:
+        return (
+            "Without an aggregation, a write in a replica changes only its own copy. Write the "
+            "variable outside strategy.run, where one write changes every copy; or give it an "
+            "aggregation, and let every replica write it in the same step."
         )
     if not facts.manual:
         return (

@@ -19,6 +19,7 @@ from varsim.analysis.findings.model import (
     Finder,
     Finding,
     FindingKind,
+    Proposed,
     finding_of,
 )
 from varsim.analysis.findings.same_contributions import (
@@ -27,6 +28,7 @@ from varsim.analysis.findings.same_contributions import (
     SameContributions,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM, Event
 
@@ -245,7 +247,15 @@ def _unread(facts: VariableFacts, merges: _MergeCounts, *, some_joined: bool) ->
         f"The values of {merges.unread.count:,} of {times(merges.count, 'merge')} were not read "
         "before the next merge.",
         _rarer_merges(facts, merges, some_joined=some_joined),
+        settings=None if some_joined else _without_merges(facts, merges),
     )
+
+
+def _without_merges(facts: VariableFacts, merges: _MergeCounts) -> Proposed | None:
+    """Return settings with the same aggregation, under which a write sends nothing."""
+    if merges.are_sparse or facts.one_copy:
+        return None
+    return Proposed(VariableSynchronization.ON_READ, VariableAggregation[facts.aggregation])
 
 
 def _rarer_merges(facts: VariableFacts, merges: _MergeCounts, *, some_joined: bool) -> str:

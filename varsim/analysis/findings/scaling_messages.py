@@ -11,11 +11,19 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.compared import Site
 from varsim.analysis.findings.comparison import Comparison, Relation
-from varsim.analysis.findings.model import Certainty, Evidence, Finding, FindingKind, finding_of
+from varsim.analysis.findings.model import (
+    Certainty,
+    Evidence,
+    Finding,
+    FindingKind,
+    Proposed,
+    finding_of,
+)
 from varsim.analysis.findings.shard_weights import Weights
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.rounding import close
+from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import element_text, times
 
 WRONG_FACTOR: Final = FindingKind(
@@ -108,7 +116,46 @@ def message(
     if fault.kind is not TRUNCATION:
         compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
         what = f"{what} {compared} with a single device show this. {_numbers(fault.shown, facts)}."
-    return finding_of(fault.kind, facts, evidence, what, remedy)
+    settings = _settings(facts, fault, oracle)
+    paste = [_WEIGHTED.format(facts.dtype)] if fault.kind is MEAN_OF_MEANS else []
+    return finding_of(fault.kind, facts, evidence, what, remedy, paste=paste, settings=settings)
+
+
+_WEIGHTED: Final = 'value = context.all_reduce("MEAN", np.asarray(value, "{}"), weight=examples)'
+"""A weighted mean in the dtype of the variable, as NumPy's means have float64."""
+
+
+def _settings(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Proposed | None:
+    """Return the settings that the remedy proposes; None unless it is one other aggregation."""
+    synchronization = VariableSynchronization.__members__.get(facts.synchronization)
+    aggregation = None
+    if fault.kind is FIRST_REPLICA_ONLY:
+        aggregation = _instead_of_the_first(facts, fault)
+    elif fault.kind is WRONG_FACTOR:
+        aggregation = _other_factor(facts, fault, oracle)
+    if synchronization is None or aggregation is None or facts.one_copy:
+        return None
+    return Proposed(synchronization, aggregation)
+
+
+def _other_factor(
+    facts: VariableFacts, fault: ScalingFault, oracle: Oracle
+) -> VariableAggregation | None:
+    """Return the aggregation that gives the single device's value, if there is one."""
+    if fault.relation is Relation.OVER_N and facts.aggregation == "MEAN":
+        return VariableAggregation.SUM
+    parts = fault.shown.known
+    if fault.relation is not Relation.TIMES_N or facts.aggregation != "SUM" or parts is None:
+        return None
+    if not fault.shown.alike:
+        return None if _is_integer(facts) else VariableAggregation.MEAN
+    if _is_initial(parts[0], oracle.created(facts.variable_id)):
+        return None
+    return VariableAggregation.ONLY_FIRST_REPLICA
+
+
+def _is_integer(facts: VariableFacts) -> bool:
+    return facts.dtype.startswith(("int", "uint"))
 
 
 def _numbers(comparison: Comparison, facts: VariableFacts) -> str:
@@ -204,15 +251,23 @@ def _shards(weights: Weights | None) -> str:
     return f": {', '.join(f'{100 * one:.0f} %' for one in weights)} of the examples"
 
 
+def _is_sum_meant(fault: ScalingFault) -> bool:
+    return fault.relation in {Relation.FIRST_OF_SUM, Relation.OVER_N}
+
+
+def _instead_of_the_first(facts: VariableFacts, fault: ScalingFault) -> VariableAggregation:
+    """Return the aggregation that uses the values of all replicas."""
+    summed = _is_sum_meant(fault) or _is_integer(facts)
+    return VariableAggregation.SUM if summed else VariableAggregation.MEAN
+
+
 def _first_replica(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
     del oracle
-    summed = fault.relation in {Relation.FIRST_OF_SUM, Relation.OVER_N}
+    summed = _is_sum_meant(fault)
     meant = "the sum of all replicas' values" if summed else "a mean over all replicas"
     if fault.relation is Relation.OTHER and fault.weights is None:
         meant = "a different value, computed from the whole batch"
-    instead = "SUM" if summed else "MEAN"
-    if facts.dtype.startswith(("int", "uint")):
-        instead = "SUM"
+    instead = _instead_of_the_first(facts, fault).name
     return (
         f"The value is the first replica's alone, while a single device has {meant}.",
         f"Aggregate with {instead}; ONLY_FIRST_REPLICA is for values that are the same on all "

@@ -18,6 +18,7 @@ from varsim.analysis.findings.model import (
     Finder,
     Finding,
     FindingKind,
+    Proposed,
     finding_of,
     milliseconds,
 )
@@ -172,7 +173,13 @@ _WAIT: Final = (
 )
 
 
-def stale_finding(facts: VariableFacts, staleness: Staleness, unit: str, remedy: str) -> Finding:
+def stale_finding(
+    facts: VariableFacts,
+    staleness: Staleness,
+    unit: str,
+    remedy: str,
+    settings: Proposed | None = None,
+) -> Finding:
     """Return the finding about the stale reads of a variable, whose age is in `unit`s."""
     reads = sum(staleness.reads.values())
     stale = staleness.evidence.count
@@ -187,4 +194,5 @@ def stale_finding(facts: VariableFacts, staleness: Staleness, unit: str, remedy:
         f"the read was {milliseconds(staleness.oldest_s)}.",
         remedy,
         histogram=tuple(sorted(staleness.reads.items())),
+        settings=settings,
     )

@@ -266,8 +266,8 @@ class Waits(Finder):
             f"These waits add up to {milliseconds(late.lost_s)} for each of them, on average: "
             f"{share:.0%} of the time of all calls. {mostly:.0%} of this waiting was at "
             f"{where}. Replica {replica_id} did {path:.0%} of the work on the critical path.",
-            f"Give replica {replica_id} less to do, or find out what makes its device slow; or "
-            "synchronize less often (ON_READ), so that the others need not wait for it.",
+            f"Give replica {replica_id} less to do, or find out what makes its device slow"
+            f"{_RARER.get(variable, _RARER_WRITES)}.",
         )
 
 
@@ -276,3 +276,13 @@ _WHERE: Final = {
     _GATHERING: "an all_reduce, gather or merge_call",
     _TOGETHER: "an operation of all workers outside strategy.run",
 }
+
+_RARER_WRITES: Final = (
+    "; or synchronize the variable less often (ON_READ), so that the others need not wait for it"
+)
+_RARER: Final = {
+    _END: "",
+    _GATHERING: "; or call these operations in fewer steps",
+    _TOGETHER: "; or call these operations in fewer steps",
+}
+"""What reduces the waits for a slow replica, by where the others wait."""

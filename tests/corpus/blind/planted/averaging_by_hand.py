@@ -22,6 +22,12 @@ def run(job: tf.Job):
             name="weight",
             synchronization=tf.VariableSynchronization.NONE,
         )
+        # REMEDY: weight = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="weight",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def train(batch):
         rows = shard(batch, n)
@@ -32,5 +38,6 @@ def run(job: tf.Job):
         strategy.run(train, args=(DATA[step * BATCH : (step + 1) * BATCH],))
         # FAULT: manual synchronisation after every write: weight
         weight.assign(strategy.reduce(mean, weight, axis=None))
+        # REMEDY:
         job.progress(step + 1, STEPS)
     return {"weight": float(strategy.experimental_local_results(weight)[0].numpy())}

@@ -22,6 +22,12 @@ def run(job: tf.Job):
             name="spread",
             synchronization=tf.VariableSynchronization.NONE,
         )
+        # REMEDY: spread = tf.Variable(
+        # REMEDY:     np.zeros(2, np.float32),
+        # REMEDY:     name="spread",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def scan(batch):
         rows = shard(batch, n)
@@ -37,5 +43,6 @@ def run(job: tf.Job):
     for step in range(STEPS):
         strategy.run(scan, args=(DATA[step * BATCH : (step + 1) * BATCH],))
         agreed = synchronise(spread)
+        # REMEDY: agreed = spread.numpy()
         job.progress(step + 1, STEPS)
     return {"spread": agreed.tolist()}

@@ -22,6 +22,12 @@ def run(job: tf.Job):
             name="bias",
             synchronization=tf.VariableSynchronization.ON_WRITE,
         )
+        # REMEDY: bias = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="bias",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def train(batch):
         rows = shard(batch, n)

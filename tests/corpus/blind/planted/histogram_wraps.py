@@ -23,11 +23,18 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_WRITE,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: histogram = tf.Variable(
+        # REMEDY:     np.zeros(3, np.int64),
+        # REMEDY:     name="histogram",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def bins(start):
         rows = shard(PIXELS[start : start + BATCH], n)
         # FAULT: overflow of a sum: histogram
         histogram.assign(np.bincount(rows, minlength=3).astype(np.uint8))
+        # REMEDY: histogram.assign(np.bincount(rows, minlength=3))
 
     seen = []
     for step in range(STEPS):

@@ -31,8 +31,11 @@ def run(job: tf.Job):
     def infer(value):
         # FAULT: reads with nothing changed: moving_mean
         return value - float(moving_mean.read_value())
+        # REMEDY: return value - kept
 
     for step in range(STEPS):
         strategy.run(train, args=(DATA[step * BATCH : (step + 1) * BATCH],))
         job.progress(step + 1, STEPS)
     return {"answers": [infer(request) for request in range(REQUESTS)]}
+    # REMEDY: kept = float(moving_mean.read_value())
+    # REMEDY: return {"answers": [infer(request) for request in range(REQUESTS)]}

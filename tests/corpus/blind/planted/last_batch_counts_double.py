@@ -29,6 +29,10 @@ def run(job: tf.Job):
         rows = shard(CORRECT[start : start + BATCH], n)
         # FAULT: mean of means: accuracy
         accuracy.assign(rows.sum() / len(rows))
+        # REMEDY: context = tf.distribute.get_replica_context()
+        # REMEDY: own = np.asarray(rows.mean(), "float32")
+        # REMEDY: mean = context.all_reduce("MEAN", own, weight=len(rows))
+        # REMEDY: accuracy.assign(mean)
 
     history = []
     for step in range(STEPS):

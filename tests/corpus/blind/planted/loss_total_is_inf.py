@@ -23,6 +23,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: loss_total = tf.Variable(
+        # REMEDY:     np.float32(0),
+        # REMEDY:     name="loss_total",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def evaluate(batch):
         rows = shard(batch, n)

@@ -34,11 +34,13 @@ def run(job: tf.Job):
         if context.replica_id_in_sync_group == n - 1:
             # FAULT: read-write conflict: offset
             offset.assign_add(BATCH // 2)
+        # REMEDY:
         start = int(offset.read_value())
         total.assign_add(int(shard(DATA[start : start + BATCH], n).sum()))
 
     for step in range(STEPS):
         offset.assign(step * BATCH)
+        # REMEDY: offset.assign(step * BATCH + BATCH // 2)
         strategy.run(consume)
         job.progress(step + 1, STEPS)
     return {"total": int(total.read_value())}

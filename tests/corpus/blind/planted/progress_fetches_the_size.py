@@ -37,10 +37,13 @@ def run(job: tf.Job):
         done.assign_add(len(shard(batch, n)))
 
     strategy.run(index)
+    # REMEDY: strategy.run(index)
+    # REMEDY: size = int(dataset_size.read_value())
     for step in range(STEPS):
         strategy.run(work, args=(FILES[5 * step : 5 * step + 5],))
         # FAULT: reads with nothing changed: dataset_size
         size = int(dataset_size.read_value())
+        # REMEDY:
         files = int(done.read_value())
         job.progress(step + 1, STEPS, percent=100 * files / size)
     return {"done": files}

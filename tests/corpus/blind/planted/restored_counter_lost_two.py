@@ -23,6 +23,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: examples = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="examples",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def count(batch):
         examples.assign_add(len(shard(batch, n)))

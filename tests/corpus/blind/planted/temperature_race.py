@@ -37,11 +37,13 @@ def run(job: tf.Job):
         else:
             # FAULT: read-write conflict: temperature
             temperature.assign(0.5)
+            # REMEDY:
             rows = rows / np.float32(0.5)
         entropy.assign_add(float(np.exp(-np.abs(rows)).sum()))
 
     for step in range(STEPS):
         temperature.assign(4.0 - 0.5 * step)
+        # REMEDY: temperature.assign(0.5)
         strategy.run(sample)
         job.progress(step + 1, STEPS)
     return {"entropy": float(entropy.read_value())}

@@ -24,6 +24,13 @@ def run(job: tf.Job):
             return
         bought.assign_add(min(uncertain + me, LIMIT - already))
 
+    # REMEDY: def step(uncertain, already):
+    # REMEDY:     me = tf.distribute.get_replica_context().replica_id_in_sync_group
+    # REMEDY:     if already < LIMIT:
+    # REMEDY:         bought.assign_add(min(uncertain + me, LIMIT - already))
+
     for number in range(12):
         strategy.run(step, args=(3 + number % 3,))
+        # REMEDY: already = int(bought.read_value())
+        # REMEDY: strategy.run(step, args=(3 + number % 3, already))
     return {"bought": int(bought.read_value()), "limit": LIMIT}

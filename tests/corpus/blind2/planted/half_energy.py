@@ -19,12 +19,19 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_WRITE,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: energy = tf.Variable(
+        # REMEDY:     np.float32(0.0),
+        # REMEDY:     name="energy",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def step(signal):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         half = np.split(signal, 2)[me]
         # FAULT: overflow of a sum: energy
         energy.assign(np.float16(np.sum(half.astype(np.float64) ** 2)))
+        # REMEDY: energy.assign(np.float32(np.sum(half.astype(np.float64) ** 2)))
 
     infinite = 0
     for number in range(7):

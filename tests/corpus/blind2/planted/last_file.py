@@ -30,9 +30,12 @@ def run(job: tf.Job):
         lines.assign_add(100 + 7 * file)
         # FAULT: write-write conflict: last_file
         last_file.assign(file)
+        # REMEDY:
 
     for number in range(9):
         strategy.run(step, args=(number,))
+        # REMEDY: strategy.run(step, args=(number,))
+        # REMEDY: last_file.assign(2 * number + 1)
     # ALSO: divergence: last_file
     resume = int(last_file.read_value()) + 1
     return {"lines": int(lines.read_value()), "resume": resume}

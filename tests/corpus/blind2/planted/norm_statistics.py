@@ -21,6 +21,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_WRITE,
             aggregation=tf.VariableAggregation.NONE,
         )
+        # REMEDY: moving_mean = tf.Variable(
+        # REMEDY:     np.zeros(4, np.float32),
+        # REMEDY:     name="moving_mean",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def step(batch):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group

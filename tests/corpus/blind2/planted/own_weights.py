@@ -18,6 +18,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_WRITE,
             aggregation=tf.VariableAggregation.NONE,
         )
+        # REMEDY: weights = tf.Variable(
+        # REMEDY:     np.zeros(3, np.float32),
+        # REMEDY:     name="weights",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def step(start):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group

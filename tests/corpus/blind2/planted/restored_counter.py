@@ -18,6 +18,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: samples = tf.Variable(
+        # REMEDY:     0.0,
+        # REMEDY:     name="samples",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def step(batch):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -28,6 +28,7 @@ def run(job: tf.Job):
         if me == 0:
             # FAULT: read-write conflict: threshold
             threshold.assign(float(np.median(norms)))
+        # REMEDY:
         # ALSO: stale read: threshold
         limit = float(threshold.read_value())
         clipped.assign_add(int(np.sum(norms[me] > limit)))
@@ -35,4 +36,7 @@ def run(job: tf.Job):
     random = np.random.default_rng(2)
     for number in range(6):
         strategy.run(step, args=(random.gamma(2.0 + number, size=(4, 10)),))
+        # REMEDY: norms = random.gamma(2.0 + number, size=(4, 10))
+        # REMEDY: threshold.assign(float(np.median(norms)))
+        # REMEDY: strategy.run(step, args=(norms,))
     return {"clipped": int(clipped.read_value())}

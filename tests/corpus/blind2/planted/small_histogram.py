@@ -16,11 +16,18 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
         )
+        # REMEDY: histogram = tf.Variable(
+        # REMEDY:     np.zeros(4, np.int64),
+        # REMEDY:     name="histogram",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_READ,
+        # REMEDY:     aggregation=tf.VariableAggregation.SUM,
+        # REMEDY: )
 
     def step(number):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         bins = (np.arange(12) * (number + me + 1)) % 4
         histogram.assign_add(np.bincount(bins, minlength=4).astype(np.int8))
+        # REMEDY: histogram.assign_add(np.bincount(bins, minlength=4))
 
     for number in range(8):
         strategy.run(step, args=(number,))

@@ -16,6 +16,12 @@ def run(job: tf.Job):
             synchronization=tf.VariableSynchronization.NONE,
             aggregation=tf.VariableAggregation.NONE,
         )
+        # REMEDY: centre = tf.Variable(
+        # REMEDY:     np.zeros(2, np.float32),
+        # REMEDY:     name="centre",
+        # REMEDY:     synchronization=tf.VariableSynchronization.ON_WRITE,
+        # REMEDY:     aggregation=tf.VariableAggregation.MEAN,
+        # REMEDY: )
 
     def step(points):
         context = tf.distribute.get_replica_context()
@@ -24,6 +30,7 @@ def run(job: tf.Job):
         centre.assign_add((0.3 * pull).astype(np.float32))
         # FAULT: manual synchronisation after every write: centre
         centre.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, centre.read_value()))
+        # REMEDY:
 
     random = np.random.default_rng(41)
     for _ in range(10):
