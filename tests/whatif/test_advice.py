@@ -71,6 +71,7 @@ def advice(folder: str) -> dict[str, Advice]:
         advised = advise(Replays(history, oracle))
     assert () == advised.doubts
     assert "" == advised.together.failure
+    assert not (advised.differs and any(one.mends for one in advised.advice))
     return {one.effect.name: one for one in advised.advice}
 
 
@@ -118,6 +119,22 @@ def test_advice_for_a_variable_with_wrong_settings_corrects_its_value(
     assert settings[1] == after.aggregation.name
     shown = CliRunner().invoke(main, ["advise", ran.directory]).output
     assert "would give another value" in shown
+
+
+def test_advice_that_mends_nothing_says_that_values_differ_from_a_single_device(tmp_path: Path):
+    """A setting cannot give a sum the rest that its division into whole shares has lost."""
+    program = CORPUS / "planted" / "budget_of_50_becomes_48.py"
+    with simulated_cluster():
+        ran = run_experiment(
+            Experiment(workload=str(program), workers=4, oracle=True, out=str(tmp_path))
+        )
+    shown = CliRunner().invoke(main, ["advise", ran.directory], env={"COLUMNS": "400"}).output
+    plain = json.loads(CliRunner().invoke(main, ["advise", "--json", ran.directory]).output)
+
+    assert "Nothing to change" not in shown
+    assert plain["differs"] in shown
+    assert "8 compared values of budget differ from a single device" in plain["differs"]
+    assert "varsim check" in plain["differs"]
 
 
 def test_the_lines_of_the_advice_can_be_pasted_into_an_experiment(tmp_path: Path, plain: Summary):

@@ -8,10 +8,11 @@ settings checks the choices.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from varsim.report.formatting import names
 from varsim.spec import Synchronization, VariableAggregation, VariableSynchronization
 from varsim.sync import policies
 from varsim.sync.statistics import OneSidedCounts
@@ -69,6 +70,8 @@ class Advised:
     experiment: dict[str, Any]  # the experiment keys for the choice
     program: tuple[str, ...]  # the program lines for the choice
     doubts: tuple[str, ...]
+    differs: str = ""
+    """A sentence on values that differ from a single device and that no setting mends, or ""."""
 
 
 def advise(
@@ -120,6 +123,25 @@ def advise(
         experiment_keys(replays.program, chosen),
         tuple(python_lines(replays.program, chosen)),
         replays.doubts,
+        _differs(replays, mended.keys() & chosen.keys()),
+    )
+
+
+def _differs(replays: Replays, mended: Collection[int]) -> str:
+    """Return a sentence on values that differ from a single device; "" if settings mend some.
+
+    A replay does not repeat the training, so if the settings of one variable are wrong, it does not
+    show which other values follow from it.
+    """
+    compared = replays.compared
+    if compared is None or not compared.differences or mended:
+        return ""
+    values = times(sum(one.count for one in compared.differences), "compared value")
+    of = names([one.variable for one in compared.differences])
+    return (
+        f"{values} of {of} {'differs' if values.startswith('1 ') else 'differ'} from a single "
+        "device, and no setting is known to mend this: `varsim check` shows where, and the rule "
+        "that explains it, if there is one."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis.arithmetic import matches
+from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.rounding import close
@@ -92,6 +93,7 @@ class _PlayedRun:
     findings: tuple[Finding, ...]
     failure: str
     separate: Mapping[int, str]  # variable → facts about copies that are trained separately
+    compared: Compared | None  # the comparison with a single device, if there is one
 
     def stale(self) -> dict[int, int]:
         """Return the number of stale reads of each variable with such reads."""
@@ -144,6 +146,8 @@ class Replays:
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
         """The findings under the recorded settings."""
+        self.compared = self._as_it_was.compared
+        """The comparison with a single device under the recorded settings; None without one."""
         self.separate = {
             number: facts
             for number, facts in self._as_it_was.separate.items()
@@ -239,7 +243,7 @@ class Replays:
             with open_history(folder, validated=True) as history:
                 search = Search(history, self._oracle)
                 search.read(history, self._part(_MERGED, 1.0))
-                findings, _ = search.conclude()
+                findings, compared = search.conclude()
         unknown: frozenset[int] = frozenset()
         if self.program.unknown:
             other, _ = self._play(settings, other=True)
@@ -249,7 +253,7 @@ class Replays:
                 if not _same(value, other.values.get(event))
             )
         separate = {played.numbers[one]: facts for one, facts in search.separate_copies().items()}
-        return _PlayedRun(played, unknown, findings, failure, separate)
+        return _PlayedRun(played, unknown, findings, failure, separate, compared)
 
     def _part(self, begin: float, end: float) -> Tell | None:
         """Return the function that reports the progress of one part of a replay."""

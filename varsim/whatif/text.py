@@ -93,7 +93,11 @@ def print_advice(
         _print_lines(console, "in an experiment", yaml.splitlines())
         _print_lines(console, "in the program", advised.program)
     else:
-        _say(console, "Nothing to change: no cheaper setting is certain to keep all values.")
+        nothing = "" if advised.differs else "Nothing to change: "
+        text = f"{nothing}no cheaper setting is certain to keep all values."
+        _say(console, f"{text[0].upper()}{text[1:]}")
+    if advised.differs:
+        _say(console, advised.differs)
     _say_of_groups(console, effects)
 
 

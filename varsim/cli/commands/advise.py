@@ -82,4 +82,5 @@ def _plain(advised: Advised) -> dict[str, Any]:
         ],
         "experiment": advised.experiment,
         "doubts": list(advised.doubts),
+        "differs": advised.differs or None,
     }
