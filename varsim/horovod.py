@@ -147,7 +147,9 @@ def rank() -> int:
 
 def size() -> int:
     """Return the number of ranks."""
-    return _FACE.state("size")[1].size
+    context, world = _FACE.state("size")
+    context.strategy.count_use.by_caller("hvd.size()")
+    return world.size
 
 
 def local_rank() -> int:

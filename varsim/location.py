@@ -67,6 +67,19 @@ def user_location(depth: int = 2) -> str:
     return ""
 
 
+def location_of_caller(depth: int = 2) -> str:
+    """Return the file:line of one frame; "" if it belongs to varsim.
+
+    Args:
+        depth: The number of the frame; 0 is that of this function.
+    """
+    frame = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
+    location = _locations.get((id(frame.f_code), frame.f_lasti))
+    return (
+        _store(frame.f_code, frame.f_lasti, _location_of(frame)) if location is None else location
+    )
+
+
 _on_behalf: ContextVar[str] = ContextVar("varsim_location", default="")
 """The line of a replica for which this process works now; "" if it works for no replica."""
 

@@ -10,6 +10,7 @@ import pytest
 from tests.analysis.build import parse_history
 from varsim.analysis.examination import examine
 from varsim.analysis.failures import DONE, Ending
+from varsim.analysis.findings.amounts import COUNTED_TWICE, PARTIAL_RESET, SUMMED_START
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
@@ -121,15 +122,16 @@ def test_a_note_names_the_option():
 
 
 def test_kinds_that_cannot_be_searched_for_are_not_counted(tmp_path: Path):
-    """Three kinds need an oracle and rules. Integer truncation needs only the oracle."""
+    """Some kinds need an oracle and rules. Integer truncation needs only the oracle."""
     with parse_history(CALL).history(tmp_path) as history:
         found = examine(history)
     nothing = Compared(values=1, locations=1, differences=(), uncompared=(), own=())
-    untried = replace(found, compared=replace(nothing, rules_tried=False))
+    untried = replace(found, compared=replace(nothing, not_comparable="it had other data"))
 
-    of_batches = {WRONG_FACTOR, MEAN_OF_MEANS, FIRST_REPLICA_ONLY}
+    of_sums = {SUMMED_START, PARTIAL_RESET, COUNTED_TWICE}
+    of_batches = {WRONG_FACTOR, MEAN_OF_MEANS, FIRST_REPLICA_ONLY, *of_sums}
     assert of_batches | {TRUNCATION} == found.kinds_left_out
     assert set() == replace(found, compared=nothing).kinds_left_out
     assert of_batches == untried.kinds_left_out
-    said = f"{len(SEARCHED_KINDS) - 3} kinds of findings that need no oracle with the whole batch"
+    said = f"{len(SEARCHED_KINDS) - 6} kinds of findings that need no oracle with the whole batch"
     assert said in nothing_found(untried)

@@ -122,7 +122,7 @@ def test_workloads_are_listed_with_their_parameters():
 def test_one_workload_is_described_in_full():
     said = invoke("workloads", "step_counter").stdout
 
-    assert "Every replica adds 1 to each counter in every step." in said
+    assert "Every replica adds 1 to each counter of steps." in said
     assert "params.initial: int = 10\n" in said
 
 

@@ -17,12 +17,17 @@ import numpy as np
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.waits import STRAGGLER
 from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.returned import ReturnedValue, compare_returned
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
+<<<<<<< HEAD
 from varsim.experiments.variable_settings import VariableSettings
 from varsim.report.summary import RunStatus
+=======
+from varsim.report.summary import RunStatus, Summary
+>>>>>>> e48ee362 (Judge what a single device can be compared with, and find more from it)
 from varsim.testing import simulated_cluster
 from varsim.tracing import trace
 from varsim.tracing.history import History, open_history, open_oracle
@@ -113,6 +118,13 @@ class Found:
         return "\n".join(lines)
 
 
+def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:
+    """Return what a program returned, compared with its oracle."""
+    if summary.oracle_result is None:
+        return ()
+    return compare_returned(summary.result, summary.oracle_result)
+
+
 def programs(*folders: str) -> list[Path]:
     """Return the programs in these folders of the corpus."""
     return [path for folder in folders for path in sorted((FOLDER / folder).glob("*.py"))]
@@ -200,6 +212,7 @@ def execution(
     failure = "" if summary.status is RunStatus.DONE else str(summary.failure)
     folder = Path(summary.directory)
     with open_history(folder) as history, open_oracle(folder) as oracle:
+<<<<<<< HEAD
         yield Execution(history, oracle, failure)
 
 
@@ -212,6 +225,22 @@ def lines_of(findings: Sequence[Finding], path: Path, history: History) -> list[
     }
     return [
         {
+=======
+        outcome = overall(judge(history))
+        found = find(history, oracle, returned=_returned(summary))
+        locations = {
+            event.event: event.location
+            for one in found
+            for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
+        }
+    faults, also = marks(path)
+    missed, unexpected = set(faults), set()
+    for one in found:
+        where = {location for location, _ in one.locations} | {
+            locations[event] for event in one.events
+        }
+        lines = {
+>>>>>>> e48ee362 (Judge what a single device can be compared with, and find more from it)
             int(line)
             for location in (
                 *(location for location, _ in one.locations),

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from varsim.analysis.findings.compared import Access, Compared, Uncompared, ValueDifference
+from varsim.analysis.findings.compared import (
+    Access,
+    CollectiveDifference,
+    Compared,
+    Quotient,
+    Uncompared,
+    ValueDifference,
+)
 from varsim.analysis.returned import compare_returned
 from varsim.report.comparison_text import MOST, compared_text, in_short
 
@@ -171,6 +178,54 @@ def test_the_text_compares_returned_values():
 
 
 def test_the_text_says_when_no_rule_was_tried():
-    said = "No rule was tried, because no number of the single device is the sum or the mean"
-    assert said in flat(replace(ONE, rules_tried=False))
-    assert said not in flat(ONE)
+    said = "oracle not comparable because it had other data; factors were not checked"
+    other = replace(ONE, not_comparable="it had other data")
+    assert said in flat(other)
+    assert said in in_short(other)
+    assert "comparable" not in flat(ONE) + in_short(ONE)
+
+
+def test_the_text_names_variables_whose_quotient_is_right():
+    quotient = Quotient(
+        variable_ids=(DIFFERENCE.variable_id, 7),
+        variables=("total", "count"),
+        factor="4",
+        location="train.py:9",
+    )
+    explained = replace(DIFFERENCE, explained=DIFFERENCE.count)
+    right = replace(ONE, differences=(explained,), quotients=(quotient,))
+
+    assert "all explained by quotients" in flat(right)
+    assert "total and count are each 4 times the single device's" in flat(right)
+    assert "quotients explain all" in in_short(right)
+
+
+def test_values_that_were_partly_compared_did_not_differ_earlier():
+    partly = Uncompared(variable="w", location="train.py:3", why="the first 12 were", partly=True)
+    text = flat(replace(ONE, uncompared=(partly,)))
+
+    assert "w at train.py:3: the first 12 were" in text
+    assert "may have differed earlier" not in text
+    assert "could not be compared" not in in_short(replace(ONE, uncompared=(partly,)))
+
+
+def test_the_text_shows_results_of_collectives_without_a_judgement():
+    one = CollectiveDifference(
+        operation="all_reduce",
+        location="train.py:7",
+        compared=9,
+        count=2,
+        step=3,
+        event=40,
+        element=(1,),
+        got=8.0,
+        wanted=2.0,
+    )
+    other = replace(one, location="train.py:8", count=0)
+    some = replace(NONE, collectives=(one, other))
+
+    assert "results of collectives: 18 values, 2 of them different" in flat(some)
+    said = "all_reduce at train.py:7 (element [1]), in step 3: 8 instead of 2; 2 of 9 differ"
+    assert said in flat(some)
+    assert "train.py:8" not in flat(some)
+    assert not some.differs

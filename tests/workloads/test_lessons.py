@@ -46,6 +46,7 @@ def test_a_step_is_counted_once_or_once_per_replica() -> None:
         "steps": 7,
         "steps_lazily": 7,
         "steps_summed": 28,
+        "examples": 70,
         "created_with_10": 40,
         "assigned_13": 12,
     } == result

@@ -87,7 +87,8 @@ def examine(
     if oracle is not None and one_device is None:
         no_oracle = "the record of the oracle is not whole"
     judges = Judges(history)
-    search = Search(history, one_device) if judges.expect_a_whole_record else None
+    returned = () if ending is None else ending.returned
+    search = Search(history, one_device, returned) if judges.expect_a_whole_record else None
     judges.see((*judges.observers, *(search.observers if search is not None else ())), tell=tell)
     verdicts = judges.conclude()
     whole = is_whole(verdicts)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from varsim.analysis.arithmetic import (
     Flat,
@@ -34,17 +35,28 @@ AccessKey = tuple[int, str, int, str]
 """Key of the access counts: the variable, the kind of event, the process, file:line."""
 
 
+class Uneven(NamedTuple):
+    """Numbers of accesses at a location where the two runs differ in them."""
+
+    here: int  # in the run
+    there: int  # on a single device
+    common: int  # before the paths of the two runs part
+
+
 class Oracle:
     """The record of the run on one replica, read together with the record of the run itself."""
 
     def __init__(self, history: History, oracle: History) -> None:
         self._history = history
         self._oracle = oracle
+        self.counts_replicas = history.counts_replicas
         self._twins = twins(history, oracle)
         self._accesses: dict[AccessKey, Iterator[_Repeated]] = {}
         self._left: dict[AccessKey, _Repeated] = {}  # the last access, and its unused repetitions
-        self.uneven: dict[AccessKey, tuple[int, int]] = {}
-        """Numbers of accesses in the run and in the oracle, for keys with different numbers."""
+        self._listed: dict[AccessKey, list[FlatOperand | None]] = {}
+        self._prefixes: dict[int, Counter[tuple[int, str, str]]] = {}  # process → its accesses
+        self.uneven: dict[AccessKey, Uneven] = {}
+        """The keys with different numbers of accesses in the run and in the oracle."""
 
     def knows(self, variable: int) -> bool:
         """Return whether both runs have the variable, with equal shape, dtype and initial value."""
@@ -83,6 +95,20 @@ class Oracle:
         assert not isinstance(value, Rows), "only writes have rows"
         return value, times
 
+    def wrote(self, variable: int, process: int, location: str, number: int) -> FlatOperand | None:
+        """Return an operand that the oracle's program or replica writes at the location.
+
+        Args:
+            number: The number of the write there, from 0.
+        Returns:
+            The operand; None if the two runs have different numbers of writes there.
+        """
+        key = variable, "write", process, location
+        if key not in self._listed:
+            self._listed[key] = [one for one, _ in self._same_accesses(*key)]
+        listed = self._listed[key]
+        return listed[number] if number < len(listed) else None
+
     def _next(
         self, variable: int, kind: str, process: int, location: str, most: int
     ) -> tuple[FlatOperand | None, int]:
@@ -105,12 +131,29 @@ class Oracle:
         here = _accesses(self._history, variable, kind, process, location)
         there = _accesses(self._oracle, twin.variable, kind, process, location)
         often = sum(one.occurrences for one in here), sum(one.occurrences for one in there)
+        left = often[1]
         if often[0] != often[1]:
-            self.uneven[variable, kind, process, location] = often
-            return
+            left = self._common(process).get((variable, kind, location), 0)
+            self.uneven[variable, kind, process, location] = Uneven(*often, left)
         dtype, shape = named(twin.dtype), json.loads(twin.shape)
         for event in _accesses(self._oracle, twin.variable, kind, process, location):
-            yield known_operand_of(event, dtype, shape), event.occurrences
+            if left <= 0:
+                return
+            yield known_operand_of(event, dtype, shape), min(event.occurrences, left)
+            left -= event.occurrences
+
+    def is_uneven(self, variable: int, kind: str, process: int, location: str) -> bool:
+        """Return whether the runs have different numbers of accesses of this key."""
+        return (variable, kind, process, location) in self.uneven
+
+    def _common(self, process: int) -> Counter[tuple[int, str, str]]:
+        """Return how often each access occurs before the paths of the two runs part."""
+        if process not in self._prefixes:
+            names = {one.variable: number for number, one in self._twins.items()}
+            here = _path(self._history, process, {number: number for number in self._twins})
+            there = _path(self._oracle, process, names)
+            self._prefixes[process] = _common_prefix(here, there)
+        return self._prefixes[process]
 
 
 def twins(history: History, oracle: History) -> dict[int, VariableRow]:
@@ -145,6 +188,45 @@ def _accesses(
     whole = "AND replica IS NULL" if process == PROGRAM else ""
     where = f"variable = ? AND kind = ? AND process = ? AND location = ? {whole}"
     return history.events(where, (variable, kind, process, location))
+
+
+_Step = tuple[tuple[int, str, str], int]
+"""An access (the variable in the run, the kind, the location), and how often it is repeated."""
+
+
+def _path(history: History, process: int, names: Mapping[int, int]) -> Iterator[_Step]:
+    """Yield the reads and writes of a process, in order, as far as both runs have the variable.
+
+    Args:
+        names: The number of a variable in this history → its number in the run.
+    """
+    whole = "AND replica IS NULL" if process == PROGRAM else ""
+    where = f"process = ? AND kind IN ('read', 'write') AND location IS NOT NULL {whole}"
+    key, count = None, 0
+    for event in history.events(where, (process,)):
+        variable = names.get(event.variable or 0)
+        if variable is None:
+            continue
+        this = variable, event.kind, event.location or ""
+        if this != key:
+            if key is not None:
+                yield key, count
+            key, count = this, 0
+        count += event.occurrences
+    if key is not None:
+        yield key, count
+
+
+def _common_prefix(here: Iterator[_Step], there: Iterator[_Step]) -> Counter[tuple[int, str, str]]:
+    """Return how often each access occurs before two paths part."""
+    common: Counter[tuple[int, str, str]] = Counter()
+    for (key, count), (other, other_count) in zip(here, there, strict=False):
+        if key != other:
+            break
+        common[key] += min(count, other_count)
+        if count != other_count:
+            break
+    return common
 
 
 def _shown(value: Flat) -> str:

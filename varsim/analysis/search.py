@@ -5,9 +5,12 @@ A finding is never a fault of varsim. A correct program has no findings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
+from varsim.analysis.findings.amounts import Sums
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.context import FindingContext, context_of
@@ -31,6 +34,7 @@ from varsim.analysis.findings.summed_again import SummedAgain
 from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Note
+from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.served import LOST_UPDATE
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell, reported
@@ -39,6 +43,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     VersionStaleness,
     LocalStaleness,
     Divergence,
+    Sums,
     Conflicts,
     Parted,
     Scaling,
@@ -73,22 +78,31 @@ _ORDER: Final = {kind: index for index, kind in enumerate(KINDS)}
 
 
 def find(
-    history: History, oracle: History | None = None, *, tell: Tell | None = None
+    history: History,
+    oracle: History | None = None,
+    *,
+    returned: Sequence[ReturnedValue] = (),
+    tell: Tell | None = None,
 ) -> tuple[Finding, ...]:
     """Return the findings of a history, one for each kind and variable, in the order of `KINDS`.
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, for comparison.
+        returned: What the program returned, compared with a single device; () if it is unknown.
         tell: A function that gets the fraction of the history that was read, from 0 to 1.
     """
-    return find_and_compare(history, oracle, tell=tell)[0]
+    return find_and_compare(history, oracle, returned=returned, tell=tell)[0]
 
 
 def find_and_compare(
-    history: History, oracle: History | None, *, tell: Tell | None = None
+    history: History,
+    oracle: History | None,
+    *,
+    returned: Sequence[ReturnedValue] = (),
+    tell: Tell | None = None,
 ) -> tuple[tuple[Finding, ...], Compared | None]:
     """Return the findings of a history, and the result of its comparison with an oracle."""
-    search = Search(history, oracle)
+    search = Search(history, oracle, returned)
     search.read(history, tell)
     return search.conclude()
 
@@ -96,18 +110,24 @@ def find_and_compare(
 class Search:
     """The search for findings in one history."""
 
-    def __init__(self, history: History, oracle: History | None = None) -> None:
+    def __init__(
+        self,
+        history: History,
+        oracle: History | None = None,
+        returned: Sequence[ReturnedValue] = (),
+    ) -> None:
         """Prepare the finders. With one replica nothing is synchronised, so there are no finders.
 
         Args:
             oracle: The history of the same program on one replica, for comparison.
+            returned: What the program returned, compared with a single device.
         """
         self._context: FindingContext | None = None
         self._finders: tuple[Finder, ...] = ()
         self.observers: tuple[EventObserver, ...] = ()
         """The observers that need the events, in the required order."""
         if history.num_replicas > 1:
-            context = self._context = context_of(history, oracle)
+            context = self._context = context_of(history, oracle, returned)
             self._finders = tuple(finder(context) for finder in FINDERS)
             self.observers = (*context.observers, *self._finders)
 
@@ -122,8 +142,11 @@ class Search:
         """Return the findings and the result of the comparison, after the last event."""
         found = [finding for finder in self._finders for finding in finder.finish()]
         found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
-        comparisons = None if self._context is None else self._context.comparisons
-        return tuple(found), None if comparisons is None else comparisons.compared()
+        context = self._context
+        if context is None or context.comparisons is None or context.results is None:
+            return tuple(found), None
+        results = context.results.differences()
+        return tuple(found), replace(context.comparisons.compared(), collectives=results)
 
     def separate_copies(self) -> dict[int, str]:
         """Return the facts about each variable that each replica trained separately."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from varsim.distribute.conversion import as_numpy
+from varsim.distribute.count_use import CountUse
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.passes import Passes
 from varsim.distribute.shares import Rows, rows_of_batch
@@ -20,6 +21,9 @@ from varsim.errors import DistributedValueError
 from varsim.location import user_location
 from varsim.texts.uneven import UNEVEN, cannot_join, nothing_to_repeat, refusal_of, warning_of
 
+COUNT: Final = "num_replicas_in_sync"
+"""The attribute of `InputContext` and `ValueContext` whose use by the program is recorded."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputContext:
@@ -28,6 +32,12 @@ class InputContext:
     num_input_pipelines: int = 1
     input_pipeline_id: int = 0
     num_replicas_in_sync: int = 1
+    count_use: CountUse = field(default_factory=CountUse, repr=False, compare=False)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == COUNT:
+            self.count_use.by_caller(f"InputContext.{COUNT}")
+        return object.__getattribute__(self, name)
 
     def get_per_replica_batch_size(self, global_batch_size: int) -> int:
         """Return the size of one replica's batch.
@@ -35,6 +45,7 @@ class InputContext:
         Raises:
             DistributedValueError: The replicas cannot get equal parts.
         """
+        self.count_use.by_caller("InputContext.get_per_replica_batch_size")
         size, rest = divmod(global_batch_size, self.num_replicas_in_sync)
         if rest:
             raise DistributedValueError(

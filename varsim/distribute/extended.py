@@ -48,6 +48,7 @@ class Extended:
     @property
     def worker_devices(self) -> tuple[str, ...]:
         """Return the device of each replica."""
+        self._strategy.count_use.by_caller("extended.worker_devices")
         return tuple(f"/device:{device.upper()}" for device in self._strategy.devices)
 
     @property

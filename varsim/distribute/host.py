@@ -50,7 +50,7 @@ class RunHost:
         self._around = current_frame()  # the frame in which the program called `run`
         self._created: list[tuple[str | None, Any]] = []  # names and variables of replica 0
         self._merged: list[Variable] = []  # kept alive, because merge functions have returned them
-        self._next_creation = [0] * strategy.num_replicas_in_sync
+        self._next_creation = [0] * len(strategy.devices)
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
         """Call replica 0's function, as the program, with the arguments of all present replicas."""

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.cluster_variable import ClusterVariable
+from varsim.distribute.count_use import CountUse
 from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.distribute.naming import PROGRAM
@@ -57,6 +58,10 @@ class Owner(Protocol):
     @property
     def devices(self) -> tuple[str, ...]:
         """Return the device of each replica."""
+
+    @property
+    def count_use(self) -> CountUse:
+        """Return the record of where the program uses the number of replicas."""
 
     def alive_variables(self) -> Sequence[ClusterVariable]:
         """Return the variables that the program still has, in the order of their creation."""
@@ -206,6 +211,7 @@ class Incarnations:
         if self._supervisor is not None:
             options = self._supervisor.launching(self._owner, options)
         link = self._launcher.launch(options, PROGRAM)
+        self._owner.count_use.record_in(link.recorder)
         before = self.calls
         if self.number > 1 and link.recorder is not None:
             link.recorder.continued(before, [one.spec.variable_id for one in self._kept])

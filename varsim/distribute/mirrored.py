@@ -410,7 +410,7 @@ class MirroredStrategy(Strategy):
         given = tuple(args), dict(kwargs or {})
         plan, link = None if site.is_own else self.faults, coordinator.link
         leaves = leaves_of(given) if args or kwargs else []
-        count = self.num_replicas_in_sync
+        count = len(self.devices)
         present = present_of(leaves, count, args=given[0], kwargs=given[1])
         faulty = plan and plan.wrapped(fn, self._incarnations.calls + 1, present, link.exchange)
         codec = link.codec

@@ -161,6 +161,7 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
         self._base.runs_program = True
         shared = replica.strategy
         self.strategy_id, self.devices = shared.strategy_id, shared.devices
+        self.count_use = shared.count_use
         rank, count = replica.replica_id_in_sync_group, self.num_replicas_in_sync
         self._resolver = cluster_resolver or resolver_of(rank, count, has_chief=has_chief())
         check_workers(self._resolver, rank, count)
@@ -349,7 +350,7 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
         self, value_fn: Callable[[ValueContext], Any]
     ) -> Any:
         """Call `value_fn` for this worker's replica; return a PerReplica with its component."""
-        value = value_fn(ValueContext(self._rank, self.num_replicas_in_sync))
+        value = value_fn(ValueContext(self._rank, len(self.devices), self.count_use))
         return map_structure(lambda leaf: OwnPerReplica([leaf]), value)
 
     def experimental_distribute_dataset(
@@ -385,8 +386,8 @@ class OneOfTheWorkers(MultiWorkerMirroredStrategy):
             dataset_fn: Returns an iterable of batches, each with the batch size of one replica. Its
                 argument says which worker calls it, and how many there are.
         """
-        count = self.num_replicas_in_sync
-        dataset = dataset_fn(InputContext(count, self._rank, count))
+        count = len(self.devices)
+        dataset = dataset_fn(InputContext(count, self._rank, count, self.count_use))
         own = lambda batches: (_own_batch(batch) for batch in batches)  # noqa: E731
         return OwnDataset(dataset, own, self.warn_once)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from varsim.distribute.count_use import CountUse
 from varsim.protocol.parts import Combination
 from varsim.shells.replica import Replica
 from varsim.spec import Array, NamedArrays, Operand, Operation, VariableSpec
@@ -30,6 +31,10 @@ class StrategyPort(Protocol):
     @property
     def devices(self) -> tuple[str, ...]:
         """Return the device of each replica."""
+
+    @property
+    def count_use(self) -> CountUse:
+        """Return the record of where the program uses the number of replicas."""
 
     @property
     def num_replicas_in_sync(self) -> int:

@@ -75,6 +75,7 @@ def replica_of(
         references: Creates handles of the program's objects. None if the replica runs in the
             program's process, which needs no handles.
     """
+    strategy.count_use.record_in(link.recorder)
     runner = ProgramFunctions(link, codec, strategy, home, references)
     replica = Replica(link, codec, runner)
     runner.context = ReplicaContext(strategy, link.replica_id, replica)

@@ -55,7 +55,8 @@ class ReplicaContext(ReplicaCollectives):
     @property
     def num_replicas_in_sync(self) -> int:
         """Return the number of replicas."""
-        return self._strategy.num_replicas_in_sync
+        self._strategy.count_use.by_caller("num_replicas_in_sync")
+        return len(self._strategy.devices)
 
     @property
     def devices(self) -> tuple[str, ...]:

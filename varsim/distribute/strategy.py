@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Self
 
@@ -18,7 +18,9 @@ from varsim.distribute.context import (
     is_outside,
     mixed,
 )
+from varsim.distribute.count_use import CountUse
 from varsim.distribute.datasets import (
+    COUNT,
     DistributedDataset,
     InputContext,
     one_for_each,
@@ -35,7 +37,7 @@ from varsim.distribute.structure_walks import leaves_of, map_structure
 from varsim.distribute.values import DistributedValues, present_of
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
-from varsim.location import warn
+from varsim.location import user_location, warn
 from varsim.texts.uneven import UNEVEN
 
 
@@ -45,6 +47,12 @@ class ValueContext:
 
     replica_id_in_sync_group: int = 0
     num_replicas_in_sync: int = 1
+    count_use: CountUse = field(default_factory=CountUse, repr=False, compare=False)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == COUNT:
+            self.count_use.by_caller(f"ValueContext.{COUNT}")
+        return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
         return (
@@ -80,15 +88,22 @@ class Strategy(ABC):
     def uneven(self, uneven: str) -> None:
         self._uneven = checked_uneven(uneven)
 
+    @cached_property
+    def count_use(self) -> CountUse:
+        """Return the record of where the program uses the number of replicas."""
+        return CountUse()
+
     @property
     def num_replicas_in_sync(self) -> int:
         """Return the number of replicas."""
+        self.count_use.by_caller("num_replicas_in_sync")
         return len(self.devices)
 
     @property
     def local_replica_ids(self) -> Sequence[int]:
         """Return the replicas whose components this program sees: all of them."""
-        return range(self.num_replicas_in_sync)
+        self.count_use.by_caller("local_replica_ids")
+        return range(len(self.devices))
 
     def group(
         self,
@@ -217,7 +232,7 @@ class Strategy(ABC):
     ) -> Any:
         """Call `value_fn` for each replica; return a PerReplica, or a structure of PerReplica."""
         count = self.num_replicas_in_sync
-        return per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
+        return per_replica([value_fn(ValueContext(i, count, self.count_use)) for i in range(count)])
 
     def experimental_distribute_dataset(
         self, dataset: Iterable[Any], options: Any = None
@@ -236,11 +251,12 @@ class Strategy(ABC):
             An iterable of structures of PerReplica. It raises a `DistributedValueError` if a batch
             has no first dimension, or if the first dimensions of the arrays differ.
         """
+        self.count_use.note("experimental_distribute_dataset", user_location())
         split = partial(split_each, self._count)
         return DistributedDataset(dataset, split, self.warn_once, self.uneven, self.passes)
 
     def _count(self) -> int:
-        return self.num_replicas_in_sync
+        return len(self.devices)
 
     def distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
@@ -255,7 +271,7 @@ class Strategy(ABC):
         Returns:
             An iterable of structures of PerReplica.
         """
-        dataset = dataset_fn(InputContext(num_replicas_in_sync=self.num_replicas_in_sync))
+        dataset = dataset_fn(InputContext(1, 0, len(self.devices), self.count_use))
         split = partial(one_for_each, self._count)
         return DistributedDataset(dataset, split, self.warn_once, self.uneven, self.passes)
 

@@ -268,7 +268,7 @@ def _verdict(verdict: Verdict) -> VerdictJson:
 
 
 def _comparison(compared: Compared) -> dict[str, Plain]:
-    told: dict[str, Any] = plain(asdict(compared))
+    told: dict[str, Any] = plain({**asdict(compared), "rules_tried": compared.rules_tried})
     for one, difference in zip(told["differences"], compared.differences, strict=True):
         one["access"] = difference.access.value
     return told

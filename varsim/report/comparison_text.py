@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from varsim.analysis.findings.compared import Compared, Uncompared, ValueDifference
+from varsim.analysis.findings.compared import (
+    CollectiveDifference,
+    Compared,
+    Uncompared,
+    ValueDifference,
+)
 from varsim.analysis.returned import ReturnedValue
 from varsim.report.formatting import count, names, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.terminal import WIDTH
 from varsim.texts.facts import element_text, times
 
-_NO_RULES: Final = (
-    "No rule was tried, because no number of the single device is the sum or the mean of the "
-    "replicas' numbers. If the single device had another batch, make the program split batches "
-    "by strategy.num_replicas_in_sync."
+_SPLIT: Final = (
+    "To make them comparable, give the program a global batch, and split it by "
+    "strategy.num_replicas_in_sync."
 )
 
 MOST: Final = 5
@@ -41,11 +45,18 @@ _COPIES: Final = (
 
 def in_short(compared: Compared) -> str:
     """Return the comparison in brief: how many values, how many differ, the first difference."""
-    said = f"{_of_variables(compared)}{_left_out(compared)}"
+    said = f"{_of_variables(compared)}{_left_out(compared)}{_not_comparable(compared)}"
     differ = [one for one in compared.returned if one.differs]
     if not differ:
         return said
     return f"{said}; returned by the program: {_of_returned(differ[0])}{_and_more(len(differ))}"
+
+
+def _not_comparable(compared: Compared) -> str:
+    """Return why factors were not checked, in brief; "" if they were checked."""
+    if not compared.not_comparable:
+        return ""
+    return f"; oracle not comparable because {compared.not_comparable}; factors were not checked"
 
 
 def _of_variables(compared: Compared) -> str:
@@ -56,7 +67,7 @@ def _of_variables(compared: Compared) -> str:
         return f"{said}, and none differs"
     found = compared.unexplained
     if not found:
-        return f"{said}; findings explain all {times(_differing(compared), 'difference')}"
+        return f"{said}; {_by(compared)} explain all {times(_differing(compared), 'difference')}"
     return f"{said}, {_explained(compared)}; first: {difference_text(found[0])}"
 
 
@@ -79,10 +90,20 @@ def compared_text(
         first = "first: " if index == 0 and len(found) > 1 else ""
         lines += _item(f"{first}{difference_text(one)}{_often(one)} (event {one.event})", width)
     lines += _more(len(found), most, "locations", width)
+    lines += _of_collectives(compared.collectives, width, most)
     lines += _returned(compared.returned, width, most)
+    for quotient in compared.quotients:
+        said = (
+            f"{names(quotient.variables)} are each {quotient.factor} times the single device's, "
+            f"and are read together ({quotient.location}): the factor cancels in a quotient, so "
+            "this is no finding."
+        )
+        lines += _wrapped(said, width, "  ")
+    if compared.not_comparable:
+        said = f"oracle not comparable because {compared.not_comparable}; factors were not checked."
+        lines += _wrapped(f"{said} {_SPLIT}", width, "  ")
     if compared.differs:
-        without = "" if compared.rules_tried else f"{_NO_RULES} "
-        lines += _wrapped(f"{without}{_CAUSED if caused else _UNKNOWN}", width, "  ")
+        lines += _wrapped(_CAUSED if caused else _UNKNOWN, width, "  ")
         if began := _began(compared):
             lines += _wrapped(began, width, "  ")
     lines += _uncompared(compared.uncompared, width, most)
@@ -102,10 +123,39 @@ def _began(compared: Compared) -> str:
     if len({one.variable_id for one in compared.differences}) > 1:
         first = compared.differences[0]
         said.append(f"Of the compared variables, {first.variable} differed first.")
-    if compared.uncompared and compared.differences:
-        who = names([one.variable for one in compared.uncompared])
+    lacking = [one.variable for one in compared.uncompared if not one.partly]
+    if lacking and compared.differences:
+        who = names(lacking)
         said.append(f"{who} could not be compared, and may have differed earlier.")
     return " ".join(said)
+
+
+def _of_collectives(
+    collectives: Sequence[CollectiveDifference], width: int, most: int | None
+) -> Iterator[str]:
+    """Yield the lines on the results of collectives."""
+    if not collectives:
+        return
+    results = times(sum(one.compared for one in collectives), "value")
+    differ = [one for one in collectives if one.count]
+    how_many = f"{count(sum(one.count for one in differ))} of them different"
+    said = f"results of collectives: {results}, {how_many if differ else 'and none differs'}"
+    yield from _wrapped(said, width, "  ")
+    for one in differ[:most]:
+        element = "" if one.element is None else f" ({element_text(one.element)})"
+        often = f"; {count(one.count)} of {count(one.compared)} differ there"
+        yield from _item(
+            f"{one.operation} at {one.location}{element}, in step {one.step}: {_number(one.got)} "
+            f"instead of {_number(one.wanted)}{often} (event {one.event})",
+            width,
+        )
+    yield from _more(len(differ), most, "lines", width)
+    if differ:
+        yield from _wrapped(
+            "Such a result may be meant: for example, a sum that the program divides later.",
+            width,
+            "  ",
+        )
 
 
 def _returned(returned: Sequence[ReturnedValue], width: int, most: int | None) -> Iterator[str]:
@@ -148,10 +198,20 @@ def _explained(compared: Compared) -> str:
     left = sum(one.unexplained for one in compared.differences)
     said = f"{count(differ)} of them different"
     if not left:
-        return f"{said}, all explained by findings"
+        return f"{said}, all explained by {_by(compared)}"
     if left == differ:
         return f"{said}; no rule explains this"
-    return f"{said}: {count(differ - left)} explained by findings, {count(left)} not explained"
+    explained = f"{count(differ - left)} explained by {_by(compared)}"
+    return f"{said}: {explained}, {count(left)} not explained"
+
+
+def _by(compared: Compared) -> str:
+    """Return what explains differences."""
+    if not compared.quotients:
+        return "findings"
+    of_quotients = {number for one in compared.quotients for number in one.variable_ids}
+    explained = {one.variable_id for one in compared.differences if one.explained}
+    return "quotients" if explained <= of_quotients else "findings and quotients"
 
 
 def _differing(compared: Compared) -> int:
@@ -182,9 +242,10 @@ def _often(one: ValueDifference) -> str:
 
 def _left_out(compared: Compared) -> str:
     """Return a text on the variables that could not be compared; "" if all were compared."""
-    if not compared.uncompared:
+    lacking = [one for one in compared.uncompared if not one.partly]
+    if not lacking:
         return ""
-    return f" ({names(_who(compared.uncompared))} could not be compared)"
+    return f" ({names(_who(lacking))} could not be compared)"
 
 
 def _who(uncompared: Sequence[Uncompared]) -> list[str]:

@@ -149,7 +149,9 @@ def get_world_size(group: ProcessGroup | None = None) -> int:
     """Return the number of ranks; of a group, -1 if this process is not a member."""
     if group is not None:
         return group.size() if group.rank() >= 0 else -1
-    return FACE.state("get_world_size")[1].size
+    context, world = FACE.state("get_world_size")
+    context.strategy.count_use.by_caller("dist.get_world_size()")
+    return world.size
 
 
 def get_process_group_ranks(group: ProcessGroup | None) -> list[int]:

@@ -105,6 +105,8 @@ RUN_KEYS: Final[Mapping[str, str]] = {
     "version",
     "policy_files": "only with policies that the program itself defines: the keyword of each → the "
     "file of its class",
+    "counted": "uses of the number of replicas by the program: the first one of each process, such "
+    "as num_replicas_in_sync at train.py:12; missing in histories of earlier versions",
     "continued": "only after a restart: `calls`, the number of the program's calls in earlier "
     "incarnations, and `kept`, the numbers of the variables that the restart created again",
     LEFT_OUT: "what an export left out of the record, such as values",
@@ -216,6 +218,12 @@ class History:
         """Return the number of the last event; 0 if there is no event."""
         ((last,),) = self.connection.execute("SELECT max(event) FROM events")
         return int(last or 0)
+
+    @property
+    def counts_replicas(self) -> bool | None:
+        """Return whether the program has used the number of replicas; None if not recorded."""
+        uses = self.run.get("counted")
+        return None if uses is None else bool(uses)
 
     @property
     def calls_before(self) -> int:

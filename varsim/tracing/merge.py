@@ -91,6 +91,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         about["missing"] = merger.missing
         about["limited"] = merger.limited
         about.update(merger.variables.policies())
+        about["counted"] = list(merger.counted)
         if merger.continued is not None:
             about["continued"] = merger.continued
 
@@ -134,6 +135,8 @@ class _Merger:
         """Why the record is not whole, as clauses."""
         self.limited = False
         """Whether a trace has reached its limit."""
+        self.counted: dict[str, None] = {}
+        """Uses of the number of replicas by the program: the first one of each process."""
         self.continued: dict[str, Any] | None = None
         """The calls and the variables of earlier incarnations; None in the first one."""
         self._directory = directory
@@ -295,6 +298,7 @@ class _Merger:
             int(RecordKind.CONTINUED): self._continued,
             int(RecordKind.SHARED): self._shared,
             int(RecordKind.NOTICED): self._noticed,
+            int(RecordKind.COUNTED): self._counted,
         }
 
     def _read(
@@ -364,6 +368,9 @@ class _Merger:
 
     def _continued(self, process: int, calls: int, kept: list[int]) -> None:  # noqa: ARG002
         self.continued = {"calls": calls, "kept": kept}
+
+    def _counted(self, process: int, what: str, location: str) -> None:  # noqa: ARG002
+        self.counted[f"{what} at {location}"] = None
 
     def _shared(
         self,

@@ -93,6 +93,7 @@ class RecordKind(IntEnum):
     # had read or -1, location, value or rows; only of a server
     COMPRESSED = 18  # variable_id, replica, operation, location, value before it is compressed
     NOTICED = 19  # call_id or None, operation, replica or None, location, note: see `notices.py`
+    COUNTED = 20  # what the program used to learn the number of replicas, location; the first use
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -431,6 +432,10 @@ class Trace:
             variable_ids: The variables of the earlier incarnations, which this one creates again.
         """
         self._note(RecordKind.CONTINUED, calls, list(variable_ids))
+
+    def counted(self, what: str, location: str) -> None:
+        """Record the first use of the number of replicas by the program in this process."""
+        self._note(RecordKind.COUNTED, what, location)
 
     def lost(self, replica: int, reason: str) -> None:
         """Record the loss of a worker."""

@@ -259,6 +259,7 @@ ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "window": (_is_window, "null, or the first call and the first call after it"),
     "continued": (_is_continued, "the calls before, and the numbers of the kept variables"),
+    "counted": (_are_texts, "a list of texts"),
     "missing": (_are_texts, "a list of texts"),
     "left_out": (_are_texts, "a list of texts"),
     "policies": (_are_texts_by_key, "packages by keyword"),

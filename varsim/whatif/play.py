@@ -161,6 +161,8 @@ class _Player:
         devices = [f"cpu:{i}" for i in range(program.num_replicas)]
         auto = "adaptive" if adaptive else "on_write"
         self._strategy = tf.distribute.MirroredStrategy(devices, auto=auto, trace=trace)
+        if program.counts_replicas:
+            self._strategy.count_use.note("the number of replicas", "the recorded program")
         self._variables: dict[int, Any] = {}
         self._restarts: dict[int, VariableStatistics] = {}
         """Variable → the costs of putting back its values, which are not costs of the program."""

@@ -191,6 +191,7 @@ class _Builder:
             problem=problem,
             calls_before=self._history.calls_before,
             left_out=self._left_out,
+            counts_replicas=self._history.counts_replicas is not False,
         )
 
     # ------------------------------------------------------------ the program

@@ -172,6 +172,7 @@ class RecordedProgram:
     calls_before: int = 0  # number of calls in earlier incarnations
     left_out: Mapping[int, LeftOut] = field(default_factory=dict)
     """The variables that the replay does not have; there are no actions of them."""
+    counts_replicas: bool = True  # False if the program never asked for the number of replicas
 
     def restored(self) -> list[int]:
         """Return the variables whose values a restart put back, in order of creation."""

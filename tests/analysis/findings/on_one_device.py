@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 import varsim as tf
 from tests.replica_context import replica_id
+from varsim.analysis.findings.amounts import Sums
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding, FindingKind
 from varsim.analysis.findings.overflow import OVERFLOW
@@ -22,6 +23,7 @@ from varsim.analysis.findings.scaling_messages import (
     TRUNCATION,
     WRONG_FACTOR,
 )
+from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.search import find_and_compare
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
@@ -36,6 +38,7 @@ ABOUT_VALUES = {
     FIRST_REPLICA_ONLY,
     TRUNCATION,
     OVERFLOW,
+    *Sums.kinds,
 }
 
 DATA = np.random.default_rng(7).normal(3, 1, (8, 24)).astype(np.float32)
@@ -73,28 +76,39 @@ def compared(
     num_replicas: int = 2,
     *,
     oracle: bool = True,
+    returned: Sequence[ReturnedValue] = (),
     kinds: Container[FindingKind] = ABOUT_VALUES,
 ) -> list[Finding]:
     """Return a program's findings of these kinds, by default the kinds about values."""
-    return [one for one in _seen(program, num_replicas, oracle=oracle)[0] if one.kind in kinds]
+    found, _ = _seen(program, num_replicas, oracle=oracle, returned=returned)
+    return [one for one in found if one.kind in kinds]
 
 
-def comparison(program: Program, num_replicas: int = 2) -> Compared:
-    """Return the comparison of a program with a single device."""
-    compared = _seen(program, num_replicas, oracle=True)[1]
+def comparison(program: Program, num_replicas: int = 2, *, counts: bool = True) -> Compared:
+    """Return the comparison of a program with a single device.
+
+    Args:
+        counts: Whether the program asks for the number of replicas, even if it does not use it.
+    """
+    compared = _seen(program, num_replicas, oracle=True, counts=counts)[1]
     assert compared is not None
     return compared
 
 
 def _seen(
-    program: Program, num_replicas: int, *, oracle: bool
+    program: Program,
+    num_replicas: int,
+    *,
+    oracle: bool,
+    counts: bool = True,
+    returned: Sequence[ReturnedValue] = (),
 ) -> tuple[tuple[Finding, ...], Compared | None]:
     with tempfile.TemporaryDirectory() as folder:
         many, one = Path(folder, "many"), Path(folder, "one")
-        _record(program, num_replicas, many)
-        _record(program, 1, one)
+        _record(program, num_replicas, many, counts=counts)
+        _record(program, 1, one, counts=counts)
         with open_history(many) as history, open_history(one) as single:
-            return find_and_compare(history, single if oracle else None)
+            return find_and_compare(history, single if oracle else None, returned=returned)
 
 
 def in_short(found: list[Finding], program: Program) -> list[str]:
@@ -111,11 +125,12 @@ def _elsewhere(finding: Finding, lines: list[str], first: int) -> str:
     return "" if line.endswith("# here") else f" at {line}"
 
 
-def _record(program: Program, num_replicas: int, folder: Path) -> None:
+def _record(program: Program, num_replicas: int, folder: Path, *, counts: bool) -> None:
     folder.mkdir()
     devices = [f"cpu:{number}" for number in range(num_replicas)]
     with simulated_cluster(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with tf.distribute.MirroredStrategy(devices, trace=TraceOptions(folder)) as strategy:
+            assert not counts or strategy.num_replicas_in_sync == num_replicas
             program(strategy)
     merge(folder, folder)

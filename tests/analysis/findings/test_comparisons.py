@@ -18,7 +18,13 @@ from tests.analysis.findings.on_one_device import (
     variable,
 )
 from tests.replica_context import replica_id
-from varsim.analysis.findings.compared import Access, Compared, ValueDifference
+from varsim.analysis.findings.compared import (
+    NEVER_COUNTED,
+    NOT_WHOLE,
+    Access,
+    Compared,
+    ValueDifference,
+)
 from varsim.errors import MismatchError
 
 Strategy = tf.distribute.MirroredStrategy
@@ -227,8 +233,24 @@ def test_a_single_device_with_a_part_of_the_batch_is_detected():
             strategy.run(lambda some: v.assign(some[replica_id()].sum()), args=(shards,))
 
     compared = comparison(always_two_shards)
-    assert (False, 8) == (compared.rules_tried, only(compared).count)
+    assert (NOT_WHOLE, 8) == (compared.not_comparable, only(compared).count)
     assert compared.unexplained
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_without_the_number_of_replicas_factors_are_not_checked(counts: bool):
+    """The replicas count examples of batches of a fixed size: the sum is right."""
+
+    def local_batches(strategy: Strategy) -> None:
+        with strategy.scope():
+            seen = variable(0, "ON_READ SUM", "seen")
+        for _ in range(3):
+            strategy.run(lambda: seen.assign_add(8) and None)
+        seen.read_value()
+
+    compared = comparison(local_batches, counts=counts)
+    assert ("" if counts else NEVER_COUNTED) == compared.not_comparable
+    assert (not counts) == bool(compared.unexplained)
 
 
 def test_a_write_by_only_some_replicas_is_listed_as_not_compared():
@@ -241,3 +263,28 @@ def test_a_write_by_only_some_replicas_is_listed_as_not_compared():
             strategy.run(lambda: v.assign(1.0).read_value() if replica_id() == 0 else None)
 
     assert ["v: some replicas write it there more often than others"] == uncompared(only_the_first)
+
+
+def test_results_of_collectives_are_compared_line_by_line():
+    """The sum of means is N times the single device's mean, and the mean of means is right."""
+
+    def losses(strategy: Strategy) -> None:
+        def step(batch: np.ndarray) -> None:
+            context = tf.distribute.get_replica_context()
+            context.all_reduce("SUM", part(batch).mean())
+            context.all_reduce("MEAN", part(batch).mean(keepdims=True))
+
+        on_each_batch(strategy, step)
+
+    wrong, right = comparison(losses, 4).collectives
+    assert (8, 8, 1, None) == (wrong.compared, wrong.count, wrong.step, wrong.element)
+    assert wrong.got == pytest.approx(4 * wrong.wanted, rel=1e-5)
+    assert ("all_reduce", 8, 0) == (right.operation, right.compared, right.count)
+
+
+def test_collectives_that_a_single_device_makes_more_often_are_not_compared():
+    def own_steps(strategy: Strategy) -> None:
+        for _ in range(8 // strategy.num_replicas_in_sync):
+            strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", 1.0))
+
+    assert () == comparison(own_steps).collectives

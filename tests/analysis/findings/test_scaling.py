@@ -18,6 +18,7 @@ from tests.analysis.findings.on_one_device import (
     variable,
 )
 from tests.replica_context import replica_id
+from varsim.analysis.returned import compare_returned
 from varsim.sync.policies.central import Central
 
 ReduceOp = tf.distribute.ReduceOp
@@ -300,6 +301,157 @@ def examples_that_the_first_replica_counts(strategy: Strategy) -> None:
         seen.read_value()  # here
 
 
+# ---------------------------------------------------------------- sums off by a known amount
+
+
+@planted("starts at N times its initial value: v")
+def a_sum_that_continues_from_an_initial_value(strategy: Strategy) -> None:
+    with strategy.scope():
+        on_read, total = tf.VariableSynchronization.ON_READ, tf.VariableAggregation.SUM
+        v = tf.Variable(100, name="v", synchronization=on_read, aggregation=total)  # here
+    for batch in DATA:
+        strategy.run(lambda some: v.assign_add(len(part(some))), args=(batch,))
+        v.read_value()
+
+
+@clean
+def a_sum_that_continues_from_an_assign(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_READ SUM")
+    v.assign(100.0)
+    for batch in DATA:
+        strategy.run(lambda some: v.assign_add(part(some).sum()), args=(batch,))
+        v.read_value()
+
+
+@planted("partial reset: v")
+def a_total_that_replica_0_alone_sets_back(strategy: Strategy) -> None:
+    """Set back in the call that adds, so the old components are those before the call."""
+    with strategy.scope():
+        v = variable(np.zeros(2), "ON_READ SUM")
+
+    def step(batch: np.ndarray) -> None:
+        if replica_id() == 0:
+            v.assign(np.zeros(2))  # here
+        v.assign_add(part(batch).sum() * np.ones(2))
+
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+        v.read_value()
+
+
+@clean
+def a_total_that_each_replica_sets_back(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_READ SUM")
+
+    def step(batch: np.ndarray) -> None:
+        v.assign(0.0)
+        v.assign_add(part(batch).sum())
+
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+        v.read_value()
+
+
+@planted("counted twice: v")
+def a_count_of_padded_parts(strategy: Strategy) -> None:
+    """Pad each batch of 23 to parts of equal size."""
+    with strategy.scope():
+        v = variable(0, "ON_READ SUM")
+    count = strategy.num_replicas_in_sync
+    for _ in DATA:
+        strategy.run(lambda: v.assign_add(-(-23 // count)) and None)  # here
+    v.read_value()
+
+
+@planted("integer truncation: v")
+def a_count_without_the_remainder(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0, "ON_READ SUM")
+    count = strategy.num_replicas_in_sync
+    for _ in DATA:
+        strategy.run(lambda: v.assign_add(23 // count) and None)  # here
+    v.read_value()
+
+
+# ---------------------------------------------------------------- extremes
+
+
+@planted("mean of means: v")
+def a_running_minimum_that_is_averaged(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(100.0, "ON_WRITE MEAN")
+    on_each_batch(strategy, lambda x: v.assign(min(v.read_value(), part(x).min())))  # here
+
+
+@planted("mean of means: v")
+def a_minimum_that_is_averaged_at_the_read(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_READ MEAN")
+    for batch in DATA:
+        strategy.run(lambda some: v.assign(part(some).min()), args=(batch,))
+        v.read_value()  # here
+
+
+# ---------------------------------------------------------------- quotients
+
+
+def a_mean_metric(strategy: Strategy, settings: str, *, one: float) -> None:
+    """Add means to a total, and `one` to a count on each replica; divide them after each step."""
+    with strategy.scope():
+        total, count = variable(0.0, settings, "total"), variable(0.0, settings, "count")
+
+    def step(batch: np.ndarray) -> None:
+        total.assign_add(part(batch).mean())  # here
+        count.assign_add(one)
+
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+        float(total.read_value() / count.read_value())  # here
+
+
+@clean
+def a_mean_of_sums_that_are_both_too_large(strategy: Strategy) -> None:
+    a_mean_metric(strategy, "ON_READ SUM", one=1.0)
+
+
+@clean
+def a_mean_of_merged_sums_that_are_both_too_large(strategy: Strategy) -> None:
+    a_mean_metric(strategy, "ON_WRITE SUM", one=1.0)
+
+
+@planted("scaled by the number of replicas: total")
+def a_mean_with_a_right_count(strategy: Strategy) -> None:
+    with strategy.scope():
+        total, count = (variable(0.0, "ON_READ SUM", name) for name in ("total", "count"))
+    one = 1 / strategy.num_replicas_in_sync
+    on_each_batch(strategy, lambda x: (total.assign_add(part(x).mean()), count.assign_add(one)))
+    float(total.read_value() / count.read_value())  # here
+
+
+def whole_batch_on_every_replica(strategy: Strategy) -> None:
+    """Each replica evaluates the whole batch, so both sums are N times too large."""
+    with strategy.scope():
+        correct, seen = (variable(0, "ON_READ SUM", name) for name in ("correct", "seen"))
+    for batch in DATA:
+        strategy.run(lambda some: correct.assign_add(int((some > 3).sum())), args=(batch,))
+        strategy.run(lambda some: seen.assign_add(len(some)), args=(batch,))
+    float(correct.read_value() / seen.read_value())
+
+
+@pytest.mark.parametrize(
+    ("returned", "count"),
+    [({}, 2), ({"accuracy": (0.5, 0.5)}, 0), ({"accuracy": (0.5, 0.5), "seen": (6, 3)}, 2)],
+)
+def test_returned_values_decide_whether_a_quotient_is_right(
+    returned: dict[str, tuple[float, float]], count: int
+) -> None:
+    got, wanted = ({name: one[i] for name, one in returned.items()} for i in (0, 1))
+    found = compared(whole_batch_on_every_replica, returned=compare_returned(got, wanted))
+    assert count == len(found)
+
+
 # ---------------------------------------------------------------- limits of dtypes
 
 
@@ -425,11 +577,9 @@ def the_number_of_replicas(strategy: Strategy) -> None:
 def statistics_that_are_not_means(strategy: Strategy) -> None:
     with strategy.scope():
         variance = variable(0.0, "ON_READ MEAN", "variance")
-        largest = variable(0.0, "ON_WRITE MEAN", "largest")
 
     def step(batch: np.ndarray) -> None:
         variance.assign(part(batch).var())
-        largest.assign(part(batch).max())
 
     for batch in DATA:
         strategy.run(step, args=(batch,))

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from varsim.analysis.oracle import FIRST_REPLICA
 from varsim.analysis.returned import ReturnedValue
 from varsim.tracing.history import PROGRAM, Event
+
+NEVER_COUNTED: Final = (
+    "the program never asked for the number of replicas (strategy.num_replicas_in_sync, "
+    "hvd.size(), dist.get_world_size()) and distributed no dataset, so it does not split a batch: "
+    "a single device had other data"
+)
+NOT_WHOLE: Final = (
+    "no number of the single device is the sum or the mean of the replicas' numbers, so it may "
+    "have had other data"
+)
+"""The reasons why a single device is no oracle for factors."""
 
 
 class Access(Enum):
@@ -70,6 +81,32 @@ class Uncompared:
     variable: str  # the name of the variable
     location: str  # file:line in the program; "" for all locations
     why: str  # the reason, as a clause
+    partly: bool = False  # whether the first values there were compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectiveDifference:
+    """Results of a collective at one line, and how they differ from a single device."""
+
+    operation: str  # "all_reduce"
+    location: str  # file:line in the program
+    compared: int = 0  # number of results that were compared
+    count: int = 0  # number of results that differ
+    step: int = 0  # how many calls of strategy.run had begun at the first difference
+    event: int = 0  # number of the event that shows the first difference
+    element: tuple[int, ...] | None = None  # index of the largest difference in an array
+    got: Any = None  # the run's value
+    wanted: Any = None  # the single device's value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotient:
+    """Variables that are wrong by the same factor and are read together: a quotient is right."""
+
+    variable_ids: tuple[int, ...]
+    variables: tuple[str, ...]  # their names
+    factor: str  # the factor: "4" or "1/4"
+    location: str  # file:line of the first read or write with this factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +120,17 @@ class Compared:
     own: tuple[str, ...]  # variables with a separate value on each replica by design
     copies: tuple[str, ...] = ()
     """Variables with a copy that replicas may read too early; no rule is tried about them."""
-    rules_tried: bool = True  # False if the single device did not have the whole batch
+    quotients: tuple[Quotient, ...] = ()
+    collectives: tuple[CollectiveDifference, ...] = ()
+    """The results of collectives, line by line. They are shown, and are not judged."""
+    not_comparable: str = ""
+    """Why rules about factors and shards were not tried, as a clause; "" if they were tried."""
     returned: tuple[ReturnedValue, ...] = ()  # what the program returned
+
+    @property
+    def rules_tried(self) -> bool:
+        """Return whether the single device had the whole batch, as far as varsim can tell."""
+        return not self.not_comparable
 
     @property
     def unexplained(self) -> tuple[ValueDifference, ...]:

@@ -62,6 +62,8 @@ class Relation(Enum):
     FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
     FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
     ONLY_MINE = auto()  # all replicas' values are combined; the single device has replica 0's
+    LARGEST = auto()  # the single device has the largest of the replicas' values
+    SMALLEST = auto()  # the single device has the smallest of the replicas' values
     OTHER = auto()
 
     __hash__ = object.__hash__
@@ -145,6 +147,14 @@ class Comparison:
         numbers = self.wanted[self.wanted != 0]
         whole = kind_of(numbers.dtype) not in "fc" or bool((numbers == np.round(numbers)).all())
         return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
+
+    @property
+    def has_fractional_parts(self) -> bool:
+        """Return whether the replicas' values have fractional parts, which chance does not add."""
+        parts = self.known
+        if parts is None or kind_of(self.wanted.dtype) not in "fc":
+            return False
+        return any(bool((part != np.round(part)).any()) for part in parts)
 
     @property
     def large(self) -> bool:

@@ -25,8 +25,10 @@ from varsim.analysis.arithmetic import (
     flat,
 )
 from varsim.analysis.findings.compared import (
+    NEVER_COUNTED,
     Access,
     Compared,
+    Quotient,
     Site,
     Uncompared,
     ValueDifference,
@@ -86,7 +88,7 @@ class Comparisons(EventObserver):
         self._variables = variables
         self._components = components
         self.oracle = oracle
-        self._listener: Callable[[Comparison], None] = lambda _: None
+        self._listeners: list[Callable[[Comparison], None]] = []
         self._known: dict[int, bool] = {}
         self._writes: dict[tuple[int, str], _WritesAtSite] = {}
         # variable → replica → the component that the replica sent last, and the replica's last
@@ -107,12 +109,20 @@ class Comparisons(EventObserver):
         self.merged: set[int] = set()  # variables that the program wrote in a merge_call
         self.reduced_before: set[int] = set()  # variables that were written after an all_reduce
         self.added_to: set[int] = set()  # variables that a replica changed by an add
-        self.rules_tried = True
-        """Whether the single device had the whole batch; the finder sets this."""
+        self.proved = False
+        """Whether values prove that the single device had the whole batch; `Scaling` sets this.
+
+        Without this proof, two runs with different numbers of accesses may have split their data
+        into different steps, so the first accesses of both are not compared.
+        """
+        self.quotients: list[Quotient] = []
+        """The variables whose quotients are right; `Scaling` adds them."""
+        self.not_comparable = NEVER_COUNTED if oracle.counts_replicas is False else ""
+        """Why a single device is no oracle for factors; `Scaling` adds what the values show."""
 
     def pass_to(self, listener: Callable[[Comparison], None]) -> None:
         """Call the listener with each comparison of the values of all replicas from now on."""
-        self._listener = listener
+        self._listeners.append(listener)
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # one for both
         """Return the method for the events that comparisons need."""
@@ -122,7 +132,8 @@ class Comparisons(EventObserver):
         for comparison in self._completed_by(event):
             self._count(comparison)
             if len(comparison.by_replica) == self._num_replicas:
-                self._listener(comparison)
+                for listener in self._listeners:
+                    listener(comparison)
 
     # ------------------------------------------------------------ from events to comparisons
 
@@ -327,14 +338,14 @@ class Comparisons(EventObserver):
 
         Use this after `Scaling.finish`, which decides whether the rules can be tried.
         """
-        return {site.variable_id for site in self._counts} if self.rules_tried else set()
+        return {site.variable_id for site in self._counts} if not self.not_comparable else set()
 
     def compared(self) -> Compared:
         """Return the result of all comparisons. Call this after `Finder.finish`."""
         for writes in self._writes.values():
             left = [event for together in writes.open.values() for event in together.values()]
             self._unequal.update(map(site_of, left[:1]))
-        counts = {site: one for site, one in self._counts.items() if not self._is_own(site)}
+        counts = {site: one for site, one in self._counts.items() if self._is_counted(site)}
         differences = [
             replace(one.first, count=one.differing, compared=one.count, explained=one.explained)
             for one in counts.values()
@@ -351,8 +362,18 @@ class Comparisons(EventObserver):
                 if not (one.aggregation or one.reads_copy)
             ),
             copies=tuple(one.name for one in self._variables.values() if one.reads_copy),
-            rules_tried=self.rules_tried,
+            quotients=tuple(self.quotients),
+            not_comparable=self.not_comparable,
         )
+
+    def _is_counted(self, site: Site) -> bool:
+        """Return whether the comparisons at a site count: the values there correspond."""
+        return not self._is_own(site) and (self.proved or not self.is_prefix(site))
+
+    def is_prefix(self, site: Site) -> bool:
+        """Return whether only the first values at a site were compared: later paths differ."""
+        key = site.variable_id, site.access.kind, site.access.process, site.location
+        return self.oracle.is_uneven(*key)
 
     def _is_own(self, site: Site) -> bool:
         """Return whether each replica writes its own value; such values are not compared."""
@@ -371,10 +392,13 @@ class Comparisons(EventObserver):
             ):
                 why = "it was neither read nor written outside strategy.run"
                 yield Uncompared(variable=facts.name, location="", why=why)
-        for site in dict.fromkeys((*self._lacking, *self._unequal)):
+        prefixes = filter(self.is_prefix, self._counts)
+        for site in dict.fromkeys((*self._lacking, *self._unequal, *prefixes)):
             if not self._is_own(site):
                 name = self._variables[site.variable_id].name
-                yield Uncompared(variable=name, location=site.location, why=self._why(site))
+                partly = site in self._counts and self._is_counted(site)
+                why = self._why(site)
+                yield Uncompared(variable=name, location=site.location, why=why, partly=partly)
 
     def _why(self, site: Site) -> str:
         """Return why values at a site were not compared."""
@@ -392,9 +416,12 @@ class Comparisons(EventObserver):
             count = self._lacking[site]
             values = f"{count:,} value{'' if count == 1 else 's'}"
             return f"{values} were not recorded, in this run or on a single device"
-        here, there = uneven
+        here, there, common = uneven
         many = "never" if not there else "once" if there == 1 else f"{there:,} times"
-        return f"{site.access.value} {here:,} times, and on a single device {many}"
+        said = f"{site.access.value} {here:,} times, and on a single device {many}"
+        if not self.proved or not common:
+            return said
+        return f"{said}; the first {common:,}, before the paths of the runs part, were compared"
 
 
 def _merged(

@@ -9,14 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from varsim.analysis.clocks import Clocks
+from varsim.analysis.findings.collective_results import CollectiveResults
 from varsim.analysis.findings.collectives import CollectiveValues
 from varsim.analysis.findings.comparisons import Comparisons
 from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.contributions import Contributions
+from varsim.analysis.findings.reads_together import ReadsTogether
+from varsim.analysis.findings.summed_parts import SummedParts
 from varsim.analysis.findings.variable_facts import VariableFacts, variable_facts
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.presence import Presence
+from varsim.analysis.returned import ReturnedValue
 from varsim.tracing.history import Event, History
 
 
@@ -32,6 +36,13 @@ class FindingContext:
     contributions: Contributions
     collectives: CollectiveValues
     comparisons: Comparisons | None  # comparisons with a single device; None without an oracle
+    results: CollectiveResults | None  # compared with a single device
+    summed: SummedParts
+    created: Mapping[int, str]  # variable → the line that creates it
+    reads: ReadsTogether
+    returned: Sequence[ReturnedValue] = ()  # what the program returned, compared
+    explained_sums: set[int] = field(default_factory=set)
+    """Variables whose difference from a single device `Sums` explains. `Sums` adds them."""
     taken_as_one: set[int] = field(default_factory=set)
     """Variables of which the program read one component as the value. `Divergence` adds them."""
     summed_before: dict[int, str] = field(default_factory=dict)
@@ -48,14 +59,24 @@ class FindingContext:
     def observers(self) -> tuple[EventObserver, ...]:
         """Return the observers that need the events, in the required order."""
         first = self.presence, self.clocks, self.components, self.contributions, self.collectives
-        return first if self.comparisons is None else (*first, self.comparisons)
+        if self.comparisons is None:
+            return first
+        assert self.results is not None
+        return (*first, self.summed, self.reads, self.results, self.comparisons)
+
+    def created_at(self, variable: int) -> str:
+        """Return the line that creates a variable."""
+        return self.created[variable]
 
 
-def context_of(history: History, oracle: History | None = None) -> FindingContext:
+def context_of(
+    history: History, oracle: History | None = None, returned: Sequence[ReturnedValue] = ()
+) -> FindingContext:
     """Return the context of the findings of a history.
 
     Args:
         oracle: The history of the same program on one replica, to compare with.
+        returned: What the program returned, compared with a single device.
     """
     num_replicas, variables = history.num_replicas, variable_facts(history.variables)
     components = ComponentTracker(num_replicas, variables)
@@ -72,4 +93,9 @@ def context_of(history: History, oracle: History | None = None) -> FindingContex
         contributions=Contributions(variables),
         collectives=CollectiveValues(presence),
         comparisons=comparisons,
+        results=None if oracle is None else CollectiveResults(history, oracle),
+        summed=SummedParts(variables, components),
+        created={number: row.created_at for number, row in history.variables.items()},
+        reads=ReadsTogether(),
+        returned=returned,
     )

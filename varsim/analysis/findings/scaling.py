@@ -15,13 +15,13 @@ aggregate of the replicas' values.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from varsim.analysis.findings.compared import Access, Site, site_of
+from varsim.analysis.findings.compared import NOT_WHOLE, Access, Site, site_of
 from varsim.analysis.findings.comparison import (
     Comparison,
     Relation,
@@ -30,7 +30,9 @@ from varsim.analysis.findings.comparison import (
 )
 from varsim.analysis.findings.comparisons import Comparisons
 from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.extremes import extreme_of
 from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind
+from varsim.analysis.findings.quotients import quotients
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
     MEAN_OF_MEANS,
@@ -150,8 +152,28 @@ def had_the_whole_batch(
     others = [statistics for one, statistics in telling if not one.first]
     return not others or any(
         weighed(statistics, counted)
+        or extreme_of(statistics.kept, whole_batch=False)
         or all(comparison.sums_fractions for comparison in statistics.kept)
         for statistics in others
+    )
+
+
+def is_proved(aggregated: list[tuple[VariableFacts, ComparisonStatistics]]) -> bool:
+    """Return whether values prove that the single device had the whole batch.
+
+    Replicas with different values prove it, if the single device's first value is related to all of
+    them exactly, and not by chance.
+    """
+    return any(
+        statistics.first not in {*INEXACT, Relation.ONLY_MINE}
+        and not statistics.shown[statistics.first].alike
+        and (
+            statistics.telling
+            or statistics.shown[statistics.first].has_fractional_parts
+            or statistics.related[statistics.first] >= AGAIN
+        )
+        for _, statistics in aggregated
+        if statistics.first is not None
     )
 
 
@@ -205,18 +227,20 @@ class Scaling(Finder):
         return [] if comparisons is None else self._findings(comparisons)
 
     def _findings(self, comparisons: Comparisons) -> list[Finding]:
-        aggregated = [
-            (self._facts[site], statistics)
-            for site, statistics in self._statistics.items()
-            if self._facts[site].aggregation and not statistics.by_program
-        ]
+        comparisons.proved = is_proved(self._aggregated())
+        if not comparisons.proved:
+            for site in [one for one in self._statistics if comparisons.is_prefix(one)]:
+                del self._statistics[site]
+        aggregated = self._aggregated()
         counted = [
             known
             for facts, statistics in aggregated
             if facts.aggregation == "SUM" and statistics.related[Relation.RIGHT] == statistics.count
             for known in sizes(statistics.kept)
         ]
-        whole_batch = comparisons.rules_tried = had_the_whole_batch(aggregated, counted)
+        if not comparisons.not_comparable and not had_the_whole_batch(aggregated, counted):
+            comparisons.not_comparable = NOT_WHOLE
+        whole_batch = not comparisons.not_comparable
         compared: defaultdict[int, dict[Site, ScalingFault]] = defaultdict(dict)
         for site, statistics in self._statistics.items():
             facts = self._facts[site]
@@ -227,8 +251,30 @@ class Scaling(Finder):
                 found = _by_replicas(comparisons, facts, statistics, counted)
             if found is not None:
                 compared[site.variable_id][site] = found
+        return self._told(comparisons, compared)
+
+    def _aggregated(self) -> list[tuple[VariableFacts, ComparisonStatistics]]:
+        return [
+            (self._facts[site], statistics)
+            for site, statistics in self._statistics.items()
+            if self._facts[site].aggregation and not statistics.by_program
+        ]
+
+    def _told(
+        self, comparisons: Comparisons, compared: Mapping[int, Mapping[Site, ScalingFault]]
+    ) -> list[Finding]:
+        """Return a finding for each variable with a fault that nothing else explains."""
         findings = []
+        explained, context = self.context.explained_sums, self.context
+        for one in quotients(compared, self._variables, context.reads, context.returned):
+            comparisons.quotients.append(one)
+            explained.update(one.variable_ids)
+            for number in one.variable_ids:
+                for site, fault in compared[number].items():
+                    comparisons.explain(site, fault.evidence.count)
         for number, faults in sorted(compared.items()):
+            if number in explained:
+                continue
             alike = faults_like_the_first(faults)
             for site, fault in alike.items():
                 comparisons.explain(site, fault.evidence.count)
@@ -258,6 +304,10 @@ def _by_replicas(
         return _first_only(comparisons, facts, statistics, counted)
     if (lossy := _truncated(statistics)) is not None:
         return lossy
+    if facts.aggregation == "MEAN":
+        found = extreme_of(statistics.kept, whole_batch=comparisons.proved)
+        if found is not None:
+            return _of(MEAN_OF_MEANS, [(one, None) for one in found[1]], statistics, found[0])
     if statistics.clearly(Relation.ABOUT_TIMES_N, by_first=False):
         return _fault(WRONG_FACTOR, statistics, Relation.ABOUT_TIMES_N)
     if statistics.clearly(Relation.RIGHT) and facts.aggregation == "SUM":

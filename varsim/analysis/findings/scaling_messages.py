@@ -234,7 +234,18 @@ def _is_initial(part: Flat, created: Flat | None) -> bool:
 
 
 def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
-    del facts, oracle
+    del oracle
+    if fault.relation in _EXTREMES:
+        which, op = _EXTREMES[fault.relation]
+        return (
+            f"Each replica contributes the {which} value of its own examples, and MEAN averages "
+            f"these. A single device has the {which} value of all examples, which is exactly the "
+            f"{which} of the replicas' values.",
+            f"Let every replica write the {which} value of all: "
+            f"context.all_reduce('{op}', value) before the write (varsim only), or all_gather and "
+            f"take the {which}.",
+        )
+    del facts
     return (
         "Each replica contributes a mean of its own examples, and MEAN gives all replicas the same "
         f"weight, but their shards are not equal{_shards(fault.weights)}.",
@@ -243,6 +254,9 @@ def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
         "sum and one for the number of examples, and divide the values that you read; or weigh "
         "each contribution by the replica's share of the examples, with SUM.",
     )
+
+
+_EXTREMES: Final = {Relation.LARGEST: ("largest", "MAX"), Relation.SMALLEST: ("smallest", "MIN")}
 
 
 def _shards(weights: Weights | None) -> str:

@@ -116,7 +116,9 @@ def check(
     The kinds of --fail-on:
 
     \b
-    failed-run, failed-call, stale-read, divergence, write-write-conflict,
+    failed-run, failed-call, stale-read, divergence,
+    starts-at-n-times-its-initial-value, partial-reset, counted-twice,
+    write-write-conflict,
     read-write-conflict, scaled-by-the-number-of-replicas, mean-of-means,
     first-replica-only, integer-truncation, nan-or-infinity,
     overflow-of-a-sum, merges-that-are-never-read, reads-with-nothing-changed,
