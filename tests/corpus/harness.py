@@ -22,12 +22,8 @@ from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
-<<<<<<< HEAD
 from varsim.experiments.variable_settings import VariableSettings
-from varsim.report.summary import RunStatus
-=======
 from varsim.report.summary import RunStatus, Summary
->>>>>>> e48ee362 (Judge what a single device can be compared with, and find more from it)
 from varsim.testing import simulated_cluster
 from varsim.tracing import trace
 from varsim.tracing.history import History, open_history, open_oracle
@@ -118,13 +114,6 @@ class Found:
         return "\n".join(lines)
 
 
-def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:
-    """Return what a program returned, compared with its oracle."""
-    if summary.oracle_result is None:
-        return ()
-    return compare_returned(summary.result, summary.oracle_result)
-
-
 def programs(*folders: str) -> list[Path]:
     """Return the programs in these folders of the corpus."""
     return [path for folder in folders for path in sorted((FOLDER / folder).glob("*.py"))]
@@ -167,7 +156,7 @@ def run(path: Path, out: Path) -> Found:
 def _run(path: Path, text: str, out: Path) -> Found:
     faults, also = marks(path)
     with execution(path, text, out) as done:
-        found = find(done.history, done.oracle)
+        found = find(done.history, done.oracle, returned=done.returned)
         missed, unexpected = set(faults), set()
         for one, lines in zip(found, lines_of(found, path, done.history), strict=True):
             fit = {ExpectedFinding(one.kind.name, one.variable, line) for line in lines}
@@ -177,11 +166,18 @@ def _run(path: Path, text: str, out: Path) -> Found:
         return Found(missed, unexpected, overall(judge(done.history)), done.failure)
 
 
+def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:
+    if summary.oracle_result is None:
+        return ()
+    return compare_returned(summary.result, summary.oracle_result)
+
+
 class Execution(NamedTuple):
     """The records of a run of a program."""
 
     history: History
     oracle: History | None
+    returned: tuple[ReturnedValue, ...]  # what the program returned, compared with the oracle
     failure: str
 
 
@@ -212,8 +208,7 @@ def execution(
     failure = "" if summary.status is RunStatus.DONE else str(summary.failure)
     folder = Path(summary.directory)
     with open_history(folder) as history, open_oracle(folder) as oracle:
-<<<<<<< HEAD
-        yield Execution(history, oracle, failure)
+        yield Execution(history, oracle, _returned(summary), failure)
 
 
 def lines_of(findings: Sequence[Finding], path: Path, history: History) -> list[set[int]]:
@@ -225,22 +220,6 @@ def lines_of(findings: Sequence[Finding], path: Path, history: History) -> list[
     }
     return [
         {
-=======
-        outcome = overall(judge(history))
-        found = find(history, oracle, returned=_returned(summary))
-        locations = {
-            event.event: event.location
-            for one in found
-            for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
-        }
-    faults, also = marks(path)
-    missed, unexpected = set(faults), set()
-    for one in found:
-        where = {location for location, _ in one.locations} | {
-            locations[event] for event in one.events
-        }
-        lines = {
->>>>>>> e48ee362 (Judge what a single device can be compared with, and find more from it)
             int(line)
             for location in (
                 *(location for location, _ in one.locations),
