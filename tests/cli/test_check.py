@@ -53,8 +53,8 @@ def test_the_last_run_is_judged():
         "",
         "not looked at",
         "  - whether values equal those of a single device; use --oracle",
-        "  - values outside variables, such as the results of functions: they are not",
-        "    recorded",
+        "  - values outside variables, except small results of functions and collectives:",
+        "    they are not recorded",
         "  - how the program ended: there is no summary.json beside the record, or this",
         "    version of varsim cannot read it",
     ] == lines[lines.index("") :]

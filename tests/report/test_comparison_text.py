@@ -224,7 +224,7 @@ def test_the_text_shows_results_of_collectives_without_a_judgement():
     other = replace(one, location="train.py:8", count=0)
     some = replace(NONE, collectives=(one, other))
 
-    assert "results of collectives: 18 values, 2 of them different" in flat(some)
+    assert "results of collectives and calls: 18 values, 2 of them different" in flat(some)
     said = "all_reduce at train.py:7 (element [1]), in step 3: 8 instead of 2; 2 of 9 differ"
     assert said in flat(some)
     assert "train.py:8" not in flat(some)

@@ -35,6 +35,7 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "answer": frozenset(
         {"reduced", "merged", "joined", "host_result", "shared", "granted", "passed", "copy"}
     ),
+    "take": frozenset({"run", "reduce", "gather"}),
     "sync": frozenset({"broadcast", *(f"sync_{op.value.lower()}" for op in ReduceOp)}),
     "ask": frozenset({"pull", "fetch", "copy"}),
     "advance": frozenset({"assign_add", "assign_sub"}),
@@ -73,6 +74,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "give": ("call", "position", "note", "dtype", "shape"),
     "result": ("call", "position", "replica", "dtype", "shape"),
     "receive": ("replica",),
+    "take": ("operation", "note", "dtype", "shape"),
     "sync": ("variable", "operation"),
     "publish": ("variable",),
     "push": ("variable",),
@@ -92,7 +94,8 @@ _OF_GROUPS: Final = frozenset({"sync", "arrive", "give", "answer", "result", "re
 """The kinds of events that can have a process group."""
 
 _BY_PROGRAM: Final = frozenset(
-    "create forget call commit fetch answer result receive carry state abort finish lost".split()
+    "create forget call commit fetch answer result receive carry state abort finish "
+    "lost take".split()
 )
 _BY_REPLICA: Final = frozenset(
     "begin compress install component wait arrive give request release publish ask advance renew "
@@ -197,7 +200,7 @@ class RowIntegrity:
             return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
             return "its cause has a larger number"
-        if kind in _OF_COLLECTIVES:
+        if kind in _OUTSIDE_VARIABLES:
             return self._wrong_array(event)
         if indices is not None or (value is not None and operation in sparse.OPERATIONS):
             return self._wrong_rows(event)
@@ -225,10 +228,11 @@ class RowIntegrity:
         )
 
     def _wrong_array(self, event: Event) -> str | None:
-        """Return what is wrong with an array of a collective, which belongs to no variable."""
+        """Return what is wrong with an array outside variables."""
         value, indices, dtype, shape = event.value, event.indices, event.dtype, event.shape
-        if event.variable is not None or indices is not None or event.operation is not None:
-            return "an array of a collective has a variable, an operation or indices"
+        operation = None if event.kind == "take" else event.operation
+        if event.variable is not None or indices is not None or operation is not None:
+            return "an array outside variables has a variable, an operation or indices"
         try:
             size = _size_of(named(str(dtype)), json.loads(str(shape)), dtype, shape)
         except (TypeError, ValueError):
@@ -315,7 +319,7 @@ def _sample_flaw(event: Event) -> str | None:
     return None if len(elements) == expected else "its sample has a wrong number of elements"
 
 
-_OF_COLLECTIVES: Final = frozenset({"give", "result"})
+_OUTSIDE_VARIABLES: Final = frozenset({"give", "result", "take"})
 _HAVE_ROWS: Final = frozenset({"write", "commit"})
 
 

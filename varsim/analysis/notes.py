@@ -22,7 +22,9 @@ EVERYTHING: Final = MESSAGES
 LIMIT: Final = "a larger `trace: {limit: …}`"
 WHOLE: Final = "--trace ops"
 
-IN_NO_VARIABLE: Final = "values outside variables, such as the results of functions"
+IN_NO_VARIABLE: Final = (
+    "values outside variables, except small results of functions and collectives"
+)
 
 _MOST_NAMES: Final = 3
 

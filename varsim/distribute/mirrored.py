@@ -51,6 +51,7 @@ from varsim.distribute.strategy_arguments import (
 )
 from varsim.distribute.structure_walks import leaves_of
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
+from varsim.distribute.taken import record_combined, record_results
 from varsim.distribute.values import DistributedValues, present_of, regroup
 from varsim.errors import ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
@@ -428,6 +429,8 @@ class MirroredStrategy(Strategy):
         results = [codec.unpack(one.result) for one in returned]
         if plan is not None and faulty is not None:
             results = [plan.took(result) for result in results]
+        if results[0] is not None and link.recorder is not None and not site.is_own:
+            record_results(link.recorder, site.called_at, results)
         return regroup(results, joined=count - present)
 
     def _rows_of(self, leaves: Sequence[Any], site: CallSite) -> Rows:
@@ -471,7 +474,8 @@ class MirroredStrategy(Strategy):
         require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
         require_own(value, self, "strategy.reduce")
-        return reduced(op, value, axis, self.num_replicas_in_sync, weight, self.warn_once)
+        result = reduced(op, value, axis, len(self.devices), weight, self.warn_once)
+        return record_combined(self._incarnations, "reduce", result)
 
     def gather(self, value: Any, axis: int) -> Any:
         """Concatenate the replicas' values along an axis.
@@ -483,7 +487,7 @@ class MirroredStrategy(Strategy):
         """
         require_cross_replica(self, "strategy.gather")
         require_own(value, self, "strategy.gather")
-        return gathered(value, axis)
+        return record_combined(self._incarnations, "gather", gathered(value, axis))
 
 
 def _sent_value(value: Any, replica: ReplicaPort) -> Any:

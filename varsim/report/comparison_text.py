@@ -22,6 +22,13 @@ _SPLIT: Final = (
     "strategy.num_replicas_in_sync."
 )
 
+_METHODS: Final = {
+    "run": "strategy.run",
+    "reduce": "strategy.reduce",
+    "gather": "strategy.gather",
+}
+"""The methods of a strategy whose results are compared, as programs call them."""
+
 MOST: Final = 5
 """Largest number of listed locations; a last line gives the number of the locations left out."""
 
@@ -139,14 +146,17 @@ def _of_collectives(
     results = times(sum(one.compared for one in collectives), "value")
     differ = [one for one in collectives if one.count]
     how_many = f"{count(sum(one.count for one in differ))} of them different"
-    said = f"results of collectives: {results}, {how_many if differ else 'and none differs'}"
+    said = (
+        f"results of collectives and calls: {results}, {how_many if differ else 'and none differs'}"
+    )
     yield from _wrapped(said, width, "  ")
     for one in differ[:most]:
         element = "" if one.element is None else f" ({element_text(one.element)})"
         often = f"; {count(one.count)} of {count(one.compared)} differ there"
         yield from _item(
-            f"{one.operation} at {one.location}{element}, in step {one.step}: {_number(one.got)} "
-            f"instead of {_number(one.wanted)}{often} (event {one.event})",
+            f"{_METHODS.get(one.operation, one.operation)} at {one.location}{element}, in step "
+            f"{one.step}: {_number(one.got)} instead of {_number(one.wanted)}{often} "
+            f"(event {one.event})",
             width,
         )
     yield from _more(len(differ), most, "lines", width)

@@ -54,6 +54,9 @@ KINDS: Final[Mapping[str, str]] = {
     "fetch) or copy (an `ask` or `advance` of bounded staleness)",
     "result": "after `answer`: an array of the result that `replica` gets from the collective at "
     "`position`; one event for each array",
+    "take": "the program gets a number, or a small array of numbers, outside variables: "
+    "`operation` is run (what the function of `replica` returned), reduce or gather, and `note` is "
+    "the number of the value in the result, from 0",
     "sync": "a replica or the program synchronises a variable: `operation` is sync_sum, sync_mean "
     "and so on, or broadcast of the component of `replica`. `value` is the replica's component; "
     "the replica's next event is its arrival at `position`; or the value that the program then "

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +45,7 @@ from varsim.tracing.manual import obtained
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
+from varsim.tracing.taken import add_taken, add_use
 from varsim.tracing.trace import CARRY, RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 from varsim.tracing.validation import DamageError
@@ -298,7 +300,8 @@ class _Merger:
             int(RecordKind.CONTINUED): self._continued,
             int(RecordKind.SHARED): self._shared,
             int(RecordKind.NOTICED): self._noticed,
-            int(RecordKind.COUNTED): self._counted,
+            int(RecordKind.COUNTED): partial(add_use, self.counted),
+            int(RecordKind.TAKEN): partial(add_taken, self._rows),
         }
 
     def _read(
@@ -368,9 +371,6 @@ class _Merger:
 
     def _continued(self, process: int, calls: int, kept: list[int]) -> None:  # noqa: ARG002
         self.continued = {"calls": calls, "kept": kept}
-
-    def _counted(self, process: int, what: str, location: str) -> None:  # noqa: ARG002
-        self.counted[f"{what} at {location}"] = None
 
     def _shared(
         self,

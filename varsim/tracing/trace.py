@@ -94,6 +94,7 @@ class RecordKind(IntEnum):
     COMPRESSED = 18  # variable_id, replica, operation, location, value before it is compressed
     NOTICED = 19  # call_id or None, operation, replica or None, location, note: see `notices.py`
     COUNTED = 20  # what the program used to learn the number of replicas, location; the first use
+    TAKEN = 21  # operation, location, [leaf, replica or None, value as in `Kept`], …
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -432,6 +433,20 @@ class Trace:
             variable_ids: The variables of the earlier incarnations, which this one creates again.
         """
         self._note(RecordKind.CONTINUED, calls, list(variable_ids))
+
+    def taken(
+        self, operation: str, location: str, values: Sequence[tuple[int, int | None, Array]]
+    ) -> None:
+        """Record small values that the program gets outside variables.
+
+        Args:
+            operation: run, reduce or gather, a method of the strategy.
+            values: The number of a leaf in the result, the replica that returned it (None for a
+                combined value), and its value.
+        """
+        if self._open:
+            kept = [(leaf, replica, self._values.shown(value)) for leaf, replica, value in values]
+            self._defer((int(RecordKind.TAKEN), time.monotonic_ns(), operation, location, kept))
 
     def counted(self, what: str, location: str) -> None:
         """Record the first use of the number of replicas by the program in this process."""

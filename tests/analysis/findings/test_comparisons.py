@@ -288,3 +288,18 @@ def test_collectives_that_a_single_device_makes_more_often_are_not_compared():
             strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", 1.0))
 
     assert () == comparison(own_steps).collectives
+
+
+def test_results_of_calls_are_compared():
+    """A reduced loss is N times too large. Results that differ between replicas are left out."""
+
+    def losses(strategy: Strategy) -> None:
+        step = lambda some: {"n": len(some), "x": part(some).mean()}  # noqa: E731
+        for batch in DATA[:3]:
+            each = strategy.run(step, args=(batch,))
+            strategy.reduce("SUM", each["x"], axis=None)
+
+    same, reduced = comparison(losses, 4).collectives
+    assert ("run", 3, 0) == (same.operation, same.compared, same.count)
+    assert ("reduce", 3, 3) == (reduced.operation, reduced.compared, reduced.count)
+    assert reduced.got == pytest.approx(4 * reduced.wanted, rel=1e-5)

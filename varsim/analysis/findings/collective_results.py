@@ -1,4 +1,4 @@
-"""Compare the results of collectives with those of a single device.
+"""Compare values outside variables with a single device: results of collectives and of calls.
 
 Such a result is an intermediate value: a program may sum means, and divide by the number of
 replicas later. So a difference is shown, and never judged.
@@ -21,20 +21,32 @@ from varsim.extension_dtypes import named
 from varsim.texts.facts import index_of
 from varsim.tracing.history import Event, History
 
-_Key = tuple[str, str]
-"""A collective's operation and its file:line."""
+_Key = tuple[str, str, str | None]
+"""An operation, its file:line, and of a `take` the number of the value in the result."""
 
-_ARRIVALS: Final = "kind = 'arrive' AND process = ? AND operation = ? AND location = ?"
+_RUN: Final = "run"
+
+_ARRIVALS: Final = "kind = 'arrive' AND process = 0 AND operation = ? AND location = ?"
+_TAKES: Final = (
+    "kind = 'take' AND operation = ? AND location = ? AND note = ? "
+    "AND (replica IS NULL OR replica = 0)"
+)
 
 
 class CollectiveResults(EventObserver):
-    """Compares what replica 0 gets from each collective, in order, line by line."""
+    """Compares what replica 0 gets from each collective, in order, line by line.
+
+    It also compares what the program gets from `strategy.reduce` and `strategy.gather`, and from
+    `strategy.run` if all replicas return the same value.
+    """
 
     def __init__(self, history: History, oracle: History) -> None:
         self._history, self._oracle = history, oracle
         self._open: dict[tuple[int | None, int | None, str | None], _Key] = {}
         self._theirs: dict[_Key, Iterator[Event]] = {}
         self._found: dict[_Key, CollectiveDifference] = {}
+        self._same: list[Event] = []  # what the replicas returned in one place, so far
+        self._num_replicas = history.num_replicas
         self._step = 0
 
     def on_call(self, event: Event) -> None:
@@ -45,20 +57,37 @@ class CollectiveResults(EventObserver):
     def on_arrive_by_replica(self, event: Event) -> None:
         """Store where replica 0 waits."""
         if event.process == FIRST_REPLICA and event.operation and event.location:
-            self._open[event.call, event.position, event.members] = event.operation, event.location
+            key = event.operation, event.location, None
+            self._open[event.call, event.position, event.members] = key
 
     def on_result(self, event: Event) -> None:
         """Compare a result of replica 0."""
         key = self._open.get((event.call, event.position, event.members))
         if key is None or event.replica != FIRST_REPLICA:
             return
+        self._compare_with_next(key, event)
+
+    def on_take(self, event: Event) -> None:
+        """Compare a value that the program gets."""
+        key = event.operation or "", event.location or "", event.note
+        if event.operation != _RUN:
+            self._compare_with_next(key, event)
+            return
+        if event.replica == FIRST_REPLICA:
+            self._same.clear()
+        self._same.append(event)
+        if event.replica == self._num_replicas - 1 and len(self._same) == self._num_replicas:
+            first = self._same[0]
+            alike = all((one.shape, one.value) == (first.shape, first.value) for one in self._same)
+            self._compare_with_next(key, first, is_compared=alike)
+
+    def _compare_with_next(self, key: _Key, event: Event, *, is_compared: bool = True) -> None:
         if key not in self._theirs:
             self._theirs[key] = self._results_of(key)
         other = next(self._theirs[key], None)
         got, wanted = _value(event), None if other is None else _value(other)
-        if got is None or wanted is None or other is None or event.shape != other.shape:
-            return
-        self._compare(key, event, got, wanted)
+        if is_compared and got is not None and wanted is not None and len(got) == len(wanted):
+            self._compare(key, event, got, wanted)
 
     def differences(self) -> tuple[CollectiveDifference, ...]:
         """Return the comparison of each line, also of those without a difference."""
@@ -67,7 +96,7 @@ class CollectiveResults(EventObserver):
     def _compare(self, key: _Key, event: Event, got: Flat, wanted: Flat) -> None:
         before = self._found.get(key)
         if before is None:
-            operation, location = key
+            operation, location, _ = key
             before = CollectiveDifference(operation=operation, location=location)
         found = replace(before, compared=before.compared + 1)
         if not close(got, wanted):
@@ -88,21 +117,26 @@ class CollectiveResults(EventObserver):
 
     def _results_of(self, key: _Key) -> Iterator[Event]:
         """Yield the single device's results at a line; none if the numbers of calls differ."""
+        operation, location, note = key
+        where = _ARRIVALS if note is None else _TAKES
+        about = (operation, location) if note is None else (operation, location, note)
         counts = [
             one.connection.execute(
-                f"SELECT count(*) FROM events WHERE {_ARRIVALS}",  # noqa: S608  # our own condition
-                (FIRST_REPLICA, *key),
+                f"SELECT count(*) FROM events WHERE {where}",  # noqa: S608  # our own conditions
+                about,
             ).fetchone()[0]
             for one in (self._history, self._oracle)
         ]
         if counts[0] != counts[1]:
             return
-        for arrival in self._oracle.events(_ARRIVALS, (FIRST_REPLICA, *key)):
-            where = "kind = 'result' AND call = ? AND position = ? AND replica = ?"
-            ours = (arrival.call, arrival.position, FIRST_REPLICA)
-            yield from (
-                one for one in self._oracle.events(where, ours) if one.members == arrival.members
-            )
+        for event in self._oracle.events(where, about):
+            if note is not None:
+                yield event
+                continue
+            found = "kind = 'result' AND call = ? AND position = ? AND replica = 0"
+            for one in self._oracle.events(found, (event.call, event.position)):
+                if one.members == event.members:
+                    yield one
 
 
 def _value(event: Event) -> Flat | None:
