@@ -26,6 +26,7 @@ def run(job: tf.Job):
 
     rng, left = np.random.default_rng(3), []
     strategy.run(begin)
+    # REMEDY: budget.assign(50.0)
     for _ in range(4):
         strategy.run(spend, args=(rng.random(10),))
         left.append(float(budget.read_value()))

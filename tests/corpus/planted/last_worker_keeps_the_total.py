@@ -22,6 +22,8 @@ def run(job: tf.Job):
         if is_first and (me < n - 1 or n == 1):
             # FAULT: partial reset: total
             total.assign(0.0)
+        # REMEDY: if is_first:
+        # REMEDY:     total.assign(0.0)
         total.assign_add(float(mine.sum()))
 
     rng, shown = np.random.default_rng(5), []

@@ -25,6 +25,7 @@ def run(job: tf.Job):
         loss.assign_add(float(mine[real].sum()))
         # FAULT: counted twice: seen
         seen.assign_add(len(mine))
+        # REMEDY: seen.assign_add(int(real.sum()))
 
     rng = np.random.default_rng(9)
     for size in (12, 12, 10):

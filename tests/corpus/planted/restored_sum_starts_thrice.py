@@ -15,6 +15,10 @@ def run(job: tf.Job, *, saved: int = 36):
     with strategy.scope():
         # FAULT: starts at N times its initial value: seen
         seen = tf.Variable(saved, name="seen", synchronization=SYNC.ON_READ, aggregation=AGG.SUM)
+        # REMEDY: seen = tf.Variable(
+        # REMEDY:     0, name="seen", synchronization=SYNC.ON_READ, aggregation=AGG.SUM
+        # REMEDY: )
+        # REMEDY: seen.assign(saved)
 
     def step(batch):
         n = strategy.num_replicas_in_sync
