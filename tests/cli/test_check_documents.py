@@ -45,7 +45,10 @@ def test_a_finding_in_json_has_its_line_its_certainty_and_its_words() -> None:
     assert ("divergence", "divergence", "v") == tuple(
         finding[key] for key in ("kind", "word", "variable")
     )
-    assert [{"file": "p.py", "line": 9, "count": 1}] == finding["locations"]
+    assert [
+        {"file": "p.py", "line": 5, "count": 1},
+        {"file": "p.py", "line": 9, "count": 1},
+    ] == finding["locations"]
     assert ("pattern", True) == (finding["certainty"], finding["about_values"])
     assert finding["what"]
     assert finding["remedy"]
@@ -75,7 +78,7 @@ def test_a_finding_in_sarif_has_a_rule_a_level_and_a_line(tmp_path: Path) -> Non
         {
             "physicalLocation": {
                 "artifactLocation": {"uri": "p.py", "uriBaseId": "SRCROOT"},
-                "region": {"startLine": 9},
+                "region": {"startLine": 5},
             }
         }
     ] == result["locations"]

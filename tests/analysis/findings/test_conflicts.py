@@ -182,3 +182,20 @@ def test_a_read_in_the_next_call_is_ordered() -> None:
     story.read(1, "w", "step.py:7")
     story.end()
     assert [] == conflicts(story)
+
+
+@pytest.mark.parametrize("used", ["by replicas", "by the program", "for sums"])
+def test_a_state_of_each_replica_may_stay_local(used: str) -> None:
+    story = ProgramHistory(w="ON_WRITE NONE")
+    for step in range(3):
+        story.call()
+        for replica_id in story.replicas:
+            story.read(replica_id, "w", "step.py:2")
+            story.write(replica_id, "w", step + 1.0 + replica_id, "step.py:3", used == "for sums")
+        story.end()
+    if used == "by the program":
+        story.show("w", "main.py:9")
+    (conflict,) = (one for one in story.findings() if one.kind is WRITE_WRITE)
+
+    assert (used == "by replicas") == ("choose ON_READ" in conflict.remedy)
+    assert (used == "by replicas") == (conflict.settings is not None)

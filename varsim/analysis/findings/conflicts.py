@@ -17,9 +17,11 @@ from varsim.analysis.findings.model import (
     Finder,
     Finding,
     FindingKind,
+    Proposed,
     finding_of,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
@@ -27,6 +29,11 @@ WRITE_WRITE: Final = FindingKind(
     name="write-write conflict", about_values=True, mended_by_settings=True
 )
 READ_WRITE: Final = FindingKind(name="read-write conflict", about_values=True)
+
+_LEAST_OWN: Final = 4
+"""Least number of reads and assigns of own components that show a state of each replica."""
+
+_OWN_VALUES: Final = Proposed(VariableSynchronization.ON_READ, VariableAggregation.NONE)
 
 _MOST_ROUNDS: Final = 10_000
 """Largest lead of a replica over another one, in writes; later writes are not compared."""
@@ -61,6 +68,8 @@ class _Accesses:
     last_read: dict[int, Event] = field(default_factory=dict)
     last_write: dict[int, Event] = field(default_factory=dict)
     suspects: dict[tuple[int, int], Evidence] = field(default_factory=dict)  # (reader, writer)
+    own: int = 0  # number of assigns by a replica after a read of its component in the same call
+    shared: bool = False  # whether there are other accesses, by which components are one value
     writes: _Suspect = field(default_factory=_Suspect)
     reads: _Suspect = field(default_factory=_Suspect)
 
@@ -99,6 +108,11 @@ class Conflicts(Finder):
             accesses.counts = [0] * self.num_replicas
             accesses.rounds.clear()
 
+    def on_read_by_program(self, event: Event) -> None:
+        """Record that the program uses the variable. varsim's own reads have no location."""
+        if event.variable is not None and event.location is not None:
+            self._of(event.variable).shared = True
+
     # Accesses by the program and by a replica are always ordered: one of the two waits.
 
     def on_read_by_replica(self, event: Event) -> None:
@@ -127,13 +141,18 @@ class Conflicts(Finder):
             facts = self._variables[variable]
             if facts.mirrored or variable in self.context.taken_as_one:
                 if accesses.writes.evidence.count:
-                    findings.append(_write_write(facts, accesses.writes))
+                    own = accesses.own >= _LEAST_OWN and not accesses.shared
+                    findings.append(_write_write(facts, accesses.writes, own=own))
                 if accesses.reads.evidence.count:
                     findings.append(_read_write(facts, accesses.reads))
         return findings
 
     def _write(self, event: Event, variable: int, accesses: _Accesses) -> None:
         replica_id = event.process
+        if event.operation == "assign" and replica_id in accesses.last_read:
+            accesses.own += 1
+        else:
+            accesses.shared = True
         accesses.counts[replica_id] += 1
         number = accesses.counts[replica_id]
         copies = self._components[variable]
@@ -203,7 +222,23 @@ def _replicas(numbers: set[int]) -> str:
     return f"replicas {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _write_write(facts: VariableFacts, found: _Suspect) -> Finding:
+def _write_write(facts: VariableFacts, found: _Suspect, *, own: bool) -> Finding:
+    """Return the finding about conflicting writes.
+
+    Args:
+        own: Whether each replica reads and assigns only its component, and the program reads none.
+    """
+    combine = (
+        "the aggregation that you need, with ON_WRITE; or assign it outside strategy.run, where "
+        "one write changes every component."
+    )
+    remedy, settings = f"Give the variable {combine}", None
+    if own and not facts.manual:
+        remedy = (
+            "If the value is a state of each replica, choose ON_READ, with which each replica has "
+            f"its own value. If it is to be one value for all, give the variable {combine}"
+        )
+        settings = _OWN_VALUES
     return finding_of(
         WRITE_WRITE,
         facts,
@@ -211,8 +246,8 @@ def _write_write(facts: VariableFacts, found: _Suspect) -> Finding:
         f"{_replicas(found.writers)} wrote different values to their components, "
         f"{times(found.evidence.count, 'time')}. The writes have no order, and no aggregation "
         "combines their values.",
-        "Give the variable the aggregation that you need, with ON_WRITE; or assign it outside "
-        "strategy.run, where one write changes every component.",
+        remedy,
+        settings=settings,
     )
 
 

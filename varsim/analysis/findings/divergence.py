@@ -8,12 +8,13 @@ does not take one of them as the value.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from varsim.analysis.findings.components import Copies
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    MOST_LOCATIONS,
     Certainty,
     Evidence,
     Finder,
@@ -147,8 +148,18 @@ def _finding(facts: VariableFacts, trouble: _DivergedReads) -> Finding:
             'value = strategy.reduce("MEAN", values, axis=None)  # values: one for each replica',
             "variable.assign(value)",
         )
-        return finding_of(DIVERGENCE, facts, trouble.evidence, what, _ONE_VALUE, paste=paste)
-    return finding_of(DIVERGENCE, facts, trouble.evidence, what, _remedy(facts))
+        found = finding_of(DIVERGENCE, facts, trouble.evidence, what, _ONE_VALUE, paste=paste)
+    else:
+        found = finding_of(DIVERGENCE, facts, trouble.evidence, what, _remedy(facts))
+    if facts.gathered or facts.copy or not trouble.diverged:
+        return found  # the read is wrong
+    return replace(found, locations=_write_first(trouble, found))
+
+
+def _write_first(trouble: _DivergedReads, found: Finding) -> tuple[tuple[str, int], ...]:
+    """Return the locations of a finding, after that of the writes that made components differ."""
+    (write,) = most(trouble.diverged)[:1]
+    return (write, *(one for one in found.locations if one[0] != write[0]))[:MOST_LOCATIONS]
 
 
 _ONE_VALUE: Final = (
