@@ -194,6 +194,41 @@ def test_a_reset_after_every_write_is_not_a_synchronisation(by_replicas: bool) -
     assert [] == averaged_by_hand(1, by_replicas=by_replicas, reset=True).found()
 
 
+def in_one_statement(read: bool = True, mean: float = 1.5, settings: str = "ON_READ MEAN"):
+    """Return a history whose replicas assign the result of an all_reduce in each call."""
+    story = ProgramHistory(w=settings)
+    for step in range(4):
+        story.call()
+        for replica_id in story.replicas if read else ():
+            story.read(replica_id, "w", "hand.py:2")
+        story.collective(given=[step, step + 3.0], op="MEAN", result=step + 1.5)
+        for replica_id in story.replicas:
+            story.write(replica_id, "w", step + mean, "hand.py:2")
+        story.end()
+    return story
+
+
+@pytest.mark.parametrize("settings", ["ON_READ MEAN", "NONE NONE"])
+def test_a_synchronisation_in_one_statement_is_found(settings: str) -> None:
+    (finding,) = in_one_statement(settings=settings).findings()
+
+    assert (EAGER_SYNCHRONISATION, 4) == (finding.kind, finding.count)
+    assert (("hand.py:2", 4),) == finding.locations
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        in_one_statement(read=False),
+        in_one_statement(mean=0.5),
+        in_one_statement(settings="ON_READ SUM"),
+    ],
+    ids=["without a read", "computed from the result", "a sum"],
+)
+def test_a_result_that_is_stored_is_not_a_synchronisation(story: ProgramHistory) -> None:
+    assert EAGER_SYNCHRONISATION not in [one.kind for one in story.findings()]
+
+
 def rates(
     *, settings: str = "ON_WRITE MEAN", others: float = 1.0, before: bool = False, step: float = 0.1
 ) -> ProgramHistory:

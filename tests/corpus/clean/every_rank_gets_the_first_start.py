@@ -36,6 +36,6 @@ def run(job: tf.Job):
             own.assign(value)
 
     strategy.run(build)
-    for number, rows in enumerate(np.random.default_rng(4).random((5, 2, 3)).astype(np.float32)):
+    for number, rows in enumerate(np.random.default_rng(4).random((4, 2, 3)).astype(np.float32)):
         strategy.run(train, args=(number, rows))
     return [part.numpy().tolist() for part in strategy.experimental_local_results(weights)]

@@ -32,7 +32,7 @@ def run(job: tf.Job):
             # FAULT: divergence: bias
             weight.assign_sub(np.float32(0.1) * slopes[name])
 
-    data = np.random.default_rng(4).random((5, 3, 6)).astype(np.float32)
+    data = np.random.default_rng(4).random((4, 3, 6)).astype(np.float32)
     for rows in data:
         strategy.run(train, args=(rows,))
     return {

@@ -24,7 +24,7 @@ def run(job: tf.Job):
                 ("total", tf.VariableAggregation.SUM),
             )
         )
-    batches = np.random.default_rng(3).gamma(2.0, 1.0, (5, 8)).astype(np.float32)
+    batches = np.random.default_rng(3).gamma(2.0, 1.0, (2, 8)).astype(np.float32)
 
     def step(batch):
         context = tf.distribute.get_replica_context()

@@ -6,6 +6,7 @@ A collective of a variable's `sync` is such a collective, too; it names the vari
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -126,6 +127,23 @@ class CollectiveValues(EventObserver):
         self._syncs: dict[int, int | None] = {}  # replica → the variable that it synchronises
         self.answered: Given | None = None
         """The collective that the current event answers; None if the event answers none."""
+        self._answered: dict[_Key, Given] = {}  # of the running calls
+        self._results: defaultdict[int, dict[int, tuple[Given, Event]]] = defaultdict(dict)
+
+    def result_of(self, event: Event) -> tuple[str, Event] | None:
+        """Return the all_reduce of the same call that gave a replica the value of its write.
+
+        Returns:
+            The op, and the arrival of the replica; None if the value is no such result. Only an
+            all_reduce of all replicas of the call counts.
+        """
+        digest = digest_of(event)
+        found = None if digest is None else self._results[event.process].get(digest)
+        return None if found is None else (str(found[0].arguments.get("op", "")), found[1])
+
+    def on_begin(self, event: Event) -> None:
+        """Record that a replica begins a call, in which it has got no result."""
+        self._results.pop(event.process, None)
 
     def on_sync_by_replica(self, event: Event) -> None:
         """Record that the replica's next collective synchronises a variable."""
@@ -150,6 +168,18 @@ class CollectiveValues(EventObserver):
         """Find the collective that the program answers."""
         found = self._open.pop(_key(event), None) if event.operation == _REDUCED else None
         self.answered = found if found is not None and found.arrays else None
+        if self.answered is not None and self.answered.operation == "all_reduce":
+            everyone = len(self.answered.arrivals) == len(self._presence.of(event.call)) > 1
+            if everyone and self.answered.variable is None:
+                self._answered[_key(event)] = self.answered
+
+    def on_result(self, event: Event) -> None:
+        """Record the result that a replica gets."""
+        given = self._answered.get(_key(event))
+        if given is None or event.replica is None or event.digest is None:
+            return
+        if (arrival := given.arrivals.get(event.replica)) is not None:
+            self._results[event.replica][event.digest] = given, arrival
 
     def on_abort(self, event: Event) -> None:
         """Drop the collectives of a call, which are never answered."""
@@ -157,8 +187,9 @@ class CollectiveValues(EventObserver):
 
     def on_finish(self, event: Event) -> None:
         """Drop the collectives of a call."""
-        if self._open:
-            self._open = {key: one for key, one in self._open.items() if key[0] != event.call}
+        for kept in (self._open, self._answered):
+            for key in [key for key in kept if key[0] == event.call]:
+                del kept[key]
 
     def givers(self, event: Event) -> Sequence[int]:
         """Return the replicas that give values to the collective of an event."""

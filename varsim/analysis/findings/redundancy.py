@@ -101,6 +101,8 @@ class Redundancy(Finder):
         self._merges: defaultdict[int, _MergeCounts] = defaultdict(_MergeCounts)
         self._reads: defaultdict[int, _Reads] = defaultdict(_Reads)
         self._synchronisations: dict[int, _Synchronisations] = {}
+        self._own_reads: dict[tuple[int, int], Event] = {}  # (variable, replica) → last read
+        self._gathered: dict[int, int | None] = {}  # variable → digest of its last gathered value
 
     def concerns(self, variable: int | None) -> bool:
         """Return True unless the variable is adaptive."""
@@ -152,15 +154,18 @@ class Redundancy(Finder):
         )
 
     def on_read(self, event: Event) -> None:
-        """Store a read of a merged value, or of gathered components."""
+        """Store a read of a merged value, of gathered components, or of an own component."""
         if event.variable is None:
             return
         facts = self._variables[event.variable]
         if facts.merged:
             self._was_read(event, event.variable)
             self._read_mirror.add(event.process)
-        elif facts.gathered and event.process == PROGRAM and event.replica is None:
+        elif event.process != PROGRAM:
+            self._own_reads[event.variable, event.process] = event
+        elif facts.gathered and event.replica is None:
             self._gather(event, self._reads[event.variable])
+            self._gathered[event.variable] = event.digest
 
     def finish(self) -> list[Finding]:
         """Return one finding for each variable and kind of redundancy."""
@@ -212,14 +217,37 @@ class Redundancy(Finder):
         variable = facts.variable_id
         if facts.gathered:
             self._reads[variable].unchanged = False
-            return
+            if facts.summed or facts.first:
+                return
         copies = self._components[variable]
-        if copies.synchronised_at != event.event:
+        if not (
+            (facts.own and copies.synchronised_at == event.event)
+            or (copies.united_at == event.event and self._is_combined(event, variable))
+        ):
             return
         one = self._synchronisations.setdefault(variable, _Synchronisations())
         one.count += 1
         if copies.written_before == 1:
             one.eager.add(event if event.location is not None else copies.program_write or event)
+
+    def _is_combined(self, event: Event, variable: int) -> bool:
+        """Return whether a write assigns what was just combined from all components.
+
+        The program assigns the value that it has read. Or a replica assigns the result of an
+        all_reduce, before which it has read its component in the same call.
+        """
+        if event.operation != "assign":
+            return False
+        if event.process == PROGRAM:
+            return event.digest is not None and event.digest == self._gathered.get(variable)
+        result = self.context.collectives.result_of(event)
+        read = self._own_reads.get((variable, event.process))
+        return (
+            result is not None
+            and read is not None
+            and read.call == event.call
+            and read.event < result[1].event
+        )
 
     def _judge_merges(self, facts: VariableFacts, merges: _MergeCounts) -> Finding | None:
         if (found := self._same.first_only(facts)) is not None:

@@ -17,8 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from varsim.analysis.arithmetic import digest_of, value_of
-from varsim.analysis.findings.collectives import Given
+from varsim.analysis.arithmetic import value_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -71,47 +70,22 @@ class SummedAgain(Finder):
             for number, one in context.variables.items()
             if one.aggregation == "SUM" and (one.merged or one.gathered or one.deferred)
         }
-        self._given: dict[tuple[int | None, int | None], Given] = {}  # by call and position
-        self._results: defaultdict[int, dict[int, Event]] = defaultdict(dict)
-        """Replica → digest of a sum that it got in its running call → its arrival."""
         self._found: defaultdict[int, _Again] = defaultdict(_Again)
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether the values that replicas write are summed."""
         return variable is None or variable in self._variables
 
-    def on_begin(self, event: Event) -> None:
-        """Record that a replica begins a call, in which it has got no result."""
-        self._results.pop(event.process, None)
-
-    def on_answer(self, event: Event) -> None:
-        """Keep a sum of all replicas' values until its results come."""
-        given = self.context.collectives.answered
-        if given is None or given.operation != "all_reduce" or given.variable is not None:
-            return
-        everyone = len(given.arrivals) == len(self.present(event.call)) > 1
-        if everyone and given.arguments.get("op") == "SUM":
-            self._given[event.call, event.position] = given
-
-    def on_result(self, event: Event) -> None:
-        """Record the result that a replica gets."""
-        given = self._given.get((event.call, event.position))
-        if given is None or event.replica is None or event.digest is None:
-            return
-        arrival = given.arrivals.get(event.replica)
-        if arrival is not None:
-            self._results[event.replica][event.digest] = arrival
-
     def on_write_by_replica(self, event: Event) -> None:
         """Record whether a replica writes a sum that it got in this call."""
         variable = event.variable
         if variable is None:
             return
-        digest = digest_of(event)
-        arrival = None if digest is None else self._results[event.process].get(digest)
-        if arrival is not None and self._is_not_zero(event):
-            self._found[variable].writes.setdefault(event.process, _Write(event, arrival))
-        elif arrival is None and variable in self._found:
+        result = self.context.collectives.result_of(event)
+        if result is not None and result[0] == "SUM":
+            if self._is_not_zero(event):
+                self._found[variable].writes.setdefault(event.process, _Write(event, result[1]))
+        elif variable in self._found:
             self._found[variable].others = True
 
     def on_finish(self, event: Event) -> None:
@@ -123,8 +97,6 @@ class SummedAgain(Finder):
             elif one.writes:
                 one.others = True  # one replica alone may write the sum
             one.writes.clear()
-        if self._given:
-            self._given = {key: one for key, one in self._given.items() if key[0] != event.call}
 
     def finish(self) -> list[Finding]:
         """Return one finding for the variable that sums values again, if it is only one."""
