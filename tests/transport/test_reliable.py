@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,16 +58,17 @@ class Link:
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Link]:
     monkeypatch.setattr(reliable, "LOOK_S", LOOK_S)
-    listener = Tcp().listen(2, tmp_path, LOSS_S)
-    worker = Tcp().connect(listener.addresses[1], 1)
-    made = Link(listener, worker, [], [])
-    made.until(made.is_connected)
-    worker.send([b"ready"])
-    made.until(lambda: made.at_listener)
-    made.at_listener.clear()
-    yield made
-    worker.close(0.0)
-    listener.close()
+    with ExitStack() as opened:  # if the setup fails, what it has opened is closed, too
+        listener = Tcp().listen(2, tmp_path, LOSS_S)
+        opened.callback(listener.close)
+        worker = Tcp().connect(listener.addresses[1], 1)
+        opened.callback(worker.close, 0.0)
+        made = Link(listener, worker, [], [])
+        made.until(made.is_connected)
+        worker.send([b"ready"])
+        made.until(lambda: made.at_listener)
+        made.at_listener.clear()
+        yield made
 
 
 def test_envelopes_arrive_on_both_sides(link: Link) -> None:
