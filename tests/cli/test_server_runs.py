@@ -171,6 +171,46 @@ def test_a_number_of_workers_is_given_in_one_place(arguments: str, clause: str) 
     ) in said(result)
 
 
+@pytest.mark.parametrize(
+    ("end", "code", "headline", "reached"),
+    [
+        ("coordinator.join()", 1, "failed after {} of 23 closures", "failed after {} of 23"),
+        ("raise KeyboardInterrupt", 130, "interrupted after {} of 23 closures", "after {} of 23"),
+        ("print(end())", 0, "script: {} of 23 closures", ""),
+    ],
+    ids=["failed", "interrupted", "caught"],
+)
+def test_closures_that_were_cancelled_are_not_counted_as_run(
+    end: str, code: int, headline: str, reached: str
+) -> None:
+    """Each worker has two closures when the first one fails, and all others are cancelled."""
+    Path("script.py").write_text(
+        f"""{SCRIPT}
+def fail():
+    raise ValueError("row 1")
+
+def end():
+    try:
+        coordinator.join()
+    except ValueError:
+        return "caught"
+
+for _ in range(3):
+    coordinator.schedule(fail)
+{end}
+"""
+    )
+    result = varsim("exec", "-n", "1", "script.py")
+    summary = load_summary(LATEST)
+    ended = summary.closures_ended
+
+    assert (code, 23) == (result.exit_code, summary.closures)
+    assert ended is not None
+    assert 20 <= ended <= 22
+    assert headline.format(ended) in result.stdout
+    assert reached.format(ended) in said(varsim("check"))
+
+
 def test_a_failed_program_is_the_first_finding() -> None:
     Path("script.py").write_text(SCRIPT + "raise ValueError('too bad')\n")
     assert 1 == varsim("exec", "script.py").exit_code

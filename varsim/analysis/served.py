@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -131,7 +131,8 @@ def examine_servers(
     verdicts: list[Verdict] = []
     findings: list[Finding] = []
     if ending is not None and ending.status == FAILED:
-        findings.append(failed_run(ending))
+        failed = failed_run(ending)
+        findings.append(replace(failed, what=f"{failed.what}\n{ending.early}."))
     accounts: list[ServedAccount] = []
     notes: list[Note] = []
     count = 0

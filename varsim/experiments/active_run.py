@@ -283,6 +283,7 @@ class ActiveRun:
             total_steps=self.total,
             calls=0 if observed is None else observed.calls,
             closures=0 if observed is None else observed.closures,
+            closures_ended=0 if observed is None else observed.closures_ended,
             servers=0 if observed is None else observed.servers,
             interrupted_call=None if observed is None else observed.interrupted_call,
             metrics=self.metrics,

@@ -49,7 +49,7 @@ from varsim.transport.folders import PrivateFolder, new_path
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
 _WITHOUT_VALUES: Final = frozenset(
     "version status failure varsim started directory experiment devices seconds step total_steps "
-    "variables verdict advice calls closures servers interrupted carried".split()
+    "variables verdict advice calls closures closures_ended servers interrupted carried".split()
 )
 """The keys of a summary that stay in an export without values."""
 _FORMATS: Final = (".tar.gz", ".tgz", ".zip")

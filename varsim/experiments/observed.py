@@ -109,6 +109,11 @@ class Observed(ABC):
         return 0
 
     @property
+    def closures_ended(self) -> int:
+        """Return the number of closures that have ended until now, and were not cancelled."""
+        return 0
+
+    @property
     def interrupted_call(self) -> int | None:
         """Return the number of the last call, if an interrupt has ended it."""
         return None

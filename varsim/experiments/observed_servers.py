@@ -36,6 +36,11 @@ class ObservedServers(Observed):
         """Return the number of closures that the program has scheduled."""
         return self.strategy.num_scheduled
 
+    @property
+    def closures_ended(self) -> int:
+        """Return the number of closures that have returned or raised an exception."""
+        return self.strategy.num_ended
+
     def recording(
         self, options: LaunchOptions, experiment: Experiment, files: RunFiles
     ) -> LaunchOptions:

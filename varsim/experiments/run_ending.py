@@ -203,7 +203,9 @@ def _reached(summary: Summary) -> str:
     if summary.step:
         return f"after {times(summary.step, 'step')}"
     if summary.closures:
-        return f"after {times(summary.closures, 'closure')}"
+        ended = summary.ended_closures
+        some = f"{ended:,} of " if ended < summary.closures else ""
+        return f"after {some}{times(summary.closures, 'closure')}"
     return f"after {times(summary.calls, 'call')}"
 
 

@@ -150,23 +150,24 @@ def _part(summary: Summary, position: int) -> str:
 
 def _headline(summary: Summary) -> str:
     """Return the name of the workload, and the number of its steps or calls."""
-    done, of_all, what = summary.step, "", "step"
+    done, planned, what = summary.step, summary.total_steps, "step"
     if not summary.is_of_last:  # the steps are those of the whole run
         return f"{summary.experiment['name']}: {times(summary.calls, 'call')}"
-    if summary.total_steps is not None:
-        of_all = f" of {count(summary.total_steps)}"
-    elif not done:  # the workload does not report steps
+    if planned is None and not done:  # the workload does not report steps
         done, what = summary.calls, "call"
         if summary.servers:
-            done, what = summary.closures, "closure"
+            done, what = summary.ended_closures, "closure"
+            planned = summary.closures if done < summary.closures else None
     name = summary.experiment["name"]
-    last = done if summary.total_steps is None else summary.total_steps
-    what += "s" * (last != 1)
+    of_all = "" if planned is None else f" of {count(planned)}"
+    what += "s" * ((done if planned is None else planned) != 1)
     afterwards = any(part in _IN_WORDS for part in summary.interrupted)
     if summary.status is RunStatus.FAILED or (
         summary.status is RunStatus.INTERRUPTED and not afterwards
     ):
         return f"{name}: {summary.status.value} after {count(done)}{of_all} {what}"
+    if what.startswith("closure"):  # a program that catches an error has cancelled closures
+        return f"{name}: {count(done)}{of_all} {what}"
     return f"{name}: {count(done)} {what}"
 
 

@@ -262,6 +262,7 @@ class Summary:
     oracle_result: dict[str, Plain] | None = None  # what the program returned on one replica
     calls: int = 0  # number of calls of strategy.run
     closures: int = 0  # number of closures that a coordinator has scheduled
+    closures_ended: int | None = None  # those that a worker ran to the end; null in older runs
     servers: int = 0  # number of parameter servers
     interrupted: list[str] = field(default_factory=list)  # phases that Ctrl-C ended early
     interrupted_call: int | None = None  # the last call of strategy.run, if Ctrl-C has ended it
@@ -274,6 +275,11 @@ class Summary:
     unstarted: bool = False  # whether the last of these starts was not completed
     faults: list[str] = field(default_factory=list)  # the faults that happened in this incarnation
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
+
+    @property
+    def ended_closures(self) -> int:
+        """Return the number of closures that ended; older runs have only the scheduled ones."""
+        return self.closures if self.closures_ended is None else self.closures_ended
 
     @property
     def is_of_last(self) -> bool:

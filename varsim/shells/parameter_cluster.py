@@ -110,6 +110,8 @@ class ParameterCluster:
         self._next_closure = count(1).__next__
         self.num_scheduled = 0
         """The number of closures that the program has scheduled."""
+        self.num_ended = 0
+        """The number of closures that a worker has run to the end, as far as the program knows."""
         self._created: list[tuple[int, VariableSpec]] = []  # server, variable
         self._closures: dict[int, Closure] = {}  # those that have not ended
         self._defined: dict[int, set[str]] = {worker: set() for worker in range(num_workers)}
@@ -332,6 +334,7 @@ class ParameterCluster:
                     self._assign(worker, self._closures[closure_id])
                 case Settle(closure_id=closure_id, ending=ending):
                     closure = self._closures.pop(closure_id)
+                    self.num_ended += 1
                     if ending is Ending.RAISED and self._failure is None:
                         self._failure = closure.outcome
                 case Cancel(closure_ids=closure_ids):

@@ -171,6 +171,11 @@ class ParameterServerStrategy(OneDeviceStrategy):
         return 0 if self._cluster is None else self._cluster.num_scheduled
 
     @property
+    def num_ended(self) -> int:
+        """Return the number of closures that have returned or raised an exception."""
+        return 0 if self._cluster is None else self._cluster.num_ended
+
+    @property
     def client(self) -> ServerClient:
         """Return the program's links to the servers."""
         return self.cluster.client
