@@ -140,8 +140,9 @@ if not TYPE_CHECKING:  # with a `__getattr__`, a type checker would not report m
         home = _HOMES.get(name)
         if home is None:
             from varsim.errors import MissingName
+            from varsim.nearest import misspelt
 
-            raise MissingName("tf", name)
+            raise MissingName("tf", name, misspelt(name, __all__, "tf."))
         module = importlib.import_module(home)
         return module if name in _MODULES else getattr(module, name)
 

@@ -213,16 +213,18 @@ class MissingName(VarsimError, AttributeError):
     Attributes:
         owner: The module or class that has the name in TensorFlow, such as "tf.distribute".
         name: The name in this module or class.
+
+    Args:
+        near: The proposal of a name of this module or class; see `varsim.nearest.misspelt`.
     """
 
-    def __init__(self, owner: str, name: str) -> None:
-        super().__init__(owner, name)
-        self.owner = owner
-        self.name = name
+    def __init__(self, owner: str, name: str, near: str = "") -> None:
+        super().__init__(owner, name, near)
+        self.owner, self.name = owner, name
 
     def __str__(self) -> str:
-        owner, name = self.args
-        return f"varsim has no {owner}.{name}: {instead_of(owner, name)}"
+        owner, name, near = self.args
+        return f"varsim has no {owner}.{name}{near}: {instead_of(owner, name)}"
 
 
 class MissingDtype(VarsimError, AttributeError):

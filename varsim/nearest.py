@@ -8,19 +8,26 @@ from typing import Final
 
 _MAX_LISTED: Final = 20  # longer lists are hard to read
 _MAX_NEAR: Final = 3
+_SIMILAR: Final = 0.5
+_ALMOST_EQUAL: Final = 0.75
 
 
-def nearest(word: str, known: Iterable[str], most: int = _MAX_NEAR) -> list[str]:
+def nearest(
+    word: str, known: Iterable[str], most: int = _MAX_NEAR, *, cutoff: float = _SIMILAR
+) -> list[str]:
     """Return similar words, the nearest first.
 
     If exactly one word begins with `word`, return only this word.
+
+    Args:
+        cutoff: The smallest similarity, from 0 to 1; see `difflib.get_close_matches`.
     """
     words = list(dict.fromkeys(known))
     begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
     if len(begun) == 1:
         return begun
     by_small_letters = {one.lower(): one for one in reversed(words)}
-    near = difflib.get_close_matches(word.lower(), by_small_letters, n=most, cutoff=0.5)
+    near = difflib.get_close_matches(word.lower(), by_small_letters, n=most, cutoff=cutoff)
     return [by_small_letters[one] for one in near]
 
 
@@ -30,6 +37,16 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
     if not near:
         return ""
     return f"; did you mean {' or '.join(filter(None, [', '.join(near[:-1]), near[-1]]))}?"
+
+
+def misspelt(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return " (did you mean tf.LocalSGD?)", or "" if no word is almost equal.
+
+    Args:
+        prefix: What to write before the word, such as "tf.".
+    """
+    near = nearest(word, known, 1, cutoff=_ALMOST_EQUAL)
+    return f" (did you mean {prefix}{near[0]}?)" if near else ""
 
 
 def listed(known: Iterable[str]) -> str:

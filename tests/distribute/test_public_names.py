@@ -79,6 +79,10 @@ def test_the_error_for_a_missing_name_says_what_to_use():
     with pytest.raises(MissingName, match=r"no tf\.Variable\.to_proto") as raised:
         v.to_proto()
     assert ("tf.Variable", "to_proto") == (raised.value.owner, raised.value.name)
+    with pytest.raises(MissingName, match=r"tf.LocalSDG \(did you mean tf.LocalSGD\?\): it has"):
+        getattr(tf, "LocalSDG")  # noqa: B009
+    with pytest.raises(MissingName, match=r"\(did you mean tf.distribute.MirroredStrategy\?\)"):
+        getattr(tf.distribute, "MirorredStrategy")  # noqa: B009
     with pytest.raises(AttributeError, match=r"tf.distribute.MirroredStrategy\(devices\)"):
         getattr(tf.distribute, "Server")  # noqa: B009
 

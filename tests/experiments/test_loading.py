@@ -205,6 +205,11 @@ def test_a_wrong_environment_variable_is_named_in_the_error(
             "x.yaml:1: variables.w.aggregation: 'avg' is not one of none, sum, mean, only_first",
         ),
         (
+            "variables:\n  w: local_sgd:2/sum",
+            "x.yaml:2: variables.w: aggregation=SUM does not fit synchronization local_sgd:2: it "
+            "needs MEAN\n",
+        ),
+        (
             "variables:\n  w:\n    synchronization: on_raed",
             "x.yaml:3: variables.w.synchronization: 'on_raed' is not a synchronization; did you "
             "mean 'on_read'?\n  synchronizations: auto, none, on_write, on_read, bounded_stalen",

@@ -387,7 +387,9 @@ def test_another_inner_policy_is_refused_with_the_reason(inner, reason):
     [
         ("compressed", "INNER and BY are missing"),
         ("compressed:on_write", "BY is missing after on_write"),
-        ("compressed:on_write:zip", "unknown compressor 'zip'"),
+        ("compressed:on_write:zip", "unknown compressor 'zip': expected"),
+        ("compressed:on_write:topk:0.1", r"'topk:0.1' \(did you mean top_k\?\): expected"),
+        ("compressed:on_wirte:fp16", r"LocalSGD \(did you mean on_write\?\). Write"),
         ("compressed:fp16", "INNER is missing before the compressor fp16"),
         ("compressed:foo", "policy 'foo' cannot be compressed"),
         ("compressed:local_sgd:fp16", r"k of LocalSGD\(k\) is missing"),

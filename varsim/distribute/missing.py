@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from varsim.errors import MissingName
+from varsim.nearest import misspelt
 from varsim.texts.missing_names import names_missing_from
 
 C = TypeVar("C", bound=type[Any])
@@ -22,7 +23,7 @@ def module_attributes(
     """
 
     def explain(name: str) -> NoReturn:
-        raise MissingName(owner, name)
+        raise MissingName(owner, name, misspelt(name, names, f"{owner}."))
 
     return explain, lambda: [*names]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     BeforeValidator,
@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema
 from varsim.experiments.mode_text import WITH_PARAMETERS, WORDS, member_reader, read_synchronization
 from varsim.experiments.trace_settings import Keys
 from varsim.spec import Synchronization, VariableAggregation
+from varsim.sync import policies
 from varsim.texts.modes import PLAIN
 
 
@@ -83,6 +84,14 @@ class VariableSettings(Keys):
             "description": f"Short form: {_SHORT}; or a mapping.",
             "anyOf": [{"enum": list(WORDS)}, text, mapping],
         }
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.synchronization is not None and self.aggregation is not None:
+            misfit = policies.refused_aggregation(self.synchronization, self.aggregation)
+            if misfit is not None:
+                raise ValueError(str(misfit))
+        return self
 
     synchronization: _Synchronization | None = Field(
         default=None, description="When to synchronise."

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from varsim.errors import ConfigError
+from varsim.nearest import misspelt
 from varsim.spec import Array
 
 
@@ -225,7 +226,8 @@ def compressor_named(name: str) -> Compressor:
         return OneBit()
     kind, _, ratio = name.partition(":")
     if kind != TopK.keyword:
-        raise ConfigError(f"unknown compressor {name!r}: expected {NAMES}")
+        known = Half.name, TopK.keyword, OneBit.name
+        raise ConfigError(f"unknown compressor {name!r}{misspelt(kind, known)}: expected {NAMES}")
     if not _RATIO.fullmatch(ratio) or not 0 < Fraction(ratio) <= Fraction(1, 2):
         raise ConfigError(
             f"invalid ratio in {name!r}: expected a decimal number above 0 and at most 0.5, such "

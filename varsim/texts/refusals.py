@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from varsim.nearest import misspelt
 from varsim.spec import (
     ManualOperation,
     Operation,
@@ -233,7 +234,8 @@ def why_not_compressed(policy: str) -> str:
     keyword, _, parameters = policy.partition(":")
     if keyword == "local_sgd" and parameters:
         return f"the number of writes k of LocalSGD(k) is {parameters!r}"
-    return _NOT_COMPRESSED.get(keyword, "varsim compresses only ON_WRITE and LocalSGD")
+    near = misspelt(keyword, ("on_write", "local_sgd"))
+    return _NOT_COMPRESSED.get(keyword, f"varsim compresses only ON_WRITE and LocalSGD{near}")
 
 
 _NOT_COMPRESSED: Final = {

@@ -150,6 +150,25 @@ def is_readable(spec: VariableSpec) -> bool:
     return cell(spec, Context.CROSS_REPLICA, Operation.READ).refused is None
 
 
+def refused_aggregation(
+    requested: Synchronization, aggregation: VariableAggregation
+) -> refusals.AggregationDoesNotFit | None:
+    """Return why no variable can have these two settings; None if a variable can have them."""
+    becomes = policy_of(requested).becomes
+    if becomes.aggregations is not None:
+        if aggregation not in becomes.aggregations:
+            possible = tuple(dict.fromkeys(becomes.aggregations.values()))
+            return refusals.AggregationDoesNotFit(aggregation, requested, possible)
+        aggregation = becomes.aggregations[aggregation]
+    if aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
+        row = policy_of(becomes.synchronization).rows[Context.REPLICA, Operation.ASSIGN]
+        own = row if isinstance(row, Cell) else row[aggregation]
+        if own.exchanges:  # only the component of replica 0 would be sent
+            possible = VariableAggregation.SUM, VariableAggregation.MEAN
+            return refusals.AggregationDoesNotFit(aggregation, requested, possible)
+    return None
+
+
 def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> VariableSpec:
     """Return the spec with the settings that apply, given the settings that a program requests.
 
@@ -163,13 +182,10 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
     policy = policy_of(spec.requested)
     becomes = policy.becomes
     aggregation = spec.aggregation
+    misfit = refused_aggregation(spec.requested, aggregation)
+    if misfit is not None:
+        raise AggregationError(spec.name, misfit)
     if becomes.aggregations is not None:
-        if aggregation not in becomes.aggregations:
-            possible = tuple(dict.fromkeys(becomes.aggregations.values()))
-            raise AggregationError(
-                spec.name,
-                refusals.AggregationDoesNotFit(aggregation, spec.requested, possible),
-            )
         aggregation = becomes.aggregations[aggregation]
     if not policy.has_one_copy:  # TensorFlow refuses the writes of replicas instead
         check_mean(spec.name, aggregation, spec.dtype)
@@ -179,7 +195,7 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
             refusals.RefusedIfStrict(spec.requested),
             refusals.NOT_STRICT,
         )
-    _check_exchange(replace(spec, synchronization=becomes.synchronization, aggregation=aggregation))
+    _check_copy(replace(spec, synchronization=becomes.synchronization, aggregation=aggregation))
     policy.check(spec.name, spec.shape, spec.dtype)
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:
@@ -192,17 +208,12 @@ def state_rule(spec: VariableSpec) -> StateRule | None:
     return policy_of(spec.synchronization).state
 
 
-def _check_exchange(spec: VariableSpec) -> None:
-    """Check that the policy's cells can exchange components, or use a copy, with these settings.
+def _check_copy(spec: VariableSpec) -> None:
+    """Check that the policy's cells can use a copy of the variable.
 
     Raises:
-        AggregationError: Only the component of replica 0 would be sent.
         ShapeError: The variable cannot have an authoritative copy.
     """
-    if spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA and exchange_of(spec) is not None:
-        possible = VariableAggregation.SUM, VariableAggregation.MEAN
-        fact = refusals.AggregationDoesNotFit(spec.aggregation, spec.requested, possible)
-        raise AggregationError(spec.name, fact)
     if keeps_copy(spec) and None in spec.shape:
         raise ShapeError(
             spec.name,
