@@ -25,7 +25,7 @@ from varsim.experiments.runner import run_experiment
 from varsim.experiments.variable_settings import VariableSettings
 from varsim.report.summary import RunStatus, Summary
 from varsim.testing import simulated_cluster
-from varsim.tracing import trace
+from varsim.tracing import notices, trace
 from varsim.tracing.history import History, open_history, open_oracle
 
 FOLDER: Final = Path(__file__).parent
@@ -203,7 +203,11 @@ def execution(
     if _PROCESSES.search(text):
         summary = run_experiment(experiment)
     else:
-        with simulated_cluster(), patch.object(trace, "time", _ProcessorClock):
+        with (
+            simulated_cluster(),
+            patch.object(trace, "time", _ProcessorClock),
+            patch.object(notices, "simulated"),  # these times do show the work of each replica
+        ):
             summary = run_experiment(experiment)
     failure = "" if summary.status is RunStatus.DONE else str(summary.failure)
     folder = Path(summary.directory)

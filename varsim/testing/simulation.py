@@ -37,6 +37,7 @@ from varsim.testing.greenlets import KILLED, GreenletWorker
 from varsim.testing.recording import note_received, note_sent
 from varsim.testing.server_simulation import ServerNetwork
 from varsim.testing.simulated_channel import SimulatedChannel
+from varsim.tracing import notices
 from varsim.tracing.trace import PROGRAM, open_trace
 
 NO_DEATHS: Final[Mapping[int, int]] = MappingProxyType({})
@@ -136,6 +137,7 @@ class SimulatedNetwork(SimulatedChannel):
         super().__init__(seed)
         self.num_replicas = len(options.devices)
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
+        notices.simulated(self.trace)
         self.delivered = 0  # number of messages so far, in both directions
         self._reduction: ReductionDone | None = None  # the value of a delayed reduction
         self._now_s = 0.0

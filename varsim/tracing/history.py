@@ -101,6 +101,8 @@ RUN_KEYS: Final[Mapping[str, str]] = {
     "complete": "whether every process ended its record, and all of it could be read",
     "missing": "reasons why the record is not complete",
     "limited": "whether a process stopped its record at the limit of its size",
+    "simulated": "only in the record of a simulated cluster: true; replicas took turns in one "
+    "process, so `time_s` shows no waits",
     "policies": "only with policies of other packages: the keyword of each → its package, with the "
     "version",
     "policy_files": "only with policies that the program itself defines: the keyword of each → the "

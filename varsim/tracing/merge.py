@@ -42,10 +42,12 @@ from varsim.tracing.history import HISTORY, PROGRAM, check_tables
 from varsim.tracing.history_file import EventBatch, write_batches
 from varsim.tracing.layout import LayoutError
 from varsim.tracing.manual import obtained
+from varsim.tracing.notices import SIMULATED
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
-from varsim.tracing.taken import add_taken, add_use
+from varsim.tracing.run_facts import RunFacts
+from varsim.tracing.taken import add_taken
 from varsim.tracing.trace import CARRY, RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 from varsim.tracing.validation import DamageError
@@ -93,9 +95,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         about["missing"] = merger.missing
         about["limited"] = merger.limited
         about.update(merger.variables.policies())
-        about["counted"] = list(merger.counted)
-        if merger.continued is not None:
-            about["continued"] = merger.continued
+        about.update(merger.facts.entries())
 
     file = history / HISTORY if history.is_dir() else history
     try:
@@ -137,10 +137,7 @@ class _Merger:
         """Why the record is not whole, as clauses."""
         self.limited = False
         """Whether a trace has reached its limit."""
-        self.counted: dict[str, None] = {}
-        """Uses of the number of replicas by the program: the first one of each process."""
-        self.continued: dict[str, Any] | None = None
-        """The calls and the variables of earlier incarnations; None in the first one."""
+        self.facts = RunFacts()
         self._directory = directory
         self._absent = AbsentMemory()
         self._rows = HistoryRows(num_replicas, began_ns)
@@ -297,10 +294,10 @@ class _Merger:
             int(RecordKind.FINISHED): self._finished,
             int(RecordKind.LOST): self._lost,
             int(RecordKind.SHARES): self._shares_of_call,
-            int(RecordKind.CONTINUED): self._continued,
+            int(RecordKind.CONTINUED): self.facts.continued,
             int(RecordKind.SHARED): self._shared,
             int(RecordKind.NOTICED): self._noticed,
-            int(RecordKind.COUNTED): partial(add_use, self.counted),
+            int(RecordKind.COUNTED): self.facts.counted,
             int(RecordKind.TAKEN): partial(add_taken, self._rows),
         }
 
@@ -369,9 +366,6 @@ class _Merger:
     def _shares_of_call(self, process: int, call: int, rows: list[int]) -> None:  # noqa: ARG002
         self._shares[call] = rows
 
-    def _continued(self, process: int, calls: int, kept: list[int]) -> None:  # noqa: ARG002
-        self.continued = {"calls": calls, "kept": kept}
-
     def _shared(
         self,
         process: int,  # noqa: ARG002
@@ -406,6 +400,9 @@ class _Merger:
         location: str,
         note: str,
     ) -> None:
+        if operation == SIMULATED:
+            self.facts.simulated = True
+            return
         columns: dict[str, Any] = {"operation": operation, "location": location, "note": note}
         columns |= {} if call is None else {"call": call}
         columns |= {} if replica is None else {"replica": replica}

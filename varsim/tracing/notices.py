@@ -20,6 +20,16 @@ READ: Final = "read"
 """The operation of a read of a plain variable; that of a write is the name of an `Operation`."""
 
 
+SIMULATED: Final = "simulated"
+"""Not an operation of an event: merging makes it the entry `simulated` of the table `run`."""
+
+
+def simulated(trace: Trace | None) -> None:
+    """Record that the replicas take turns in one process, so that times show nothing."""
+    if trace is not None:
+        trace.noticed(None, SIMULATED, None, "", "")
+
+
 def discarded(trace: Trace | None, replica_id: int, method: str, location: str) -> None:
     """Record that a replica does not use the result of a collective."""
     if trace is not None:

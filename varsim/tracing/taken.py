@@ -13,11 +13,6 @@ _Recorded = tuple[str, list[int], int | None, bytes | None]
 """A value as in a trace: dtype, shape, digest and bytes."""
 
 
-def add_use(uses: dict[str, None], process: int, what: str, location: str) -> None:  # noqa: ARG001
-    """Add a use of the number of replicas by the program, as a text with its location."""
-    uses[f"{what} at {location}"] = None
-
-
 def add_taken(
     rows: HistoryRows,
     process: int,  # noqa: ARG001

@@ -252,6 +252,7 @@ ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "events": (_is_count, "a number from 0"),
     "complete": (lambda value: isinstance(value, bool), "true or false"),
     "limited": (lambda value: isinstance(value, bool), "true or false"),
+    "simulated": (lambda value: isinstance(value, bool), "true or false"),
     "level": (lambda value: isinstance(value, str), "a word"),
     "began": (
         lambda value: type(value) in {int, float} and 0 <= value <= _MAX_SECONDS,

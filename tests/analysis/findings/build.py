@@ -31,6 +31,7 @@ class ProgramHistory:
     def __init__(self, num_replicas: int = 2, *, values: bool = True, **variables: str) -> None:
         self.num_replicas = num_replicas
         self.replicas = range(num_replicas)
+        self.about: dict[str, Any] = {}  # further entries of the table `run`
         self.events: list[Event] = []
         self.now_s = 0.0
         self.rows: list[VariableRow] = []
@@ -289,7 +290,9 @@ class ProgramHistory:
     def _history(self) -> Iterator[History]:
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.executescript(SCHEMA)
-            connection.execute("INSERT INTO run VALUES ('num_replicas', ?)", [self.num_replicas])
+            about = {"num_replicas": self.num_replicas, **self.about}
+            told = [(key, json.dumps(value)) for key, value in about.items()]
+            connection.executemany("INSERT INTO run VALUES (?, ?)", told)
             for table, rows in (
                 ("variables", self.rows),
                 ("events", [one[: len(COLUMNS)] for one in self.events]),

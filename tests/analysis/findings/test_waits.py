@@ -32,6 +32,20 @@ def test_a_slow_replica_is_found() -> None:
     assert "100% of this waiting was at w" in finding.what
 
 
+def test_the_finding_says_how_much_the_work_of_the_others_varied() -> None:
+    (finding,) = training([[10.0, 60.0], [12.0, 60.0]] * 8).findings()
+
+    assert "typically varied by 1 ms, which is the noise of this host" in finding.what
+
+
+def test_the_times_of_a_simulated_cluster_show_no_waits() -> None:
+    story = training([[10.0, 10.0, 40.0]] * 8)
+    story.about["simulated"] = True
+
+    assert [] == story.found()
+    assert any("in a simulated cluster" in note.text for note in story.notes())
+
+
 def test_waits_in_an_all_reduce_are_found() -> None:
     (finding,) = training([[40.0, 10.0]] * 8, collective="all_reduce").findings()
 
@@ -59,8 +73,9 @@ def test_waits_for_the_end_of_a_call_are_found() -> None:
         [[1.0, 1.3]] * 50,
         [[10.0, 400.0], *([[10.0, 11.0]] * 20)],
         [[10.0, 40.0]] * 3,
+        [[10.0, 60.0], [40.0, 60.0]] * 10,
     ],
-    ids=["a little slower", "in turns", "too short to tell", "once", "rarely"],
+    ids=["a little slower", "in turns", "too short to tell", "once", "rarely", "busy host"],
 )
 def test_small_or_rare_waits_are_not_found(works_ms: list[list[float]]) -> None:
     assert [] == training(works_ms).found()

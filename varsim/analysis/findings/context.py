@@ -29,6 +29,7 @@ class FindingContext:
     """What finders know about one history. Its observers get each event before the finders."""
 
     num_replicas: int
+    simulated: bool  # whether times show nothing, because the record is of a simulated cluster
     presence: Presence
     variables: Mapping[int, VariableFacts]
     clocks: Clocks
@@ -86,6 +87,7 @@ def context_of(
         comparisons = Comparisons(num_replicas, presence, variables, components, both)
     return FindingContext(
         num_replicas=num_replicas,
+        simulated=bool(history.run.get("simulated")),
         presence=presence,
         variables=variables,
         clocks=Clocks(num_replicas),

@@ -234,7 +234,8 @@ class Pace(Finder):
                 share = waits.total_s / paced.replica_s if paced.replica_s else 0.0
                 own_s, others_s = paced.pace_of(replica_id)
                 is_cause = waits.total_s > all_s / 2 and own_s > _SLOWER * others_s
-                if share > _SHARE and is_cause and waits.evidence.count >= _REPEATEDLY:
+                slow = share > _SHARE and is_cause and not self.context.simulated
+                if slow and waits.evidence.count >= _REPEATEDLY:
                     what = _of_waits(replica_id, waits, share, own_s, others_s)
                     remedy = _of_slow(replica_id)
                     found.append(finding_of(STRAGGLER, facts, waits.evidence, what, remedy))

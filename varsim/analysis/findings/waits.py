@@ -3,12 +3,17 @@
 At every collective and at the end of every call, early replicas wait for the last one. Only the
 extra work of the last replica since the previous collective is counted; a late start is not. The
 critical path of a call consists of the work of the last replica before each collective.
+
+A host has noise: other programs and the scheduler make the same work take longer, sometimes. The
+work of the other replicas at one line shows this noise, and a wait must be larger. In a simulated
+cluster, replicas take turns in one process, so times show nothing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
@@ -21,6 +26,7 @@ from varsim.analysis.findings.model import (
     finding_of,
     milliseconds,
 )
+from varsim.analysis.outcome import Note
 from varsim.texts.facts import times
 from varsim.tracing.bounded import WAITS
 from varsim.tracing.history import Event
@@ -43,6 +49,11 @@ _MOST_AT_ONCE: Final = 0.5  # largest share of the waiting time that a single wa
 
 _NOTICEABLE_S: Final = 0.5e-3
 """Shorter waits come from messages and from process scheduling."""
+
+_MORE_THAN_NOISE: Final = 3
+"""Least ratio of a mean wait to the noise of the host."""
+
+_MOST_WORKS: Final = 200  # the first works of a replica at one line that show the noise
 
 _END: Final = -1  # in place of a variable: the end of a call
 _TOGETHER: Final = -3  # in place of a variable: an operation of the programs of all workers
@@ -88,6 +99,7 @@ class Waits(Finder):
         super().__init__(context)
         self._variables = context.variables
         self._late = [_Late() for _ in range(self.num_replicas)]
+        self._works: defaultdict[tuple[int, str | None], list[float]] = defaultdict(list)
         self._measured_s = 0.0
         self._began_s: float | None = None
         self._call: int | None = None
@@ -160,13 +172,37 @@ class Waits(Finder):
 
     def finish(self) -> list[Finding]:
         """Return one finding for each straggler."""
+        if self.context.simulated:
+            return []
         critical_s = sum(late.critical_s for late in self._late)
         lost_s = sum(late.lost_s for late in self._late)
         return [
             self._finding(replica_id, late, critical_s)
             for replica_id, late in enumerate(self._late)
-            if late.lost_s > _MOST_OF_IT * lost_s and self._is_straggler(late)
+            if late.lost_s > _MOST_OF_IT * lost_s
+            and self._is_straggler(late)
+            and late.lost_s > _MORE_THAN_NOISE * self._noise_s(replica_id) * late.evidence.count
         ]
+
+    def notes(self) -> list[Note]:
+        """Return the note that a simulated cluster has no times."""
+        if not self.context.simulated:
+            return []
+        why = "replicas take turns in one process, so their times show nothing"
+        return [Note(text=f"waits for a slow replica: in a simulated cluster, {why}")]
+
+    def _noise_s(self, straggler: int) -> float:
+        """Return by how much the work of another replica typically varies where others wait.
+
+        It is the median absolute deviation; of several replicas and lines, the largest one counts.
+        """
+        places = self._late[straggler].evidence.locations
+        found = 0.0
+        for (replica_id, location), works in self._works.items():
+            if replica_id != straggler and location in places:
+                middle = median(works)
+                found = max(found, median(abs(one - middle) for one in works))
+        return found
 
     def _resume(self, replica_id: int, time_s: float) -> None:
         """Resume a replica's work. After a collective, the measured work begins again at zero."""
@@ -231,6 +267,11 @@ class Waits(Finder):
         late = self._late[last]
         late.critical_s += work_s
         lost_s, first = 0.0, event
+        location = collective.location if collective.location is not None else event.location
+        for replica_id, (_, own_work_s) in collective.came.items():
+            works = self._works[replica_id, location]
+            if len(works) < _MOST_WORKS:
+                works.append(own_work_s)
         for replica_id in collective.waiting - {last}:
             came, own_work_s = collective.came[replica_id]
             waited_s = min(event.time_s - came.time_s, work_s - own_work_s)
@@ -241,7 +282,6 @@ class Waits(Finder):
             late.lost_s += lost_s
             late.longest_s = max(late.longest_s, lost_s)
             late.by_variable[collective.variable] += round(lost_s * 1e6)
-            location = collective.location if collective.location is not None else event.location
             late.evidence.add(event._replace(location=location), first.event)
 
     def _is_straggler(self, late: _Late) -> bool:
@@ -265,7 +305,9 @@ class Waits(Finder):
             f"The others waited for replica {replica_id} in {times(late.evidence.count, 'case')}. "
             f"These waits add up to {milliseconds(late.lost_s)} for each of them, on average: "
             f"{share:.0%} of the time of all calls. {mostly:.0%} of this waiting was at "
-            f"{where}. Replica {replica_id} did {path:.0%} of the work on the critical path.",
+            f"{where}. Replica {replica_id} did {path:.0%} of the work on the critical path. The "
+            "work of the other replicas at one line typically varied by "
+            f"{milliseconds(self._noise_s(replica_id))}, which is the noise of this host.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow"
             f"{_RARER.get(variable, _RARER_WRITES)}.",
         )
