@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import varsim as tf
 from tests.effort import many
 from varsim.analysis.outcome import Outcome
-from varsim.analysis.served import ServedExamination, examine_servers
+from varsim.analysis.served import REPEATED_WRITE, ServedExamination, examine_servers
 from varsim.cli.main import main
 from varsim.errors import ConfigError, StartError, TraceError
 from varsim.spec import Rows
@@ -84,6 +84,34 @@ def test_an_addition_on_an_older_version_is_stale_but_not_lost(tmp_path: Path) -
     (account,) = found.accounts
     assert max(behind for behind, _ in account.behind) > 0
     assert (0, ()) == (account.lost, found.findings)
+
+
+@pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
+def test_writes_of_closures_that_ran_again_are_counted_exactly(tmp_path: Path) -> None:
+    """Whenever the worker is lost, the value is the number of closures and of repeated writes."""
+    repeated = set()
+    for death in range(1, 12):
+        folder = tmp_path / str(death)
+        with simulated_cluster(deaths={1: death}):
+            strategy = Strategy(workers=2, trace=TraceOptions(folder))
+            coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+            with strategy.scope():
+                v = tf.Variable(0.0, name="v")
+            for _ in range(10):
+                coordinator.schedule(lambda v=v: v.assign_add(1.0))
+            coordinator.join()
+            final = float(v.numpy())
+            strategy.close()
+        found = examine_servers(server_records(folder))
+        (account,) = found.accounts
+        assert final == 10 + account.repeated
+        assert [REPEATED_WRITE] * bool(account.repeated) == [one.kind for one in found.findings]
+        repeated.add(account.repeated)
+        for finding in found.findings:
+            assert "1 closure ran again (on workers 0, 1)" in finding.what
+            assert "1 of 11 writes happened twice" in finding.what
+
+    assert {0, 1} == repeated
 
 
 def test_an_assign_without_a_read_overwrites_on_purpose(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Note
 from varsim.analysis.returned import ReturnedValue
-from varsim.analysis.served import LOST_UPDATE
+from varsim.analysis.served import KINDS as SERVED_KINDS
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell, reported
 
@@ -68,7 +68,7 @@ A new finder is one new file and one line here.
 SEARCHED_KINDS: Final = tuple(dict.fromkeys(kind for finder in FINDERS for kind in finder.kinds))
 """The kinds of finding that can be found only in a whole record."""
 
-KINDS: Final[tuple[FindingKind, ...]] = (FAILED_RUN, FAILED_CALL, *SEARCHED_KINDS, LOST_UPDATE)
+KINDS: Final[tuple[FindingKind, ...]] = (FAILED_RUN, FAILED_CALL, *SEARCHED_KINDS, *SERVED_KINDS)
 """All kinds of finding, in the order of reports. Failures are found in any record.
 
 Lost updates are found in the records of parameter servers: see `analysis/served.py`.

@@ -30,10 +30,15 @@ from varsim.analysis.sampled import SampledRows, is_part, recorded
 from varsim.analysis.sparse import INDEX
 from varsim.extension_dtypes import named
 from varsim.spec import Rows
+from varsim.texts.facts import times
 from varsim.tracing.samples import Statistics
 from varsim.tracing.served_record import NOT_READ, ServedOperation, ServerRecord
 
 LOST_UPDATE: Final = FindingKind(name="lost update", about_values=True)
+REPEATED_WRITE: Final = FindingKind(name="repeated write", about_values=True)
+
+KINDS: Final = (LOST_UPDATE, REPEATED_WRITE)
+"""What a record of parameter servers is searched for."""
 
 MOST_EVENTS: Final = 6
 """Largest number of operations kept for a finding."""
@@ -51,6 +56,11 @@ _NOT_RECORDED: Final = (
 _REMEDY: Final = (
     "Let the server compute the change: v.assign_add(change), v.assign_sub(change), or a sparse "
     "write. Each is atomic. Or let only one closure write the variable."
+)
+
+_REMEDY_OF_REPEATED: Final = (
+    "A closure runs at least once, as in TensorFlow. Let closures write what does not change if "
+    "they run twice, such as an assign of a computed value, or restore a checkpoint after the loss."
 )
 
 
@@ -75,6 +85,7 @@ class ServedAccount:
         behind: The number of writes of others between the read and the write of a closure → how
             many writes had it. Writes without a read are not counted.
         lost: The number of lost updates.
+        repeated: The number of writes that happened twice, because a closure ran again.
     """
 
     variable: str
@@ -84,6 +95,7 @@ class ServedAccount:
     writes: int
     behind: tuple[tuple[int, int], ...]
     lost: int
+    repeated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +208,9 @@ class ServedVariable:
     parents: list[int] = field(default_factory=lambda: [0])  # version → its parent
     writes: list[str] = field(default_factory=lambda: [""])  # version → location of its write
     numbers: list[int] = field(default_factory=lambda: [0])  # version → number of its operation
+    makers: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    """Version → closure that made it, or 0, and the process."""
+
     assigns: Counter[str] = field(default_factory=Counter)  # of a read value, by location
     behind: Counter[int] = field(default_factory=Counter)
     wrong: Verdict | None = None
@@ -253,6 +268,7 @@ class ServedVariable:
                 self.assigns[one.location] += 1
         self.parents.append(parent)
         self.writes.append(one.location)
+        self.makers.append((one.closure_id, one.process))
         self.numbers.append(one.number)
         operand = _operand(one, self.size)
         if operand is None:
@@ -295,6 +311,19 @@ class ServedVariable:
                 yield lost, version
             version = parent
 
+    def repeated(self) -> list[int]:
+        """Return the versions that the incomplete runs of closures made, if these ran again.
+
+        A worker runs a closure once, so writes of two workers are writes of two runs. The run with
+        most writes is the complete one.
+        """
+        runs: dict[int, dict[int, list[int]]] = {}
+        for version, (closure, process) in enumerate(self.makers):
+            if closure:
+                runs.setdefault(closure, {}).setdefault(process, []).append(version)
+        again = [sorted(one.values(), key=len)[:-1] for one in runs.values() if len(one) > 1]
+        return sorted(version for some in again for run in some for version in run)
+
     def account(self, server: int) -> ServedAccount:
         """Return what happened to the variable."""
         return ServedAccount(
@@ -305,17 +334,39 @@ class ServedVariable:
             writes=self.version,
             behind=tuple(sorted(self.behind.items())),
             lost=sum(1 for _ in self.lost()),
+            repeated=len(self.repeated()),
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield the finding about lost updates, if there are any."""
-        lost = list(self.lost())
-        if not lost:
-            return
+        """Yield the findings about lost updates and about repeated writes."""
+        if lost := list(self.lost()):
+            yield self._of_lost(lost)
+        if repeated := self.repeated():
+            yield self._of_repeated(repeated)
+
+    def _of_repeated(self, repeated: Sequence[int]) -> Finding:
+        closures = {self.makers[version][0] for version in repeated}
+        processes = sorted({process for closure, process in self.makers if closure in closures})
+        return Finding(
+            kind=REPEATED_WRITE,
+            variable_id=self.number,
+            variable=self.name,
+            locations=most(Counter(self.writes[version] for version in repeated)),
+            count=len(repeated),
+            what=(
+                f"A worker was lost, and {times(len(closures), 'closure')} ran again (on workers "
+                f"{', '.join(map(str, processes))}). Writes before the loss are kept: "
+                f"{len(repeated):,} of {times(self.version, 'write')} happened twice."
+            ),
+            remedy=_REMEDY_OF_REPEATED,
+            events=tuple(self.numbers[version] for version in repeated[:MOST_EVENTS]),
+        )
+
+    def _of_lost(self, lost: Sequence[tuple[int, int]]) -> Finding:
         where = Counter(self.writes[by] for _, by in lost)
         first = sorted({self.numbers[one] for pair in lost[-MOST_EVENTS:] for one in pair})
         assigns = sum(self.assigns.values())
-        yield Finding(
+        return Finding(
             kind=LOST_UPDATE,
             variable_id=self.number,
             variable=self.name,

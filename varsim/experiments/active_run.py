@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import varsim
 from varsim.distribute.mirrored import MirroredStrategy
@@ -27,6 +27,9 @@ from varsim.report.json_values import plain
 from varsim.report.summary import Carried, Failure, Phase, Plain, RunStatus, Summary
 from varsim.texts import saving
 from varsim.tracing.progress import Tell
+
+_VARIABLE: Final = "variable "
+"""The beginning of a warning that can be the same for several variables."""
 
 
 class RunWatcher(Protocol):
@@ -217,10 +220,13 @@ class ActiveRun:
             return
         self.warnings.append(prefix + text)
         who, _, what = text.partition("\n")[0].partition(": ")
-        first = self._warned_first.setdefault(what, who)
+        shown = text
+        if what and who.startswith(_VARIABLE):
+            first = self._warned_first.setdefault(what, who)
+            if first != who:
+                shown = f"{who}{SAME_WARNING}{first.removeprefix(_VARIABLE)}"
         if self.watcher is not None:
-            short = f"{who}{SAME_WARNING}{first.removeprefix('variable ')}"
-            self.watcher.warned(prefix + (short if what and first != who else text))
+            self.watcher.warned(prefix + shown)
 
     def measured(self) -> None:
         """Report the measurements."""

@@ -131,6 +131,9 @@ class ServedVariableJson:
     lost: int
     """The number of lost updates."""
 
+    repeated: int
+    """The number of writes that happened twice, because a worker was lost."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteJson:
@@ -253,6 +256,7 @@ def _served(account: ServedAccount) -> ServedVariableJson:
         writes=account.writes,
         behind=list(account.behind),
         lost=account.lost,
+        repeated=account.repeated,
     )
 
 

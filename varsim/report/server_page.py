@@ -42,8 +42,12 @@ def print_servers(
 def nothing_lost(found: ServedExamination) -> str:
     """Return the sentence for an examination without findings."""
     if not found.is_whole:
-        return "your program was not searched for lost updates: a record is not whole"
-    return f"no lost update in {count(found.num_operations)} operations"
+        return (
+            "your program was not searched for lost updates and repeated writes: a record is not "
+            "whole"
+        )
+    looked_at = f"{count(found.num_operations)} operations"
+    return f"no lost update and no repeated write in {looked_at}"
 
 
 def _print_accounts(console: Console, accounts: Sequence[ServedAccount]) -> None:
@@ -59,6 +63,7 @@ def _print_accounts(console: Console, accounts: Sequence[ServedAccount]) -> None
         Column("on an older\nversion", [count(one) for one in stale]),
         Column("most versions\nbehind", [count(one) for one in most]),
         Column("lost\nupdates", [count(one.lost) for one in accounts]),
+        Column("repeated\nwrites", [count(one.repeated) for one in accounts]),
     ]
     labels = [one.variable for one in accounts]
     show_table(console, "variables on parameter servers", labels, columns, corner="variable")

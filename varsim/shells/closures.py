@@ -21,7 +21,10 @@ class Outcome:
     """The worker, and what it has sent."""
 
     cancelled: str | None = None
-    """Why the closure is not run."""
+    """Why the closure is not run, or did not end."""
+
+    was_sent: bool = False
+    """Whether a worker has got the closure, and can have begun it."""
 
     @property
     def is_known(self) -> bool:

@@ -359,6 +359,7 @@ class ParameterCluster:
             arguments=closure.arguments,
             present=1,
         )
+        closure.outcome.was_sent = True
         self._send(worker, [*messages, start])
 
     def _cancel(self, closure_ids: Sequence[int]) -> None:
@@ -369,7 +370,11 @@ class ParameterCluster:
         for outcome in outcomes:
             outcome.cancelled = why
         if why is NO_WORKER and self._failure is None:
-            outcomes[0].cancelled = f"{why}, so {times(len(outcomes), 'closure')} did not end"
+            outcomes[
+                0
+            ].cancelled = (
+                f"{self._last_lost}, and {why}, so {times(len(outcomes), 'closure')} did not end"
+            )
             self._failure = outcomes[0]  # else a join would look like the end of all closures
 
     def _slow(self, worker: int, closure_id: int, for_s: float) -> str:
@@ -384,7 +389,7 @@ class ParameterCluster:
         sites = dict.fromkeys(self._closures[one].site.described for one in closure_ids)
         return (
             f"{self._last_lost}; {len(self.state.workers)} of {self._num_workers} workers are "
-            f"left, and run what worker {worker} had not finished again: {', '.join(sites)}. Its "
+            f"left. They run again what worker {worker} had not finished: {', '.join(sites)}. Its "
             "writes before the loss are kept, so they can happen twice"
         )
 

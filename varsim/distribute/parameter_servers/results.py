@@ -64,7 +64,8 @@ def result_of(cluster: ParameterCluster, outcome: Outcome) -> Any:
     codec = cluster.link.codec
     if outcome.cancelled is not None:
         cluster.require_servers()
-        raise ClosureCancelled(f"{outcome.what} was not run: {outcome.cancelled}")
+        became = "did not end" if outcome.was_sent else "was not run"
+        raise ClosureCancelled(f"{outcome.what} {became}: {outcome.cancelled}")
     if outcome.raised is None:
         assert outcome.result is not None, "the closure has ended"
         return codec.unpack(outcome.result)
