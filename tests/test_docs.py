@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 
 from docs.generate import PARTS, ROOT, current, documents, first_sentence, stale
 from locks.installed import why_documents_may_differ
 from varsim import VarsimWarning
+from varsim.cli.main import main
 from varsim.testing import simulated_cluster
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -118,6 +120,41 @@ def test_anchors_in_documents_exist() -> None:
         and anchor not in _anchors((path.parent / target) if target else path)
     ]
     assert [] == broken
+
+
+def test_commands_and_options_in_documents_exist() -> None:
+    """Options after the name of a script are those of the script."""
+    group = click.Context(main)
+    options = {
+        name: {
+            option
+            for parameter in command.get_params(group)
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        for name in main.list_commands(group)
+        if (command := main.get_command(group, name)) is not None
+    }
+    said = [(path.relative_to(ROOT), *found) for path in documents() for found in _said(path)]
+    unknown = [one for one in said if one[1] not in options]
+    unknown += [
+        (path, name, option)
+        for path, name, rest in said
+        for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", re.split(r"\.py\s", rest)[0])
+        if option not in options.get(name, {option})
+    ]
+
+    assert 100 < len(said)
+    assert [] == unknown
+
+
+def _said(path: Path) -> list[tuple[str, str]]:
+    """Return the commands of varsim in a document, each with its arguments."""
+    text = path.read_text("utf-8")
+    spans = re.findall(r"`varsim ([a-z]+)([^`]*)`", text)
+    prompts = re.findall(r"^(?: {4})?\$ varsim ([a-z]+)([^#\n]*)", text, re.MULTILINE)
+    # An indented line that ends with a period is a sentence of an output.
+    indented = re.findall(r"^ {4}varsim ([a-z]+)(?=.*[^.\n]$)([^#\n]*)", text, re.MULTILINE)
+    return [*spans, *prompts, *indented]
 
 
 def test_each_row_of_a_table_has_as_many_cells_as_its_heading() -> None:

@@ -415,7 +415,7 @@ def alltoall(
 def barrier(process_set: ProcessSet = global_process_set) -> None:
     """Wait until all ranks have arrived."""
     context, _, options = _ranks("barrier", process_set)
-    context.barrier("hvd.barrier", **options)
+    context.barrier("hvd.barrier()", **options)
 
 
 def join(device: int = -1) -> int:  # noqa: ARG001  # Horovod's argument

@@ -291,7 +291,7 @@ def said_of(known: Sequence[bool], *, oracle: bool = False) -> str:
 
 
 def test_the_lens_does_not_say_that_unrecorded_values_are_equal():
-    assert "The replicas never differ." in said_of([True, True])
+    assert "The replicas never differ at the end of a call." in said_of([True, True])
     assert "Whether the replicas differ is unknown" in said_of([False, False])
     some = said_of([True, False, True])
     assert "do not differ in the 2 of 3 calls" in some
@@ -385,7 +385,9 @@ def test_the_lens_of_a_record_that_is_not_whole_says_so(tmp_path: Path) -> None:
     print_calls(Console(width=400, file=out), "v", story.seen(tmp_path), 0, flaw=flaw)
 
     said = out.getvalue()
-    assert f"do not differ in the recorded calls. The record is not whole: {flaw}." in said
+    assert (
+        f"do not differ at the end of the recorded calls. The record is not whole: {flaw}." in said
+    )
     assert "never" not in said
     assert "From call 2 on, the copy of replica 1 is the program's: its worker was lost." in said
 

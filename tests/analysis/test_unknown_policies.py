@@ -55,7 +55,7 @@ def history_of(text: str = HISTORY, **entries: object) -> HistoryBuilder:
             {"policy_files": {"acme": "train.py"}},
             "w: not checked, because the policy acme is defined in train.py of the program, and",
         ),
-        ({}, f"{NOT_INSTALLED}a package with the entry point acme in the group varsim.promises"),
+        ({}, f"{NOT_INSTALLED}a package with the entry point acme in the group varsim.policies, "),
     ],
 )
 def test_only_its_variables_are_not_judged(entries, said, tmp_path):

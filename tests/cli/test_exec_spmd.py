@@ -146,6 +146,8 @@ def test_a_syntax_error_is_shown_once_before_any_worker_starts():
     failure = latest().failure
     assert failure is not None
     assert ("SyntaxError", "script.py:6", 0) == (failure.kind, failure.location, latest().calls)
+    shown = CliRunner().invoke(main, ["exec", "--spmd", "-n", "3", "script.py"]).stdout
+    assert "Python could not compile the program, so no workers started" in shown
 
 
 @pytest.mark.parametrize(
@@ -471,7 +473,7 @@ def test_the_number_of_workers_can_come_from_tf_config(
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        ('{"cluster": {"worker": ["a:1"]}}', "describes 1 worker, but --workers 3: 3 workers"),
+        ('{"cluster": {"worker": ["a:1"]}}', "describes 1 worker, but --workers (-n) 3: 3 workers"),
         ("{", "TF_CONFIG is not JSON"),
         ('{"cluster": {"worker": "a:1"}}', "must be a list of addresses"),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"index": 0}}', 'must have a "type"'),

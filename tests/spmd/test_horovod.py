@@ -289,6 +289,17 @@ def test_a_barrier_of_all_ranks_does_not_wait_for_those_that_have_joined(ranks: 
     assert [2, 2, 2] == ranks(step)
 
 
+def test_a_barrier_against_a_collective_is_named_as_the_program_calls_it(ranks: Ranks):
+    def step() -> None:
+        if hvd.rank() == 1:
+            hvd.barrier()
+        else:
+            hvd.allreduce(floats(1.0), name="g")
+
+    with pytest.raises(DeadlockError, match=r"replica 1 waits in hvd\.barrier at tests/"):
+        ranks(step)
+
+
 def test_a_process_set_waits_for_a_member_that_has_joined(ranks: Ranks):
     def step() -> None:
         if hvd.rank() == 0:

@@ -13,6 +13,10 @@ from varsim.analysis.replay import Replay
 from varsim.registry import Registry
 from varsim.tracing.history import History, VariableRow
 
+_GROUPS: Final = (
+    "the group varsim.policies, which `varsim whatif` and `varsim advise` need, and in the group "
+    "varsim.promises, which `varsim check` and `varsim lens` need"
+)
 _INSTALLED: Final[Registry[Any]] = Registry("synchronization", {}, group="varsim.policies")
 """The policies of installed packages; only their names are used."""
 
@@ -60,6 +64,7 @@ def why_not_installed(row: VariableRow, run: Mapping[str, Any], group: str) -> s
     entry = f"a package with the entry point {keyword} in the group {group}"
     if package:
         return f"the policy {keyword} is not installed here; install {package} (or {entry})"
+    entry = f"a package with the entry point {keyword} in {_GROUPS}"
     if file:
         return (
             f"the policy {keyword} is defined in {file} of the program, and not installed here; "

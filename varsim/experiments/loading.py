@@ -139,6 +139,7 @@ def _check_tf_config(experiment: Experiment, layers: _Layers) -> None:
         return
     key = next((one for one in ("workers", "devices") if one in layers.values), None)
     source = "the default is" if key is None else f"{layers.locations.by_keys.get((key,), key)}:"
+    source = source.replace("--workers", "--workers (-n)")  # the location has the longer name
     raise ConfigError(
         f"TF_CONFIG (environment) describes {times(described, 'worker')}, but {source} "
         f"{times(count, 'worker')}. With --spmd, TF_CONFIG alone is enough; or unset it: "

@@ -21,7 +21,7 @@ from varsim.experiments.run_supervisor import ScriptSupervisor
 from varsim.experiments.sources import ProgramLocation, forget_imported, location_of_file
 from varsim.interrupts import came_of_interrupt
 from varsim.nearest import did_you_mean
-from varsim.protocol.tracebacks import written
+from varsim.protocol.tracebacks import of_program, written
 from varsim.raised import traceback_of
 
 _KEYS: Final[KeyPath] = ("script",)
@@ -130,7 +130,7 @@ class ScriptProgram:
                 raise NothingToRecord(failure_of(error).exit_code)
         else:
             own = _from_script(traceback_of(error), str(self.path))
-            sys.stderr.write(written(error, own))
+            sys.stderr.write(of_program(written(error, own), error))
         run.fail(error)
         run.take_a_last_look()
 

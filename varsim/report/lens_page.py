@@ -390,9 +390,9 @@ def _difference(moments: Sequence[Moment], diverged: int | None, flaw: str) -> s
     if diverged is None:
         known = sum(one.is_known for one in moments)
         if known == len(moments) and flaw:
-            return "The replicas do not differ in the recorded calls."
+            return "The replicas do not differ at the end of the recorded calls."
         if known == len(moments):
-            return "The replicas never differ."
+            return "The replicas never differ at the end of a call."
         if not known:
             return f"Whether the replicas differ is unknown: no value was recorded. {_RECORD_ALL}"
         hint = "" if all(one.is_recorded for one in moments) else f" {_RECORD_ALL}"

@@ -23,6 +23,7 @@ from varsim.report.summary import Phase, Plain, RunStatus, Summary
 from varsim.report.tables import GAP, flowing, new_table, print_table
 from varsim.report.variable_tables import print_variables
 from varsim.report.verdict_text import (
+    NOT_COMPILED,
     NOT_JUDGED,
     NOT_STARTED,
     NOTHING_RECORDED,
@@ -31,6 +32,7 @@ from varsim.report.verdict_text import (
 )
 from varsim.texts.facts import headline, times
 
+_NOT_COMPILED: Final = {one.__name__ for one in (SyntaxError, IndentationError, TabError)}
 _LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is below the name
 _MAX_LISTED: Final = 16  # elements of a list on one line
 _MAX_TEXT: Final = 1_000  # characters of a text; summary.json has more
@@ -204,6 +206,8 @@ def _print_verdict(console: Console, summary: Summary) -> None:
             said = NOT_JUDGED
         if summary.failure is not None and summary.failure.kind == StartError.__name__:
             said = NOT_STARTED
+        elif summary.failure is not None and summary.failure.kind in _NOT_COMPILED:
+            said = NOT_COMPILED if Phase.START_UP.value not in summary.seconds else said
         console.print(Text(said))
         console.print()
         return

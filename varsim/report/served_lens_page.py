@@ -13,7 +13,7 @@ from varsim.analysis.served_lens import ServedVersion, ServedVersions
 from varsim.report.formatting import NOTHING, count, dimensions, names
 from varsim.report.lens_page import chosen_rows
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
-from varsim.texts.facts import element_text, index_of, times
+from varsim.texts.facts import average, element_text, index_of, times
 from varsim.tracing.trace import PROGRAM
 
 _MOST: Final = 40  # versions that are shown without --all
@@ -120,7 +120,7 @@ def _sentences(found: ServedVersions) -> Iterator[str]:
         yield (
             f"{times(len(based), 'write')} came after a read in the same closure; "
             f"{count(len(stale))} of them were behind: others had written in between. On average "
-            f"a write was {mean:,.3g} versions behind, at most {count(max(based))}."
+            f"a write was {average(mean, 'version')} behind, at most {count(max(based))}."
         )
     lost = [one for one in writes if one.overwritten_by is not None]
     if lost:

@@ -14,7 +14,7 @@ from varsim.report.grouping import grouped, name_of
 from varsim.report.served_table import print_served
 from varsim.report.summary import BoundedUse, CompressionUse, OneSidedUse, VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
-from varsim.texts.facts import times
+from varsim.texts.facts import average, times
 
 MAX_ROWS: Final = 40  # two screens; --all shows the rest
 _MANY: Final = 20  # with more variables, a row may stand for variables with different names
@@ -164,7 +164,7 @@ def one_sided_text(use: OneSidedUse) -> str:
     if not use.fetches + use.pulls:
         return text
     return (
-        f"{text}; a read was {use.behind:,.3g} versions behind on average and "
+        f"{text}; a read was {average(use.behind, 'version')} behind on average and "
         f"{use.most_behind:,} at most, and its value was {_ms(use.age_s)} old on average and "
         f"{_ms(use.longest_age_s)} at most"
     )
@@ -184,8 +184,8 @@ def bounded_text(use: BoundedUse) -> str:
     )
     if use.renewals:
         text += (
-            f"; {times(use.renewals, 'renewal')} of caches, which were {use.behind:,.3g} versions "
-            f"behind on average and {use.most_behind:,} at most"
+            f"; {times(use.renewals, 'renewal')} of caches, which were "
+            f"{average(use.behind, 'version')} behind on average and {use.most_behind:,} at most"
         )
     longest = sorted(use.waits, key=lambda one: -one.waited_s)
     said = [

@@ -24,6 +24,12 @@ NOT_JUDGED: Final = (
 )
 """Printed instead of a verdict if the merge or the judging failed."""
 
+NOT_COMPILED: Final = (
+    "Python could not compile the program, so no workers started, nothing was recorded, and "
+    "nothing was checked."
+)
+"""Printed instead of a verdict if the program has a syntax error."""
+
 NOTHING_RECORDED: Final = (
     "Nothing was recorded in this run, so varsim's promises were not checked, and your program was "
     "not searched for findings. With `--trace ops` (the default), a run is recorded from its first "

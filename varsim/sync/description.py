@@ -153,8 +153,10 @@ def describe(activity: Collective | Wait, specs: Mapping[int, VariableSpec]) -> 
                 "read_lock" if is_shared else "lock", (repr(name),), activity.location
             )
         case BarrierArrival(barrier=barrier, group=group):
-            named = [] if barrier is None else [repr(barrier)]
             of_group = [f"group={[*group]}"] if group else []
+            if barrier is not None and barrier.endswith("()"):  # a call, such as hvd.barrier()
+                return CollectiveAt(barrier.removesuffix("()"), (*of_group,), activity.location)
+            named = [] if barrier is None else [repr(barrier)]
             return CollectiveAt("barrier", (*named, *of_group), activity.location)
         case SendRequest(to=to):
             return CollectiveAt("send", (f"to={to}",), activity.location)

@@ -73,6 +73,12 @@ def times(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
+def average(number: float, thing: str) -> str:
+    """Return a number that can have a fraction, with its noun: "1 version", "2.36 versions"."""
+    text = f"{number:,.3g}"
+    return f"{text} {thing}{'' if text == '1' else 's'}"
+
+
 def rows_text(num_rows: int) -> str:
     """Return the numbers of the existing rows, as text."""
     return f"rows 0 to {num_rows - 1}" if num_rows else "no rows"

@@ -39,7 +39,7 @@ def monitored_barrier(
 def _meet(what: str, group: ProcessGroup | None) -> None:
     here = here_in(what, group)
     if here is not None:
-        here.context.barrier(here.what, **here.options)
+        here.context.barrier(f"{here.what}()", **here.options)
 
 
 def send(tensor: Array, dst: int, group: ProcessGroup | None = None, tag: int = 0) -> None:

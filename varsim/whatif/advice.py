@@ -352,9 +352,7 @@ def _uses(replays: Replays, effect: Effect) -> str:
         ("replicas", [one for one in reads if one.process != PROGRAM]),
     ]
     said = [
-        f"{name} {sum(one.times for one in own):,}× (mostly at {_location(own)})"
-        for name, own in who
-        if own
+        f"{name} {sum(one.times for one in own):,}× ({_location(own)})" for name, own in who if own
     ]
     parts = [f"Written {effect.cost_before.writes:,}×"]
     if said:
@@ -378,8 +376,10 @@ def _one_sided(counts: OneSidedCounts) -> str:
 
 
 def _location(reads: Iterable[object]) -> str:
-    ((location, _),) = Counter(one.location for one in reads).most_common(1)  # type: ignore[attr-defined]
-    return str(location)
+    """Return the location of most reads: "at p.py:9", or "mostly at p.py:9" if there are others."""
+    locations = Counter(one.location for one in reads)  # type: ignore[attr-defined]
+    ((location, _),) = locations.most_common(1)
+    return f"{'mostly ' if len(locations) > 1 else ''}at {location}"
 
 
 def _reason(
