@@ -149,6 +149,56 @@ def test_settings_without_effect_on_servers_are_named() -> None:
     assert "trace.steps has no effect on parameter servers" in result.stderr
 
 
+def test_each_option_for_replicas_is_named_on_servers() -> None:
+    """A value that asks for nothing is not named."""
+    options = ("--on-worker-lost", "restart", "--uneven", "join", "--strict", "--exchange", "auto")
+    result = ran(*options)
+
+    for option in ("--on-worker-lost restart", "--uneven join", "--strict"):
+        assert f"{option}: no effect: it applies to replicas" in said(result)
+    assert "--exchange" not in result.stderr
+    assert 3 == len(load_summary(LATEST).warnings)
+    assert "no effect" not in ran(*options, script=SCRIPT + MIRRORED).stderr
+
+
+def test_a_transport_that_servers_do_not_have_is_one_line() -> None:
+    Path("script.py").write_text(SCRIPT)
+    result = varsim("exec", "--transport", "tcp", "script.py")
+
+    assert 2 == result.exit_code
+    assert "--transport tcp: the ParameterServerStrategy at script.py:4 has only" in said(result)
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "text"),
+    [
+        (("--mode", "v=on_read"), SCRIPT, "--mode v=on_read: the variables of this program are"),
+        (("--mode", "on_read"), SCRIPT, "--mode on_read: the variables of this program are"),
+        (("--mode", "v=on_read"), SCRIPT + MIRRORED, "--mode v=on_read: variable 'v' is"),
+    ],
+)
+def test_a_mode_for_a_variable_on_a_server_has_no_effect(
+    options: tuple[str, ...], script: str, text: str
+) -> None:
+    Path("script.py").write_text(script)
+    result = varsim("exec", *options, "script.py")
+
+    assert 0 == result.exit_code
+    assert f"{text} on a parameter server, where modes" in said(result)
+
+
+def test_settings_of_variables_on_servers_have_no_effect() -> None:
+    Path("script.py").write_text(SCRIPT)
+    Path("experiment.yaml").write_text(
+        "script: script.py\nvariables: {v: {synchronization: on_read}}\n"
+    )
+    result = varsim("run", "experiment.yaml")
+
+    assert 0 == result.exit_code
+    assert "variables.v: the variables of this program are on a parameter server" in said(result)
+
+
 @pytest.mark.parametrize(
     ("arguments", "clause"),
     [

@@ -130,8 +130,9 @@ def overrides_of(options: dict[str, Any]) -> list[Override]:
     for key, value in options.items():
         if value is not None:
             listed = split_names(value) if key == "devices" else value
-            flag = {True: f"--{key}", False: f"--no-{key}"}
-            location = flag[value] if isinstance(value, bool) else f"--{key} {value}"
+            option = key.replace("_", "-")
+            flag = {True: f"--{option}", False: f"--no-{option}"}
+            location = flag[value] if isinstance(value, bool) else f"--{option} {value}"
             if key == "faults":
                 location = " ".join(f"--fault {text!r}" for text in value)
             overrides.append(Override(_INNER.get(key, (key,)), listed, location))

@@ -35,6 +35,7 @@ class Choices:
     link_loss_s: float | None  # see `MirroredStrategy`; None: the default
     lost_workers: LostWorkers
     location: str  # file:line at which the program creates the strategy
+    has_servers: bool = False  # whether its variables are on parameter servers
     decided: str = ""  # how the program decides the number of workers, as a clause; "" if not
 
 

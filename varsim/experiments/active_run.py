@@ -178,6 +178,14 @@ class ActiveRun:
         if self.experiment.faults and not any(one.takes_faults for one in self.strategies):
             self.warn("no fault was injected: faults apply to replicas, and this program has none")
 
+    def warn_of_unused_settings(self) -> None:
+        """Warn of settings of replicas, if all strategies have parameter servers instead."""
+        if not self.strategies or not all(one.servers for one in self.strategies):
+            return
+        for key in self.experiment.set_for_replicas:
+            problem = "no effect: it applies to replicas, and parameter servers have none"
+            self.warn(self.experiment.locations.located((key,), problem))
+
     @property
     def _last_incarnations(self) -> list[Observed]:
         """Return the last incarnation of each strategy."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
+from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.scopes import get_strategy
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.mode_text import Mode
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 _UNSPECIFIED: Final = VariableSynchronization.AUTO
 _UNNAMED: Final = "Variable"  # the default name of a variable
+
+_ALL_SERVED: Final = "the variables of this program are"
+_WITHOUT_MODE: Final = (
+    "on a parameter server, where modes and settings of variables do not apply: remove it "
+    "(docs/parameter_servers.md)"
+)
 
 
 class AppliedSettings:
@@ -47,6 +54,7 @@ class AppliedSettings:
         self.created: list[Any] = []
         self.free_ids: set[int] = set()
         self._others: list[weakref.ref[Any]] = []  # variables without the settings
+        self._served: list[str] = []  # the names of the variables on parameter servers
 
     @property
     def everything(self) -> list[Any]:
@@ -60,6 +68,7 @@ class AppliedSettings:
         self.created.clear()
         self.free_ids.clear()
         self._others.clear()
+        self._served.clear()
 
     def watch(self, strategy: Strategy) -> None:
         """Apply the settings to this strategy's variables, too."""
@@ -70,6 +79,8 @@ class AppliedSettings:
         if get_strategy() not in self._strategies:
             other = next_creator(**kwargs)
             self._others.append(weakref.ref(other))
+            if isinstance(get_strategy(), ParameterServerStrategy):
+                self._served.append(kwargs.get("name") or _UNNAMED)
             return other
         name = kwargs.get("name") or _UNNAMED
         free = kwargs["synchronization"] is _UNSPECIFIED
@@ -102,6 +113,8 @@ class AppliedSettings:
             WrongKey: No variable matches a name or a pattern, or the mode applies to no variable.
         """
         names = list(dict.fromkeys(variable.spec.name for variable in self.created))
+        if self._served and not names:
+            self._check_servers_alone()
         variables = f"\n  variables: {listed(names)}"
         said = [("variables", pattern) for pattern in self._patterns]
         said += [("mode", name) for name in self._mode.named]
@@ -109,7 +122,7 @@ class AppliedSettings:
             if pattern in self._unused:
                 raise WrongKey(
                     (key, pattern) if key == "variables" else (key,),
-                    no_variable(pattern, names),
+                    self._on_server(pattern) or no_variable(pattern, names),
                 )
         if self._adaptive and not any(policies.defers(one.spec) for one in self.created):
             raise WrongKey(
@@ -124,3 +137,19 @@ class AppliedSettings:
                 "without a synchronization, and this workload has none: name the variables to "
                 f"change, NAME=MODE{variables}",
             )
+
+    def _on_server(self, pattern: str) -> str:
+        """Return that a variable of this name is on a parameter server; "" if there is none."""
+        for name in self._served:
+            if name == pattern or fnmatchcase(name, pattern):
+                return f"variable {name!r} is {_WITHOUT_MODE}"
+        return ""
+
+    def _check_servers_alone(self) -> None:
+        """Refuse settings of variables in a program with variables on parameter servers only."""
+        for pattern in self._patterns:
+            raise WrongKey(("variables", pattern), f"{_ALL_SERVED} {_WITHOUT_MODE}")
+        if self._mode.named or self._mode.free is not None or self._mode.adaptive:
+            raise WrongKey(("mode",), f"{_ALL_SERVED} {_WITHOUT_MODE}")
+        if self._adaptive:
+            raise WrongKey(("auto",), f"{_ALL_SERVED} {_WITHOUT_MODE}")

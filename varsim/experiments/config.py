@@ -97,6 +97,25 @@ _OF_WORKLOADS: Final = {
 }
 """Key that an experiment with a script cannot have → the reason, or what to do instead."""
 
+_OF_REPLICAS: Final = (
+    "on_worker_lost",
+    "max_restarts",
+    "uneven",
+    "strict",
+    "exchange",
+    "stall_warn_s",
+    "stall_fail_s",
+    "link_loss_s",
+)
+"""The keys without an effect on parameter servers. Faults and modes have their own texts."""
+
+_WITHOUT_EFFECT: Final[dict[str, tuple[Any, ...]]] = {
+    "on_worker_lost": (None, "fail"),
+    "strict": (False,),
+    "exchange": ("auto",),
+}
+"""Key → the values that ask for nothing; for other keys, this is None."""
+
 
 # ---------------------------------------------------------------- the experiment
 
@@ -333,6 +352,16 @@ class Experiment(Keys):
             for name, value in asdict(self.backends).items()
             if name in self.model_fields_set
         }
+
+    @property
+    def set_for_replicas(self) -> list[str]:
+        """Return the keys with a value other than the default that have an effect on replicas."""
+        asked = self.model_fields_set
+        return [
+            key
+            for key in _OF_REPLICAS
+            if key in asked and getattr(self, key) not in _WITHOUT_EFFECT.get(key, (None,))
+        ]
 
     @property
     def locations(self) -> KeyLocations:

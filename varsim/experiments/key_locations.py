@@ -42,8 +42,9 @@ class KeyLocations:
         location, key = self.of(keys), ".".join(keys)
         if location.startswith(f"--{keys[0].removesuffix('s')} ") and len(keys) == 2:
             key = ""  # a repeated option, such as --fault, names one part of a list
-        flags = f"--{key}", f"--no-{key}"
-        named = not key or location in flags or location.startswith((f"--{key} ", f"{key}="))
+        option = key.replace("_", "-")
+        flags = f"--{option}", f"--no-{option}"
+        named = not key or location in flags or location.startswith((f"--{option} ", f"{key}="))
         return ": ".join(filter(None, [location, "" if named else key, problem]))
 
     @contextmanager

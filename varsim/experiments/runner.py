@@ -206,6 +206,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
             run.start_no_more()
             run.take_a_last_look()
         run.warn_of_missed_faults()
+        run.warn_of_unused_settings()
     finally:
         for observed in run.strategies:
             observed.strategy.close()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from varsim.distribute.lost_workers import LostWorkers
 from varsim.distribute.strategy_arguments import AUTO_MEANS, is_count
 from varsim.distribute.supervision import Choices, Supervisor
-from varsim.errors import ConfigError, DistributedValueError, UnsupportedError
+from varsim.errors import DistributedValueError, UnsupportedError
 from varsim.launch.devices import default_devices
 from varsim.launch.launcher import Backends
 from varsim.texts.uneven import UNEVEN
@@ -62,14 +62,10 @@ def chosen_workers(supervisor: Supervisor, workers: int, location: str, decided:
         link_loss_s=None,
         lost_workers=LostWorkers(),
         location=location,
+        has_servers=True,
         decided=decided,
     )
     chosen = supervisor.choose(said)
-    if chosen.backends.transport != said.backends.transport:
-        raise ConfigError(
-            f"the links to parameter servers use the transport {said.backends.transport}, and not "
-            f"{chosen.backends.transport}: leave it out"
-        )
     return workers if chosen.devices is None else len(chosen.devices)
 
 
