@@ -452,6 +452,13 @@ def test_a_chief_is_the_first_worker_and_workers_are_counted_beside_it(
         f"[replica 2] worker 1 worker 1 3 worker-1 {spec} False 3 True",
     } == set(result.stdout.splitlines()), result.stderr
 
+    monkeypatch.delenv("TF_CONFIG")
+    again = CliRunner().invoke(main, ["run", "latest"])
+    config = '{"cluster": {"chief": ["chief-0"], "worker": ["worker-0", "worker-1"]}}'
+    assert (2, True) == (again.exit_code, f"Set it again: TF_CONFIG='{config}'" in again.stderr)
+    monkeypatch.setenv("TF_CONFIG", config)
+    assert 0 == CliRunner().invoke(main, ["run", "latest"]).exit_code
+
 
 @pytest.mark.parametrize(
     ("cluster", "count"),

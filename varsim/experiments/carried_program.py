@@ -44,6 +44,8 @@ def carry(
     location: ProgramLocation | None,
     experiment_file: Path | None,
     not_kept: str = "",
+    *,
+    with_chief: bool = False,
 ) -> Carried:
     """Write the program, its origin, and then the experiment into a run's directory.
 
@@ -55,6 +57,7 @@ def carry(
         location: The location of the program; None if its sources are not kept.
         experiment_file: The experiment as the user wrote it; None if there is no such file.
         not_kept: The reason why the sources of a user's program are not kept; "" if they are kept.
+        with_chief: Whether TF_CONFIG gives the program a chief.
     Raises:
         OSError: A file cannot be written.
     """
@@ -74,7 +77,7 @@ def carry(
         folder = experiment_file.absolute().parent
     signed = {EXPERIMENT: experiment.encode()}
     signed |= {f"{PROGRAM}/{name}": content for name, content in files.items()}
-    _write_origin(directory, signed, folder)
+    _write_origin(directory, signed, folder, with_chief=with_chief)
     directory.write_experiment(experiment)
     revision = None if folder is None else revision_of(folder)
     return Carried(
@@ -92,13 +95,13 @@ def carry(
 
 
 def _write_origin(
-    directory: RunDirectory, signed: Mapping[str, bytes], folder: Path | None
+    directory: RunDirectory, signed: Mapping[str, bytes], folder: Path | None, *, with_chief: bool
 ) -> None:
     origin = {
         "mark": signature_of(signed),
         "program": None if folder is None else str(folder),
         "working_directory": str(Path.cwd()),
-    }
+    } | ({"chief": True} if with_chief else {})
     directory.write(ORIGIN, json.dumps(origin, indent=1))
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from varsim.distribute.checkpoints.folder import listed
+from varsim.distribute.cluster_resolver import CHIEF, WORKER, has_chief
 from varsim.distribute.policies import POLICIES
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
-from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, is_own
+from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, is_own, origin_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experiment
 from varsim.experiments.run_lookup import OUT, find_run, run_names
@@ -169,6 +172,7 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
             raise ConfigError(_without_source(folder, code, said))
         if not trust and not is_own(folder):
             raise ConfigError(_untrusted(folder, None if installed else code, said))
+        _check_chief(folder, said)
         forget_caches(folder)
         if _is_module(said):
             sys.path.insert(0, str((folder / PROGRAM).absolute()))
@@ -180,6 +184,24 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
         raise ConfigError(f"{error}{_missing_packages(folder)}") from None
     experiment.loaded_from(None)  # varsim wrote the file, and not a user
     return experiment
+
+
+def _check_chief(folder: Path, said: dict[str, Any]) -> None:
+    """Refuse to repeat a run with a chief without one: the program would be another one.
+
+    Raises:
+        ConfigError: The run had a TF_CONFIG with a chief, and there is none now.
+    """
+    if not said.get("spmd") or origin_of(folder).get("chief") is not True or has_chief():
+        return
+    count = int(said.get("workers") or len(said.get("devices") or ()))
+    others = [f"worker-{i}" for i in range(count - 1)]
+    config = json.dumps({"cluster": {CHIEF: [f"{CHIEF}-0"], WORKER: others}})
+    raise ConfigError(
+        f"{folder} had a TF_CONFIG with a chief: replica 0 was the chief, and the others were "
+        f"workers from 0. Without it, replica 0 would be worker 0. Set it again: TF_CONFIG="
+        f"{shlex.quote(config)}"
+    )
 
 
 def _missing_packages(folder: Path) -> str:

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 import varsim
 from varsim import disk
+from varsim.distribute.cluster_resolver import has_chief
 from varsim.distribute.supervision import supervised
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import catalog, yaml_lines
@@ -94,7 +95,14 @@ def _prepare(run: ActiveRun, program: RunProgram) -> None:
     run.interrupts.enable()
     try:
         file, not_kept = run.experiment.file, program.not_kept
-        run.carried = carry(run.directory, text, program.location, file, not_kept)
+        run.carried = carry(
+            run.directory,
+            text,
+            program.location,
+            file,
+            not_kept,
+            with_chief=run.experiment.spmd and has_chief(),
+        )
     except OSError as error:
         raise WrongKey(
             ("out",), f"the run cannot begin, because its files cannot be written: {error}"
