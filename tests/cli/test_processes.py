@@ -37,6 +37,7 @@ def doubled(x):
     return beside.TWO * x
 
 def run(job, *, trouble: str = ""):
+    assert job.strategy.num_replicas_in_sync == len(job.strategy.devices)  # so an oracle compares
     with job.strategy.scope():
         v = tf.Variable(
             0.0,

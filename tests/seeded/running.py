@@ -40,6 +40,7 @@ from tests.seeded.programs import (
 from tests.seeded.replicas import NOTHING
 from tests.seeded.takeover import TakeOver
 from varsim.distribute.checkpoints.saving import Saved
+from varsim.distribute.count_use import CountUse
 from varsim.distribute.incarnations import Incarnations
 from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.errors import CallTimeout, CheckpointError, StartError, WorkerLost
@@ -56,6 +57,7 @@ class SeededStrategy:
     def __init__(self, count: int) -> None:
         self.devices = tuple(f"cpu:{i}" for i in range(count))
         self.specs: dict[int, VariableSpec] = {}  # index → spec, of the variables that are alive
+        self.count_use = CountUse()
 
     def alive_variables(self) -> Sequence[Any]:
         return [SimpleNamespace(spec=spec) for spec in self.specs.values()]
