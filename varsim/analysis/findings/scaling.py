@@ -30,6 +30,7 @@ from varsim.analysis.findings.comparison import (
 )
 from varsim.analysis.findings.comparisons import Comparisons
 from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.example_counts import ExampleCounts
 from varsim.analysis.findings.extremes import extreme_of
 from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind
 from varsim.analysis.findings.quotients import quotients
@@ -46,6 +47,7 @@ from varsim.analysis.findings.scaling_messages import (
 from varsim.analysis.findings.shard_weights import Weights, explains, fitted, sizes, uneven
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close, material
+from varsim.tracing.history import Event
 
 NEARLY_ALL: Final = 0.9
 """Fraction of the comparisons in which a relation must hold to be reported."""
@@ -130,14 +132,14 @@ class ComparisonStatistics:
 
 
 def had_the_whole_batch(
-    aggregated: list[tuple[VariableFacts, ComparisonStatistics]], counted: list[list[Weights]]
+    aggregated: list[tuple[VariableFacts, ComparisonStatistics]], counted: ExampleCounts
 ) -> bool:
     """Return whether some value of the single device is an aggregate of all replicas' values.
 
     If no comparison has numbers that exclude a relation by chance, return True.
 
     Args:
-        counted: The shard weights that counters of examples imply; see `sizes`.
+        counted: The shard weights that counters of examples imply.
     """
     if any(statistics.only_mine for _, statistics in aggregated):
         return False
@@ -178,18 +180,17 @@ def is_proved(aggregated: list[tuple[VariableFacts, ComparisonStatistics]]) -> b
 
 
 def weighed(
-    statistics: ComparisonStatistics, counted: list[list[Weights]]
+    statistics: ComparisonStatistics, counted: ExampleCounts
 ) -> list[tuple[Comparison, Weights]]:
     """Return comparisons with the shard weights that explain the single device's values.
 
     The result is empty if no weights explain the values.
     """
     kept = statistics.kept
-    for known in counted:
-        if len(known) in {1, len(kept)}:
-            pairs = list(zip(kept, known * (len(kept) // len(known)), strict=True))
-            if all(explains(weights, comparison) for comparison, weights in pairs):
-                return pairs
+    for known in counted.weights_for(kept):
+        pairs = list(zip(kept, known, strict=True))
+        if all(explains(weights, comparison) for comparison, weights in pairs):
+            return pairs
     for some in (
         kept,
         kept[:1] if statistics.telling and not statistics.related[Relation.RIGHT] else [],
@@ -209,8 +210,17 @@ class Scaling(Finder):
         self._variables = context.variables
         self._statistics: dict[Site, ComparisonStatistics] = {}
         self._facts: dict[Site, VariableFacts] = {}  # about the writes at each site
+        self._counted = ExampleCounts(self.num_replicas, context.variables)
         if context.comparisons is not None:
             context.comparisons.pass_to(self._add)
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether the variable can be a counter of examples, and is compared."""
+        return self.context.comparisons is not None and self._counted.concerns(variable)
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Count what a replica adds to a counter of examples."""
+        self._counted.on_write_by_replica(event)
 
     def _add(self, comparison: Comparison) -> None:
         if comparison.comparable:
@@ -232,7 +242,8 @@ class Scaling(Finder):
             for site in [one for one in self._statistics if comparisons.is_prefix(one)]:
                 del self._statistics[site]
         aggregated = self._aggregated()
-        counted = [
+        counted = self._counted
+        counted.listed += [
             known
             for facts, statistics in aggregated
             if facts.aggregation == "SUM" and statistics.related[Relation.RIGHT] == statistics.count
@@ -290,7 +301,7 @@ def _by_replicas(
     comparisons: Comparisons,
     facts: VariableFacts,
     statistics: ComparisonStatistics,
-    counted: list[list[Weights]],
+    counted: ExampleCounts,
 ) -> ScalingFault | None:
     if statistics.related[Relation.RIGHT] == statistics.count:
         return None
@@ -344,7 +355,7 @@ def _first_only(
     comparisons: Comparisons,
     facts: VariableFacts,
     statistics: ComparisonStatistics,
-    counted: list[list[Weights]],
+    counted: ExampleCounts,
 ) -> ScalingFault | None:
     for relation in (Relation.FIRST_OF_SUM, Relation.FIRST_OF_MEAN):
         if statistics.clearly(relation):
