@@ -179,7 +179,7 @@ def _received(num_replicas: int, peer: object = None, *others: object) -> bool:
 def _read(num_replicas: int, *members: object) -> bool:
     access, others = members[:_ACCESS_MEMBERS], members[_ACCESS_MEMBERS:]
     is_read = _is_access(num_replicas, access) and _is_count(access[2])
-    return is_read and others in {(), (OWN,)}
+    return is_read and others in ((), (OWN,))  # not a set: a damaged member may be unhashable
 
 
 def _wrote(num_replicas: int, *members: object) -> bool:

@@ -122,7 +122,7 @@ def limited(connection: sqlite3.Connection, file: Path) -> Iterator[None]:
     """Let SQLite execute no code of a file, and only as many steps as its size allows.
 
     Raises:
-        DamageError: The file needs too many steps.
+        DamageError: The file needs too many steps, or a name in it is not UTF-8.
     """
     size_bytes = file.stat().st_size
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(max(size_bytes, 2**20), 2**31 - 1))
@@ -131,6 +131,8 @@ def limited(connection: sqlite3.Connection, file: Path) -> Iterator[None]:
     try:
         with heeding_signals(connection, _STEPS_PER_BYTE * size_bytes):
             yield
+    except UnicodeDecodeError:  # sqlite3 cannot decode the text of an error that quotes the name
+        raise DamageError("a name in its schema is not UTF-8") from None
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             raise DamageError("its pages refer to each other in a circle") from None
