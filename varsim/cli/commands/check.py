@@ -126,7 +126,7 @@ def check(
     waiting-for-one-replica, collectives-of-different-lines, lock-without-contention,
     lock-that-protects-nothing, variable-outside-the-scope,
     object-changed-on-a-replica, discarded-result, lagging-read, lost-update,
-    bound-not-reached
+    repeated-write, bound-not-reached
 
     `any` means all of these kinds. It does not include unexplained-difference, which is a
     difference from a single device that no rule explains.
