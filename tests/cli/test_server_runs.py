@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.archives import unpack_tar
 from varsim.cli.main import main
 from varsim.errors import ConfigError
 from varsim.experiments.finished_run import FinishedRun
@@ -374,8 +374,7 @@ def test_an_exported_record_can_be_judged_and_names_no_machine(
 ) -> None:
     ran(script=SCRIPT.replace("v + 1.0", "v + 1234.5"))
     result = varsim("export", "latest", "sent.tar.gz", *options)
-    with tarfile.open("sent.tar.gz") as archive:
-        archive.extractall("sent", filter="data")
+    unpack_tar("sent.tar.gz", "sent")
     (folder,) = Path("sent").iterdir()
     trace = (folder / "server-0.trace").read_bytes()
     judged = json.loads(varsim("check", str(folder), "--json").stdout)
