@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import TypeAdapter
 
+from locks.installed import why_documents_may_differ
 from tests.analysis.build import parse_history
 from tests.cli.test_check import DIVERGED
 from tests.report.summaries import summary
@@ -54,13 +55,17 @@ def test_a_finding_in_json_has_its_line_its_certainty_and_its_words() -> None:
     assert finding["remedy"]
 
 
-def test_the_schema_describes_every_member_and_accepts_what_is_printed() -> None:
+def test_the_schema_accepts_what_is_printed() -> None:
     printed = json.dumps(varsim("check", ".", "--json"))
     TypeAdapter(CheckJson).validate_json(printed, strict=True)
-    told = varsim("schema", "check")
 
-    assert schema() == told
-    for definition in told["$defs"].values():
+    assert schema() == varsim("schema", "check")
+
+
+@pytest.mark.skipif(bool(why_documents_may_differ()), reason=why_documents_may_differ())
+def test_the_schema_describes_every_member() -> None:
+    """Older releases of pydantic leave out the descriptions of the members of dataclasses."""
+    for definition in schema()["$defs"].values():
         for name, member in definition["properties"].items():
             assert member.get("description"), f"{definition['title']}.{name}"
 
