@@ -7,6 +7,8 @@ clusters are started several times. Each median of ratios is shown with an inter
 with 95 % confidence, for any distribution.
 
     python -m benchmarks.commits OLD [NEW]      # any names that git knows; NEW is HEAD if absent
+
+With --record, all clusters record their runs at level `ops`: what does a record cost now?
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from benchmarks.measure import Quartiles, Ratio, Turn, steps_that_fill_a_turn
 from benchmarks.peer import ROOT, Command, Peer, PeerGroup
 from benchmarks.record import Rows, keep, question, show
+from varsim.tracing.trace import OPS
 
 CASES = (
     "write-1-scalar",
@@ -38,6 +41,7 @@ CASES = (
     "on-read-write-and-read",
     "outside-20-assign-adds",
     "10-all-reduces",
+    "digits-epoch",
 )
 PAIRS = 60
 STARTS = 6  # number of starts, among which the pairs are divided
@@ -89,11 +93,12 @@ def sources(commits: Sequence[str]) -> Iterator[list[Path]]:
         yield there
 
 
-def checkout(name: str, source: Path) -> Peer:
+def checkout(name: str, source: Path, *, is_recorded: bool = False) -> Peer:
     """Return varsim from `source` as a contender."""
 
     def commands(workers: int, _: Path) -> list[Command]:
         words = [sys.executable, "-m", "benchmarks.peers.checkout", str(source), str(workers)]
+        words += [OPS] if is_recorded else []
         path = os.pathsep.join([str(source), str(source / "workers"), str(ROOT)])
         return [(words, {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"})]
 
@@ -132,11 +137,21 @@ def row_of(case: str, commits: Sequence[str], found: Sequence[Mapping[str, float
     }
 
 
-def measure(commits: Sequence[str], cases: Sequence[str], workers: int, pairs: int) -> Rows:
+def measure(
+    commits: Sequence[str],
+    cases: Sequence[str],
+    workers: int,
+    pairs: int,
+    *,
+    is_recorded: bool = False,
+) -> Rows:
     """Return a row for each case."""
     found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
     with sources(commits) as (old, new):
-        peers = {OLD: checkout(OLD, old), NEW: checkout(NEW, new), AGAIN: checkout(AGAIN, old)}
+        peers = {
+            name: checkout(name, source, is_recorded=is_recorded)
+            for name, source in ((OLD, old), (NEW, new), (AGAIN, old))
+        }
         for start in range(STARTS):
             with ExitStack() as stack:
                 names = orders_of_start(start)
@@ -162,14 +177,21 @@ def main() -> None:
     parser.add_argument("old", help="the commit to compare with")
     parser.add_argument("new", nargs="?", default="HEAD", help="the commit in question")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--record", action="store_true", help="record the runs, at level ops")
     options = parser.parse_args()
     rows: Rows = []
     for workers in options.workers:
         commits = (options.old, options.new)
-        rows += measure(commits, options.cases, workers, options.rounds or PAIRS)
-    show("all cases", rows)
+        rows += measure(
+            commits,
+            options.cases,
+            workers,
+            options.rounds or PAIRS,
+            is_recorded=options.record,
+        )
+    show("all cases, recorded at level ops" if options.record else "all cases", rows)
     if options.keep:
-        keep("commits", rows)
+        keep("recorded-commits" if options.record else "commits", rows)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Run varsim from one checkout, as a peer of varsim from another checkout.
 
-The arguments are the folder from which varsim must be imported, and the number of workers. The
-program uses only the public interface, so it runs with any commit.
+The arguments are the folder from which varsim must be imported, the number of workers, and `ops` if
+the run is recorded at this level. The program uses only the public interface and the options of a
+record, so it runs with any commit that has these.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +18,11 @@ import numpy as np
 
 import varsim as tf
 from benchmarks.peers.member import Step, check, serve
+from varsim.tracing.trace import TraceOptions
+from varsim.workloads import digits
 
 STEPS_BEFORE = 3  # number of steps that are checked before the measurement
+LIMIT_BYTES = 2**33  # so large that no trace reaches it
 
 Synchronization = tf.VariableSynchronization
 Aggregation = tf.VariableAggregation
@@ -118,6 +124,20 @@ def reductions(strategy: tf.distribute.Strategy, count: int) -> tuple[Step, floa
     return run, float(strategy.num_replicas_in_sync)
 
 
+def training(strategy: tf.distribute.Strategy) -> tuple[Step, float]:
+    """Return a step that trains one epoch of `digits` from the beginning, and then adds 1."""
+    assert isinstance(strategy, tf.distribute.MirroredStrategy)
+    (written,) = variables(strategy, 1, 0)
+    job = tf.Job(strategy=strategy, seed=0, steps=None, progress=lambda *_, **__: None)
+
+    def run() -> object:
+        digits.run(job, epochs=1)
+        written.assign_add(np.float32(1))
+        return written
+
+    return run, 1.0
+
+
 CASES: dict[str, Callable[[tf.distribute.Strategy], tuple[Step, float]]] = {
     "write-1-scalar": partial(writes, count=1, size=0),
     "write-1000-scalars": partial(writes, count=1000, size=0),
@@ -127,6 +147,7 @@ CASES: dict[str, Callable[[tf.distribute.Strategy], tuple[Step, float]]] = {
     "on-read-write-and-read": partial(reads, size=0),
     "outside-20-assign-adds": partial(outside, count=20),
     "10-all-reduces": partial(reductions, count=10),
+    "digits-epoch": training,
 }
 """For each case, a function that returns a step and the number that the step adds to a variable."""
 
@@ -158,8 +179,22 @@ def came_from(source: Path, strategy: tf.distribute.Strategy) -> None:
             raise ImportError(f"varsim was imported from {found} instead of {source}")
 
 
+@contextmanager
+def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredStrategy]:
+    """Yield workers that record at this level, into a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="trace-") as folder:
+        options = None if level is None else TraceOptions(Path(folder), level, LIMIT_BYTES)
+        devices = [f"cpu:{i}" for i in range(workers)]
+        with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:
+            yield strategy
+
+
+def main(folder: Path, workers: int, level: str | None = None) -> None:
+    """Take steps until the benchmark closes the connection."""
+    with cluster(workers, level) as strategy:
+        came_from(folder, strategy)
+        serve(0, str(folder), partial(prepare, strategy))
+
+
 if __name__ == "__main__":
-    folder, workers = Path(sys.argv[1]), int(sys.argv[2])
-    with tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(workers)]) as cluster:
-        came_from(folder, cluster)
-        serve(0, str(folder), partial(prepare, cluster))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
