@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 import varsim.distribute  # noqa: F401  # the default strategy has the only rank of a plain program
+from varsim.distribute.discarded import returns_result
 from varsim.distribute.ranks import (
     Face,
     Members,
@@ -218,6 +219,7 @@ def _op(op: ReduceOp | None, average: bool | None, arrays: Sequence[Array]) -> R
     return chosen
 
 
+@returns_result("hvd.allreduce")
 def allreduce(
     tensor: Any,
     average: bool | None = None,  # noqa: FBT001  # Horovod's argument
@@ -236,6 +238,7 @@ def allreduce(
     )[0]
 
 
+@returns_result("hvd.grouped_allreduce")
 def grouped_allreduce(
     tensors: Sequence[Any],
     average: bool | None = None,  # noqa: FBT001  # Horovod's argument
@@ -254,6 +257,7 @@ def grouped_allreduce(
     return [np.asarray(_scaled(one, postscale_factor)) for one in results]
 
 
+@returns_result("hvd.allgather")
 def allgather(
     tensor: Any, name: str | None = None, process_set: ProcessSet = global_process_set
 ) -> Array:
@@ -263,6 +267,7 @@ def allgather(
     return gathered(context, members, array.reshape(1) if array.ndim == 0 else array, name)
 
 
+@returns_result("hvd.broadcast")
 def broadcast(
     tensor: Any,
     root_rank: int,
@@ -355,6 +360,7 @@ def allgather_object(
     return gathered_objects(context, members, obj, name or "allgather_object")
 
 
+@returns_result("hvd.reducescatter")
 def reducescatter(
     tensor: Any,
     name: str | None = None,
@@ -384,6 +390,7 @@ def reducescatter(
     return np.asarray(_scaled(part, postscale_factor))
 
 
+@returns_result("hvd.alltoall")
 def alltoall(
     tensor: Any,
     splits: Sequence[int] | None = None,

@@ -73,7 +73,11 @@ def location_of_caller(depth: int = 2) -> str:
     Args:
         depth: The number of the frame; 0 is that of this function.
     """
-    frame = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
+    return location_of_frame(sys._getframe(depth))  # noqa: SLF001  # inspect.stack() reads files
+
+
+def location_of_frame(frame: FrameType) -> str:
+    """Return the file:line that a frame runs now; "" if the frame belongs to varsim."""
     location = _locations.get((id(frame.f_code), frame.f_lasti))
     return (
         _store(frame.f_code, frame.f_lasti, _location_of(frame)) if location is None else location

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from varsim.distribute.collective_arguments import checked_name as checked
 from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.context import strategy_in_force
 from varsim.distribute.conversion import as_tensor
-from varsim.distribute.discarded import Discarded, is_discarded
+from varsim.distribute.discarded import Discarded, dropped
 from varsim.distribute.groups import ProcessGroup, checked_group
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.reduction import (
@@ -112,6 +111,7 @@ class ReplicaCollectives(ABC):
         dense = [as_tensor(leaf) for leaf in leaves if not isinstance(leaf, IndexedSlices)]
         parts = [part for leaf in sparse for part in rows_alike(leaf)]
         check_axis(parts, 0)
+        self._note_if_dropped(how, parts, depth=4)
         join = Combination(CombineKind.ALL_GATHER, axis=0, group=how.group)
         form, performs = taken_apart(parts)[0], self.performs
         gathered = self.session.combine(join, form, parts, label, None, performs)
@@ -282,6 +282,17 @@ class ReplicaCollectives(ABC):
         me, devices = self.replica_id_in_sync_group, strategy_in_force().devices
         return checked_group(group, operation, me, devices)
 
+    def _note_if_dropped(self, how: Combination, leaves: Sequence[Array], depth: int) -> None:
+        """Note the collective if the program drops its result.
+
+        A program may give a number to let the replicas wait for each other, so it is not warned.
+
+        Args:
+            depth: Number of innermost frames to skip, as in `user_location`.
+        """
+        warns = any(leaf.size > 1 for leaf in leaves)
+        self.discarded.note(dropped(how.kind.value, depth, warns=warns))
+
     def _members(self, how: Combination) -> Sequence[int]:
         """Return the replicas that take part in a collective."""
         present = range(self.num_replicas_present)
@@ -310,9 +321,7 @@ class ReplicaCollectives(ABC):
             raise ValueMismatchError(f"{method} got an empty structure: it needs a value")
         if how.kind is CombineKind.ALL_GATHER and self.num_replicas_in_sync == 1:
             return leaves
-        # A program may discard a number: then it only lets the replicas wait for each other.
-        if any(leaf.size > 1 for leaf in leaves) and is_discarded(sys._getframe(3)):  # noqa: SLF001
-            self.discarded.note(how.kind.value)
+        self._note_if_dropped(how, leaves, depth=5)
         if how.kind is CombineKind.ALL_GATHER:
             assert axis is not None, "a gather has an axis"
             check_axis(leaves, axis)

@@ -475,7 +475,7 @@ class MirroredStrategy(Strategy):
         op = parse_op(reduce_op)
         require_own(value, self, "strategy.reduce")
         result = reduced(op, value, axis, len(self.devices), weight, self.warn_once)
-        return record_combined(self._incarnations, "reduce", result)
+        return record_combined(self._incarnations, "reduce", value, result)
 
     def gather(self, value: Any, axis: int) -> Any:
         """Concatenate the replicas' values along an axis.
@@ -487,7 +487,7 @@ class MirroredStrategy(Strategy):
         """
         require_cross_replica(self, "strategy.gather")
         require_own(value, self, "strategy.gather")
-        return record_combined(self._incarnations, "gather", gathered(value, axis))
+        return record_combined(self._incarnations, "gather", value, gathered(value, axis))
 
 
 def _sent_value(value: Any, replica: ReplicaPort) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
-from itertools import starmap
 from types import TracebackType
 from typing import Any, Final
 
@@ -184,9 +183,10 @@ class ProgramFunctions:
     def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Return the function's output and the warnings about the function."""
         unused = self.context.discarded.take()
-        for method, location in unused:
-            notices.discarded(self._recorder, self._replica_id, method, location)
-        noticed = (*self._home.warnings(), *self._noticed, *starmap(warning_of, unused))
+        for one in unused:
+            notices.discarded(self._recorder, self._replica_id, *one[:3])
+        warned = (warning_of(one) for one in unused if one.warns)
+        noticed = (*self._home.warnings(), *self._noticed, *warned)
         self._noticed.clear()
         return self._take_output(), noticed
 

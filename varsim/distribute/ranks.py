@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from varsim.distribute.context import program_replica, replica_in_force
+from varsim.distribute.discarded import returns_result
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import ContextError, DistributedValueError, ReplicaIndexError, ValueTypeError
 from varsim.launch.devices import place_on_host
@@ -162,6 +163,7 @@ def cross_place(context: ReplicaContext) -> tuple[int, int]:
 # ---------------------------------------------------------------- arrays and objects
 
 
+@returns_result()
 def gathered(context: ReplicaContext, members: Members, value: Array, name: str | None) -> Array:
     """Concatenate the members' arrays along the first axis, as `all_gather`, also of bools."""
     is_bool = value.dtype.kind == "b"

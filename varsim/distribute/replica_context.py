@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from varsim.distribute.collective_arguments import checked_name as checked
 from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.collectives import ReplicaCollectives, checked_name
 from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
-from varsim.distribute.discarded import Discarded
+from varsim.distribute.discarded import Discarded, dropped, only_combines
 from varsim.distribute.groups import ProcessGroup
 from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.meetings import CriticalSection, isolated, other_replica
@@ -87,7 +89,12 @@ class ReplicaContext(ReplicaCollectives):
         """
         self._check_current()
         label = checked_name(name)
-        return self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), label)
+        result = self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), label)
+        if only_combines(merge_fn) and any(
+            isinstance(one, np.ndarray) for one in leaves_of(result)
+        ):
+            self.discarded.note(dropped("merge_call", 2, warns=False))
+        return result
 
     def update(
         self,

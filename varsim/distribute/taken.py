@@ -7,9 +7,12 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from varsim.distribute.discarded import dropped
 from varsim.distribute.structure_walks import leaves_of
+from varsim.distribute.values import DistributedValues
 from varsim.location import user_location
 from varsim.spec import Array
+from varsim.tracing import notices
 from varsim.tracing.recorded_values import READ_LIMIT_BYTES
 from varsim.tracing.trace import Trace
 
@@ -48,13 +51,27 @@ class RecordingCluster(Protocol):
         """Return the trace of the program; None if nothing is recorded."""
 
 
-def record_combined(cluster: RecordingCluster, operation: str, result: Any) -> Any:
-    """Record the result of a method of the strategy, reduce or gather, and return it."""
+def record_combined(cluster: RecordingCluster, operation: str, given: Any, result: Any) -> Any:
+    """Record the result of a method of the strategy, reduce or gather, and return it.
+
+    If the program drops the result of different values, record this, too.
+    """
     if cluster.has_workers and not cluster.is_over and cluster.recorder is not None:
+        unused = dropped(f"strategy.{operation}", 3)
+        if unused is not None and any(map(_differs, leaves_of(given))):
+            notices.discarded(cluster.recorder, None, *unused[:3])
         values = [(leaf, None, value) for leaf, value in _numbers_of(result)]
         if values:
             cluster.recorder.taken(operation, user_location(), values)
     return result
+
+
+def _differs(value: Any) -> bool:
+    """Return whether a value is a per-replica value with different components."""
+    if not isinstance(value, DistributedValues):
+        return False
+    first, *others = map(np.asarray, value.values)
+    return any(not np.array_equal(first, one) for one in others)
 
 
 def _numbers_of(result: Any) -> Iterator[tuple[int, Array]]:

@@ -82,10 +82,11 @@ KINDS: Final[Mapping[str, str]] = {
     "obtain": "a process has the value of a pull or a fetch. `version` counts the pushes in the "
     "copy, or the publications of the component; `note` is the age of the value in seconds",
     "notice": "a process noticed a use of the program's objects that may be wrong. `operation` is "
-    "discarded (a replica did not use the result of the collective at `location`), changed (a "
-    "replica changed its own copy of an object of the program) or plain (the program reads or "
-    "writes, for `replica`, a variable that was created outside the scope). `note` has the details "
-    "as JSON: method; kind and name; or variable, created_at and operation",
+    "discarded (a replica, or the program, did not use the result of a collective at `location`), "
+    "changed (a replica changed its own copy of an object of the program) or plain (the program "
+    "reads or writes, for `replica`, a variable that was created outside the scope). `note` has "
+    "the details as JSON: method and given_at, the line of the collective; kind and name; or "
+    "variable, created_at and operation",
     "receive": "the program receives a message of a replica; caused by the replica's last event "
     "before this message",
     "return": "a replica's function has returned",

@@ -1,6 +1,7 @@
 """Record what a process noticed about a program's use of objects, from which findings are made.
 
-A notice is recorded once for each line, except those of plain variables, which are operations.
+A replica records a notice once for each line. The program records each operation on a plain
+variable, and each result that it drops.
 """
 
 from __future__ import annotations
@@ -30,10 +31,19 @@ def simulated(trace: Trace | None) -> None:
         trace.noticed(None, SIMULATED, None, "", "")
 
 
-def discarded(trace: Trace | None, replica_id: int, method: str, location: str) -> None:
-    """Record that a replica does not use the result of a collective."""
+def discarded(
+    trace: Trace | None, replica_id: int | None, method: str, location: str, given_at: str
+) -> None:
+    """Record that a replica does not use the result of a collective.
+
+    Args:
+        replica_id: None for the program, which drops what `strategy.reduce` returns.
+        location: The line that drops the result, as file:line.
+        given_at: The line of the collective, which is another one if a function returns the result.
+    """
     if trace is not None:
-        trace.noticed(None, DISCARDED, replica_id, location, json.dumps({"method": method}))
+        told = {"method": method, "given_at": given_at}
+        trace.noticed(None, DISCARDED, replica_id, location, json.dumps(told))
 
 
 def changed(trace: Trace | None, replica_id: int, kind: str, name: str, location: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,35 @@ def test_a_discarded_result_of_different_values_is_found(apart: float, count: in
         assert (("step.py:9", 1),) == finding.locations
         assert "Components part: w since the write at step.py:12 in call 1." in finding.what
         assert ('value = context.all_reduce("SUM", value)',) == finding.paste
+
+
+@pytest.mark.parametrize(
+    ("second", "dtype", "count"),
+    [([3.0, 4.0], "float32", 1), ([3.0, 3.0], "float32", 0), ([1, 2], "int32", 0)],
+    ids=["all differ", "another caller may give different values", "ids are a signal"],
+)
+def test_results_that_a_function_returns_are_dropped_by_its_caller(
+    second: list[Any], dtype: str, count: int
+) -> None:
+    told = ProgramHistory(2)
+    told.call()
+    for given in ([0, 1] if dtype == "int32" else [1.5, 2.5], second):
+        told.collective(given=given, dtype=dtype)
+    note = json.dumps({"method": "all_reduce", "given_at": "step.py:9"})
+    told.event(0, "notice", operation="discarded", replica=0, location="step.py:30", note=note)
+    told.end()
+
+    assert ["step.py:30"] * count == [one.locations[0][0] for one in told.findings()]
+
+
+def test_the_program_that_drops_what_reduce_returns_is_found() -> None:
+    told = ProgramHistory(2)
+    note = json.dumps({"method": "strategy.reduce", "given_at": "step.py:30"})
+    told.event(-1, "notice", operation="discarded", location="step.py:30", note=note)
+
+    (finding,) = told.findings()
+    assert (DISCARDED, (("step.py:30", 1),)) == (finding.kind, finding.locations)
+    assert "The result of strategy.reduce at step.py:30 is not used." in finding.what
 
 
 def test_a_changed_object_is_found() -> None:

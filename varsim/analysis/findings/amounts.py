@@ -8,7 +8,7 @@ Each rule demands the exact amount, so it needs no other sign that the runs are 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,7 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     finding_of,
+    led_by,
 )
 from varsim.analysis.findings.scaling_messages import TRUNCATION
 from varsim.analysis.findings.summed_parts import CommonStart, PartialReset
@@ -256,7 +257,7 @@ class Sums(Finder):
         where = start.event.location
         if created:
             where = self.context.created_at(site.variable_id)
-        return _led_by(finding, where)
+        return led_by(finding, where)
 
     def _of_reset(self, site: Site, reads: _Reads) -> Finding | None:
         if reads.reset is None or reads.kept < reads.wrong:
@@ -363,11 +364,3 @@ def _shown(value: Flat, comparison: Comparison) -> str:
     index = int(np.abs(wide(comparison.wanted)).argmax())
     number = value[index].item()
     return f"{round(number):,}" if number == round(number.real) else f"{number:.4g}"
-
-
-def _led_by(finding: Finding, location: str | None) -> Finding:
-    """Return a finding whose first location is the line to change."""
-    if not location:
-        return finding
-    others = tuple(one for one in finding.locations if one[0] != location)
-    return replace(finding, locations=((location, finding.count), *others))

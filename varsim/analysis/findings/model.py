@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import ClassVar, Final, NamedTuple
 
@@ -183,6 +183,14 @@ def finding_of(
         paste=tuple(paste),
         settings=settings,
     )
+
+
+def led_by(finding: Finding, location: str | None) -> Finding:
+    """Return a finding whose first location is the line to change."""
+    if not location:
+        return finding
+    others = tuple(one for one in finding.locations if one[0] != location)
+    return replace(finding, locations=((location, finding.count), *others))
 
 
 def as_word(name: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from varsim.analysis.findings.collectives import Given
+from varsim.analysis.findings.collectives import Given, array_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Certainty,
@@ -20,6 +20,7 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     finding_of,
+    led_by,
 )
 from varsim.analysis.outcome import Note
 from varsim.texts.facts import name_replicas, times
@@ -31,8 +32,8 @@ CHANGED: Final = FindingKind(name="object changed on a replica", about_values=Tr
 PLAIN: Final = FindingKind(name="variable outside the scope", about_values=True)
 
 _MOST_NAMED: Final = 3
-_COMBINES: Final = frozenset({"all_reduce", "reduce_scatter", "scan"})
-"""Collectives that compute a value of all replicas' values."""
+_WITHOUT_GIVEN: Final = frozenset({"merge_call", "strategy.reduce", "strategy.gather"})
+"""Methods whose values no event shows. The notice is recorded only if the result has a use."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,19 @@ class _Collectives:
 
     evidence: Evidence = field(default_factory=Evidence)
     op: str = ""
+    count: int = 0
     differing: int = 0  # how often the replicas gave different values
+    only_ids: bool = True  # whether each replica always gave only its id: a signal, no value
+
+
+@dataclass(slots=True)
+class _Unused:
+    """The results of one line that the program does not use."""
+
+    notice: Event  # the first one
+    method: str
+    given_at: str  # the line of the collective, if a function returns its result
+    evidence: Evidence = field(default_factory=Evidence)  # of the notices
 
 
 @dataclass(slots=True)
@@ -66,19 +79,21 @@ class OutsideVariables(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._collectives: defaultdict[str | None, _Collectives] = defaultdict(_Collectives)
-        self._discarded: dict[str, tuple[Event, str]] = {}  # location → notice, method
+        self._discarded: dict[str, _Unused] = {}  # by the line that drops a result
         self._changed: dict[str, Event] = {}  # name → notice
         self._plain: dict[tuple[str, str], _Plain] = {}  # (name, line of the creation)
 
     def on_answer(self, event: Event) -> None:
         """Compare what replicas gave to a collective that combines values."""
         given = self.context.collectives.answered
-        if given is not None and given.variable is None and given.operation in _COMBINES:
+        if given is not None and given.variable is None:
             self._collect(given, event)
 
     def _collect(self, given: Given, event: Event) -> None:
         one = self._collectives[given.first.location]
+        one.count += 1
         one.op = one.op or str(given.arguments.get("op", ""))
+        one.only_ids = one.only_ids and _are_ids(given)
         if given.differ(self.givers(event)):
             one.differing += 1
             one.evidence.add(given.first, *(arrival.event for arrival in given.arrivals.values()))
@@ -88,7 +103,9 @@ class OutsideVariables(Finder):
         told, location = notices.details(event.note), event.location or ""
         match event.operation:
             case notices.DISCARDED:
-                self._discarded.setdefault(location, (event, told.get("method", "")))
+                given_at = told.get("given_at", location)
+                unused = _Unused(event, told.get("method", ""), given_at)
+                self._discarded.setdefault(location, unused).evidence.add(event)
             case notices.CHANGED:
                 self._changed.setdefault(told.get("name", ""), event)
             case notices.PLAIN:
@@ -111,19 +128,31 @@ class OutsideVariables(Finder):
         plain = [_plain(name, one) for (name, _), one in self._plain.items() if _is_contended(one)]
         changed = [_changed(name, event) for name, event in self._changed.items()]
         discarded = [
-            self._unused(notice, method, self._collectives[location])
-            for location, (notice, method) in self._discarded.items()
-            if self._collectives[location].differing
+            self._of_unused(one)
+            for one in self._discarded.values()
+            if one.method in _WITHOUT_GIVEN or self._has_values(one)
         ]
         return [*plain, *changed, *discarded]
 
-    def _unused(self, notice: Event, method: str, one: _Collectives) -> Finding:
-        name = f"{one.op} of {method}" if one.op else method
-        said = (
-            f"The result of the {name} at {notice.location} is not used, although the replicas "
-            f"gave different values {times(one.differing, 'time')}. A collective returns the "
-            "combined value, and changes none of its arguments."
-        )
+    def _has_values(self, one: _Unused) -> bool:
+        """Return whether the replicas gave different values, and not only their ids."""
+        given = self._collectives[one.given_at]
+        # a function that returns the result has other callers, which may give the different values
+        is_of_line = one.given_at == one.notice.location or given.differing == given.count
+        return bool(given.differing) and is_of_line and not given.only_ids
+
+    def _of_unused(self, one: _Unused) -> Finding:
+        given = self._collectives[one.given_at]
+        evidence, method = one.evidence, one.method
+        said = f"The result of {method} at {one.notice.location} is not used"
+        if method not in _WITHOUT_GIVEN:
+            evidence = given.evidence
+            name = f"{given.op} of {method}" if given.op else method
+            said = (
+                f"The result of the {name} at {one.notice.location} is not used, although the "
+                f"replicas gave different values {times(given.differing, 'time')}"
+            )
+        said += ". A collective returns the combined value, and changes none of its arguments."
         parted = [
             f"{facts.name}{_first_parting(copies.diverged)}"
             for number, facts in self.context.variables.items()
@@ -133,15 +162,41 @@ class OutsideVariables(Finder):
         if parted:
             more = f" and {len(parted) - _MOST_NAMED} more" if len(parted) > _MOST_NAMED else ""
             said += f" Components part: {', '.join(parted[:_MOST_NAMED])}{more}."
-        return finding_of(
+        found = finding_of(
             DISCARDED,
             None,
-            one.evidence,
+            evidence,
             said,
             "Use the result: assign it to the name that the next lines use, and return it. To wait "
             "for the other replicas, call barrier().",
-            paste=(f'value = context.{method}("{one.op}", value)',) if one.op else (),
+            paste=_line_with(method, given.op),
         )
+        return led_by(found, one.notice.location)
+
+
+def _line_with(method: str, op: str) -> tuple[str, ...]:
+    """Return a line that uses the result of a collective."""
+    match method:
+        case "merge_call":
+            return ("value = context.merge_call(…)",)
+        case "strategy.gather":
+            return ("value = strategy.gather(value, axis=0)",)
+        case "strategy.reduce":
+            return ("value = strategy.reduce(…, value, axis=None)",)
+        case _ if method.startswith("hvd."):
+            return (f"value = {method}(value, …)",)
+    return (f'value = context.{method}("{op}", value)',) if op else ()
+
+
+def _are_ids(given: Given) -> bool:
+    """Return whether each replica gave one whole number: its id, or a number after it."""
+    offsets = set()
+    for replica_id, own in given.arrays.items():
+        array = array_of(own[0]) if len(own) == 1 else None
+        if array is None or array.size != 1 or array.dtype.kind not in "iu":
+            return False
+        offsets.add(int(array.reshape(-1)[0]) - replica_id)
+    return len(offsets) == 1
 
 
 def _use(one: _Plain, event: Event, operation: str) -> None:
