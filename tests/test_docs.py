@@ -15,6 +15,7 @@ import pytest
 from docs.generate import PARTS, ROOT, current, documents, first_sentence, stale
 from locks.installed import why_documents_may_differ
 from varsim import VarsimWarning
+from varsim.analysis.search import SEARCHED_KINDS
 from varsim.cli.main import main
 from varsim.testing import simulated_cluster
 
@@ -187,6 +188,14 @@ def test_every_decision_record_is_in_the_list_of_decisions() -> None:
     adr = ROOT / "docs" / "adr"
     listed = re.findall(r"\((\d{4}-[^)]*)\)", (adr / "README.md").read_text("utf-8"))
     assert listed == sorted(path.name for path in adr.glob("[0-9]*.md"))
+
+
+def test_every_kind_of_finding_is_described() -> None:
+    said = "".join(
+        (ROOT / "docs" / name).read_text("utf-8") for name in ("findings.md", "oracle.md")
+    )
+    missing = [one.name for one in SEARCHED_KINDS if f"**{one.name}**" not in said]
+    assert [] == missing
 
 
 def test_every_module_has_a_docstring() -> None:

@@ -46,6 +46,18 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
     ] == findings_text([finding()])
 
 
+def test_findings_about_cost_come_last_and_say_that_no_value_is_wrong() -> None:
+    cost = finding(kind=STRAGGLER, costs_only=True, variable="cheap")
+    lines = findings_text([cost, finding()])
+    assert "2 findings (1 of cost only)" == lines[0]
+    titles = "stale read: weights", "waiting for one replica: cheap"
+    assert [*titles] == [one for one in lines if one in titles]
+    assert [
+        "  effect    only cost: messages or time that the program does not need. No value",
+        "            is wrong.",
+    ] == [one for one in lines if "cost: " in one or "is wrong" in one]
+
+
 def test_a_finding_without_a_histogram_has_no_line_for_staleness() -> None:
     assert not any("staleness" in line for line in findings_text([finding(histogram=())]))
 

@@ -76,7 +76,9 @@ class FindingJson:
     certainty: str
     """How sure the finding is: "recorded", "compared" or "pattern"."""
     about_values: bool
-    """Whether values are wrong. If not, the problem is a failure or unnecessary cost."""
+    """Whether the value lens can show the problem."""
+    costs_only: bool
+    """Whether the problem costs messages or time, and makes no value wrong."""
     cause: CauseJson | None
     """The finding from which this one follows; null if it follows from no other one."""
     events: list[int]
@@ -222,6 +224,7 @@ def finding_json(finding: Finding) -> FindingJson:
         tried=finding.tried,
         certainty=finding.kind.certainty.name.lower(),
         about_values=finding.kind.about_values,
+        costs_only=finding.costs_only,
         cause=None if cause is None else CauseJson(word=cause.kind.word, **_variable(cause)),
         events=list(finding.events),
         histogram=list(finding.histogram),

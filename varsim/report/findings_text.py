@@ -13,6 +13,8 @@ from varsim.report.formatting import bounded, count, middle, visible, wrapped
 from varsim.report.grouping import grouped, name_of, short, without_numbers
 from varsim.report.terminal import WIDTH
 
+_COST: Final = "only cost: messages or time that the program does not need. No value is wrong."
+
 _INDENT: Final = 2
 _LABEL_WIDTH: Final = 10
 _MOST_BARS: Final = 8
@@ -31,10 +33,13 @@ def findings_text(
     if not findings:
         return []
     leads = [(one, []) for one in findings] if everything else leading(findings)
+    leads.sort(key=lambda pair: pair[0].costs_only)  # wrong values come first
     followers = {id(lead): found for lead, found in leads}
     shown = [lead for lead, _ in leads]
     groups = [[one] for one in shown] if everything else grouped(shown, _likeness)
     said = f"{count(len(findings))} finding{'' if len(findings) == 1 else 's'}"
+    if costs := sum(one.costs_only for one in findings):
+        said += f" ({count(costs)} of cost only)"
     if len(leads) < len(findings):
         follow = len(findings) - len(leads)
         said += f", {count(follow)} of which follow{'s' * (follow == 1)} from another"
@@ -108,6 +113,8 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{visible(line)}".rstrip()
     if words.tried:
         yield from _labelled("tried", words.tried, width)
+    if words.costs_only:
+        yield from _labelled("effect", _COST, width)
     yield from _labelled("how sure", words.kind.certainty.value, width)
     if words.cause is not None:
         yield from _labelled("cause", cause_text(words.cause), width)

@@ -109,7 +109,7 @@ def _rule(kind: FindingKind) -> dict[str, Any]:
     return {
         "id": kind.word,
         "shortDescription": {"text": kind.name},
-        "defaultConfiguration": {"level": _level(kind)},
+        "defaultConfiguration": {"level": _level(kind, costs_only=kind.costs_only)},
     }
 
 
@@ -121,11 +121,11 @@ def _rule_of_differences() -> dict[str, Any]:
     }
 
 
-def _level(kind: FindingKind) -> str:
+def _level(kind: FindingKind, *, costs_only: bool) -> str:
     """Return the level of a kind: an error if something certainly failed or is wrong."""
     if kind in {FAILED_RUN, FAILED_CALL}:
         return "error"
-    if not kind.about_values:
+    if costs_only:
         return "note"
     return "warning" if kind.certainty is Certainty.PATTERN else "error"
 
@@ -137,7 +137,7 @@ def _result(finding: Finding, resolve: Resolve) -> dict[str, Any]:
     places = [_location(place, resolve) for place, _ in finding.locations]
     result = {
         "ruleId": finding.kind.word,
-        "level": _level(finding.kind),
+        "level": _level(finding.kind, costs_only=finding.costs_only),
         "message": {"text": f"{name}{finding.what}\n\n{finding.remedy}{paste}{cause}"},
         "locations": places[:1],
         "occurrenceCount": finding.count,

@@ -122,11 +122,11 @@ def metric(reads_a_step: int, steps: int, settings: str = "ON_READ SUM") -> Prog
 
 
 def test_repeated_reads_of_an_unchanged_variable_are_redundant() -> None:
-    (finding,) = metric(reads_a_step=2, steps=5).findings()
+    (finding,) = metric(reads_a_step=3, steps=5).findings()
 
-    assert (REPEATED_READS, "seen", 5) == (finding.kind, finding.variable, finding.count)
-    assert (("metric.py:6", 5),) == finding.locations
-    assert "5 of 10 reads" in finding.what
+    assert (REPEATED_READS, "seen", 10) == (finding.kind, finding.variable, finding.count)
+    assert (("metric.py:6", 10),) == finding.locations
+    assert "10 of 15 reads" in finding.what
     assert "copies 2 components" in finding.what
 
 
@@ -146,7 +146,7 @@ def test_reads_that_are_recorded_as_one_event_are_counted() -> None:
     assert (24, (("metric.py:6", 24),)) == (finding.count, finding.locations)
 
 
-@pytest.mark.parametrize(("reads_a_step", "steps"), [(1, 20), (2, 2)])
+@pytest.mark.parametrize(("reads_a_step", "steps"), [(1, 20), (2, 20), (3, 1)])
 def test_reads_after_writes_are_not_redundant(reads_a_step: int, steps: int) -> None:
     assert [] == metric(reads_a_step, steps).found()
 

@@ -30,7 +30,9 @@ from varsim.analysis.outcome import Note
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import Event
 
-UNCONTENDED: Final = FindingKind(name="lock without contention", certainty=Certainty.PATTERN)
+UNCONTENDED: Final = FindingKind(
+    name="lock without contention", certainty=Certainty.PATTERN, costs_only=True
+)
 UNNEEDED: Final = FindingKind(name="lock that protects nothing", certainty=Certainty.PATTERN)
 
 _ENOUGH: Final = 5

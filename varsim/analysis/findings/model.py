@@ -43,6 +43,7 @@ class FindingKind:
     name: str  # the name of the kind in reports: "stale read"
     certainty: Certainty = Certainty.RECORDED
     about_values: bool = False  # whether the value lens can show the problem
+    costs_only: bool = False  # whether it costs messages or time, and makes no value wrong
     needs_oracle: bool = False  # whether the finder compares with the run on a single device
     needs_whole_batch: bool = False  # whether the single device must have the whole batch
     mended_by_settings: bool = False  # whether other settings can remove it, by changing values
@@ -85,6 +86,7 @@ class Finding:
     settings: Proposed | None = None  # the settings that these lines select, if they select any
     tried: str = ""  # the result of a replay with these settings; "" without a replay
     cause: Cause | None = None  # the finding from which this one follows; None if it leads
+    costs_only: bool = False  # whether it costs messages or time, and makes no value wrong
 
 
 class Finder(EventObserver):
@@ -161,12 +163,15 @@ def finding_of(
     histogram: tuple[tuple[int, int], ...] = (),
     paste: Iterable[str] = (),
     settings: Proposed | None = None,
+    *,
+    costs_only: bool | None = None,
 ) -> Finding:
     """Return a finding about a variable, with its evidence.
 
     Args:
         settings: The settings that the remedy proposes, if it proposes exactly one. Their lines
             replace `paste`.
+        costs_only: Whether it makes no value wrong; None for what its kind says.
     """
     if settings is not None and variable is not None:
         paste = variable_lines(variable.name, settings.synchronization, settings.aggregation.name)
@@ -182,6 +187,7 @@ def finding_of(
         histogram=histogram,
         paste=tuple(paste),
         settings=settings,
+        costs_only=kind.costs_only if costs_only is None else costs_only,
     )
 
 

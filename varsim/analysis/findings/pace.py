@@ -28,7 +28,9 @@ from varsim.texts.facts import times
 from varsim.tracing.bounded import WAITS
 from varsim.tracing.history import Event
 
-BOUND_NOT_REACHED: Final = FindingKind(name="bound not reached", certainty=Certainty.PATTERN)
+BOUND_NOT_REACHED: Final = FindingKind(
+    name="bound not reached", certainty=Certainty.PATTERN, costs_only=True
+)
 
 _SHARE: Final = 0.2
 """Part of the time of the calls that replicas must have waited for one replica, for a finding."""

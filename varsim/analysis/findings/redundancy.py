@@ -32,14 +32,17 @@ from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM, Event
 
-UNREAD_MERGES: Final = FindingKind(name="merges that are never read")
-REPEATED_READS: Final = FindingKind(name="reads with nothing changed")
+UNREAD_MERGES: Final = FindingKind(name="merges that are never read", costs_only=True)
+REPEATED_READS: Final = FindingKind(name="reads with nothing changed", costs_only=True)
 EAGER_SYNCHRONISATION: Final = FindingKind(
-    name="manual synchronisation after every write", certainty=Certainty.PATTERN
+    name="manual synchronisation after every write", certainty=Certainty.PATTERN, costs_only=True
 )
 
 _UNREAD_SHARE: Final = 0.25
 """Least fraction of a variable's merges that must be unread for a finding."""
+
+_REPEATED_SHARE: Final = 0.5
+"""Fraction of a variable's reads that must be exceeded: a statement may read a value twice."""
 
 _EAGER_SHARE: Final = 0.9
 """Least fraction of a variable's manual synchronisations that must follow a single write."""
@@ -177,6 +180,7 @@ class Redundancy(Finder):
             _repeated(self._variables[n], one.repeated, one.count, self.num_replicas)
             for n, one in self._reads.items()
             if one.repeated.count >= AGAIN_AND_AGAIN
+            and one.repeated.count > _REPEATED_SHARE * one.count
         ]
         found += [
             _eager(self._variables[n], one)

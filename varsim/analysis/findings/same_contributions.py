@@ -42,7 +42,7 @@ from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
 SAME_CONTRIBUTIONS: Final = FindingKind(
-    name="merges of the same values", certainty=Certainty.PATTERN
+    name="merges of the same values", certainty=Certainty.PATTERN, costs_only=True
 )
 
 _KEPT_BY_THE_FIRST: Final = Proposed(
@@ -164,7 +164,7 @@ class SameContributions:
     def first_only(self, facts: VariableFacts) -> Finding | None:
         """Return the finding about a variable of which the first replica's value is used."""
         one = self._variables.get(facts.variable_id)
-        if one is None or not facts.first or not one.always:
+        if one is None or not facts.first or not one.always or one.agreed:
             return None
         said = (
             f"In all {times(one.count, 'merge')} every replica contributed the same value, and the "
@@ -278,4 +278,6 @@ def _same_data(suspects: Sequence[tuple[VariableFacts | None, _Equal]]) -> Findi
         "part = np.array_split(batch, context.num_replicas_in_sync)[me]",
         "rng = np.random.default_rng([seed, me])",
     )
-    return finding_of(SAME_CONTRIBUTIONS, facts, one.evidence, said, remedy, paste=paste)
+    return finding_of(
+        SAME_CONTRIBUTIONS, facts, one.evidence, said, remedy, paste=paste, costs_only=False
+    )

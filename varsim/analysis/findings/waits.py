@@ -31,7 +31,9 @@ from varsim.texts.facts import times
 from varsim.tracing.bounded import WAITS
 from varsim.tracing.history import Event
 
-STRAGGLER: Final = FindingKind(name="waiting for one replica", certainty=Certainty.PATTERN)
+STRAGGLER: Final = FindingKind(
+    name="waiting for one replica", certainty=Certainty.PATTERN, costs_only=True
+)
 
 _SHARE: Final = 0.2
 """Least fraction of the measured time in which the others must have waited for one replica."""
