@@ -17,8 +17,8 @@ HEAD = """
 replicas 2
 variable a ON_WRITE MEAN float32 []
 variable b ON_WRITE MEAN float32 []
-variable v NONE NONE float32 []
-variable w NONE NONE float32 []
+variable v ON_WRITE NONE float32 []
+variable w ON_WRITE NONE float32 []
 program create a v=0 = 0
 program create b v=0 = 0
 program create v v=0 = 0

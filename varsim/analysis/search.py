@@ -21,6 +21,7 @@ from varsim.analysis.findings.local_staleness import LocalStaleness
 from varsim.analysis.findings.locks import LockUse
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
 from varsim.analysis.findings.not_finite import NotFinite
+from varsim.analysis.findings.one_truth import OneTruth
 from varsim.analysis.findings.outside_variables import OutsideVariables
 from varsim.analysis.findings.overflow import Overflow
 from varsim.analysis.findings.pace import Pace
@@ -41,10 +42,11 @@ from varsim.tracing.progress import Tell, reported
 
 FINDERS: Final[tuple[type[Finder], ...]] = (
     VersionStaleness,
-    LocalStaleness,
     Divergence,
     Sums,
     Conflicts,
+    OneTruth,
+    LocalStaleness,
     Parted,
     Scaling,
     SummedAgain,
@@ -60,7 +62,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Lagging,
     Pace,
 )
-"""All finders, in the order of reports, in which `finish` is called, too.
+"""All finders, in the order in which `finish` is called. Their kinds are in the order of reports.
 
 A new finder is one new file and one line here.
 """

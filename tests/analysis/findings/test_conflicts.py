@@ -6,6 +6,7 @@ import pytest
 
 from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.conflicts import WRITE_WRITE
+from varsim.spec import VariableAggregation, VariableSynchronization
 
 
 def conflicts(story: ProgramHistory) -> list[str]:
@@ -39,10 +40,10 @@ def test_equal_writes_do_not_conflict() -> None:
     assert [] == both_write("ON_WRITE NONE", apart=0.0).found()
 
 
-def test_local_writes_conflict_if_one_component_is_the_value() -> None:
+def test_local_writes_are_only_a_divergence_if_one_component_is_the_value() -> None:
     story = both_write("NONE NONE")
     story.show("w", "save.py:2", 0)
-    assert ["write-write conflict: w ×3 at step.py:3"] == conflicts(story)
+    assert ["divergence: w ×1 at step.py:3"] == story.found()
 
 
 def test_writes_separated_by_a_collective_are_ordered() -> None:
@@ -197,5 +198,60 @@ def test_a_state_of_each_replica_may_stay_local(used: str) -> None:
         story.show("w", "main.py:9")
     (conflict,) = (one for one in story.findings() if one.kind is WRITE_WRITE)
 
+    expected = {"by replicas": "ON_READ NONE", "for sums": "ON_WRITE SUM"}.get(
+        used, "ON_WRITE MEAN"
+    )
+
     assert (used == "by replicas") == ("choose ON_READ" in conflict.remedy)
-    assert (used == "by replicas") == (conflict.settings is not None)
+    assert conflict.settings is not None
+    assert expected == " ".join(one.name for one in conflict.settings)
+
+
+def own_states(shown: str = "", *, all_write: bool = False, reads: bool = True) -> ProgramHistory:
+    """Return a history in which each replica halves its component in calls of its own."""
+    story = ProgramHistory(3, w="ON_WRITE NONE")
+    for step in range(6):
+        story.call()
+        for replica_id in story.replicas:
+            if reads:
+                story.read(replica_id, "w", "step.py:2")
+            if all_write or step % 3 != replica_id:
+                story.write(replica_id, "w", 1.0 + step + replica_id, "step.py:3")
+        story.end()
+    if shown:
+        story.show("w", shown)
+    return story
+
+
+def test_components_that_only_their_replicas_read_and_assign_part() -> None:
+    (finding,) = own_states().findings()
+
+    assert ("divergence", ("step.py:3", 12)) == (finding.kind.name, finding.locations[0])
+    assert "but not all in the same calls" in finding.what
+    assert finding.settings is not None
+
+
+@pytest.mark.parametrize(
+    "story",
+    [own_states("main.py:9"), own_states(all_write=True), own_states(reads=False)],
+    ids=["the program reads it", "all write in each call", "replicas do not read it"],
+)
+def test_writes_of_one_value_conflict(story: ProgramHistory) -> None:
+    assert any("write-write conflict: w" in one for one in story.found())
+
+
+def test_stale_reads_that_follow_from_a_conflict_are_left_out() -> None:
+    story = both_write("ON_WRITE NONE")
+    story.call()
+    story.read(1, "w", "step.py:7")
+    story.end()
+    assert ["write-write conflict: w ×3 at step.py:3"] == story.found()
+
+
+def test_settings_are_proposed_only_if_all_replicas_write() -> None:
+    (together,) = both_write("ON_WRITE NONE").findings()
+    (apart,) = own_states(reads=False).findings()
+
+    assert together.settings == (VariableSynchronization.ON_WRITE, VariableAggregation.MEAN)
+    assert apart.settings is None
+    assert "w.assign(value)  # in the program" in apart.paste

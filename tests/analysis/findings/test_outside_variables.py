@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.analysis.findings.build import ProgramHistory
+from varsim.analysis.findings.conflicts import READ_WRITE
 from varsim.analysis.findings.outside_variables import CHANGED, DISCARDED, PLAIN
 
 
@@ -16,7 +17,13 @@ def used(*operations: str, replicas: int = 2) -> ProgramHistory:
     told = ProgramHistory(replicas)
     told.call()
     for one in operations:
+        if one == "barrier":
+            told.collective("barrier")
+            for waiting in told.replicas:
+                told.hear(waiting)
+            continue
         replica_id, operation = one.split()
+        told.event(int(replica_id), "arrive", operation="host_call")
         note = {"variable": "step", "created_at": "model.py:3", "operation": operation}
         columns = {"location": f"model.py:{5 + (operation == 'read')}", "note": json.dumps(note)}
         told.event(-1, "notice", operation="plain", replica=int(replica_id), **columns)
@@ -50,9 +57,26 @@ def test_values_of_plain_variables_are_not_looked_at() -> None:
     ids=["two assign", "one writes", "a counter", "only reads", "a counter that is read"],
 )
 def test_only_writes_whose_order_matters_are_found(operations: list[str], count: int) -> None:
-    assert ["variable outside the scope: step"] * count == [
-        one.partition(" ×")[0] for one in used(*operations).found()
-    ]
+    assert count == sum(one.kind is PLAIN for one in used(*operations).findings())
+
+
+@pytest.mark.parametrize(
+    ("operations", "count"),
+    [
+        (["0 assign", "1 read"], 1),
+        (["1 read", "0 assign"], 1),
+        (["0 assign", "barrier", "1 read"], 0),
+        (["1 read", "barrier", "0 assign"], 0),
+        (["0 read", "0 assign"], 0),
+    ],
+)
+def test_a_read_without_an_order_to_the_only_writer_conflicts(
+    operations: list[str], count: int
+) -> None:
+    found = [one for one in used(*operations).findings() if one.kind is READ_WRITE]
+
+    assert ["step"] * count == [one.variable for one in found]
+    assert [(("model.py:5", 1), ("model.py:6", 1))] * count == [one.locations for one in found]
 
 
 @pytest.mark.parametrize(("apart", "count"), [(1.0, 1), (0.0, 0)])

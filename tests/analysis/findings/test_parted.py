@@ -97,3 +97,21 @@ def test_a_missing_broadcast_is_found_at_the_first_write() -> None:
 )
 def test_components_may_keep_a_distance(told: ProgramHistory) -> None:
     assert [] == told.found()
+
+
+@pytest.mark.parametrize(("later", "count"), [(False, 1), (True, 0)])
+def test_a_start_that_one_replica_alone_assigns_is_found(later: bool, count: int) -> None:
+    """If it assigns its component again, this is a state of its own."""
+    told = ProgramHistory(2, w="NONE NONE")
+    for start in range(1 + later):
+        told.call()
+        told.write(0, "w", 3.5 + start, at="restore.py:3")
+        told.end()
+    for change in (1.5, 0.5, 2.5):
+        told.call()
+        told.collective()
+        for me in told.replicas:
+            told.write(me, "w", change, at="step.py:9", add=True)
+        told.end()
+
+    assert ["divergence: w ×3 at restore.py:3"] * count == told.found()

@@ -20,6 +20,7 @@ def run(job: tf.Job):
     def find_best(loss):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         if me == 0:
+            # ALSO: divergence: best
             best.assign(loss)
 
     def stop(loss):

@@ -1,9 +1,12 @@
 """Conflicts: unordered accesses by different replicas to values that no aggregation combines.
 
 Each replica writes its own component. So two accesses conflict only if all components stand for one
-value. There are two kinds of such variables: a mirrored variable without aggregation, and a
-variable of which the program read a single component as the value. Equal writes by all replicas do
-not conflict; to find such writes, the k-th writes of all replicas are compared.
+value, as those of a mirrored variable without aggregation. (If the program reads a component of
+another variable as the value, `divergence.py` reports it.) Equal writes by all replicas do not
+conflict; to find such writes, the k-th writes of all replicas are compared.
+
+If each replica reads its component, then assigns it, and not all replicas do so in the same calls,
+no two accesses meet: each component is a state of its replica. Then the finding is a divergence.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.divergence import DIVERGENCE
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -68,26 +72,28 @@ class _Accesses:
     last_read: dict[int, Event] = field(default_factory=dict)
     last_write: dict[int, Event] = field(default_factory=dict)
     suspects: dict[tuple[int, int], Evidence] = field(default_factory=dict)  # (reader, writer)
-    own: int = 0  # number of assigns by a replica after a read of its component in the same call
+    # assigns by a replica after a read of its component in the same call
+    own: Evidence = field(default_factory=Evidence)
+    owners: set[int] = field(default_factory=set)  # the replicas of these assigns
+    partial: bool = False  # whether only some replicas wrote in a call
+    apart: int = 0  # number of calls with writes after which the components differed
+    operations: set[str | None] = field(default_factory=set)  # of all writes by replicas
     shared: bool = False  # whether there are other accesses, by which components are one value
     writes: _Suspect = field(default_factory=_Suspect)
     reads: _Suspect = field(default_factory=_Suspect)
 
 
 class Conflicts(Finder):
-    """Finds write-write and read-write conflicts, using the results of `Divergence`.
+    """Finds write-write and read-write conflicts, and states of replicas in a mirrored variable."""
 
-    `Divergence` must get each event first.
-    """
-
-    kinds = (WRITE_WRITE, READ_WRITE)
+    kinds = (WRITE_WRITE, READ_WRITE, DIVERGENCE)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
             number: one
             for number, one in context.variables.items()
-            if one.own or (one.mirrored and not one.merged and not one.deferred)
+            if one.mirrored and not one.merged and not one.deferred
         }
         self._clocks, self._components = context.clocks, context.components
         self._accesses: dict[int, _Accesses] = {}
@@ -97,9 +103,9 @@ class Conflicts(Finder):
         """Return whether replicas write their own components of the variable."""
         return variable is None or variable in self._variables
 
-    def on_finish(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
+    def on_finish(self, event: Event) -> None:
         """Judge the accesses of the call."""
-        self._finish_call()
+        self._finish_call(len(self.present(event.call)))
 
     def on_commit(self, event: Event) -> None:
         """Restart the counts of writes if all components are assigned together."""
@@ -134,23 +140,22 @@ class Conflicts(Finder):
         return accesses
 
     def finish(self) -> list[Finding]:
-        """Return one finding for each variable and kind of conflict."""
-        self._finish_call()
+        """Return the findings, one for each variable and kind."""
+        self._finish_call(self.num_replicas)
         findings = []
         for variable, accesses in sorted(self._accesses.items()):
-            facts = self._variables[variable]
-            if facts.mirrored or variable in self.context.taken_as_one:
-                if accesses.writes.evidence.count:
-                    own = accesses.own >= _LEAST_OWN and not accesses.shared
-                    findings.append(_write_write(facts, accesses.writes, own=own))
-                if accesses.reads.evidence.count:
-                    findings.append(_read_write(facts, accesses.reads))
+            found = _found(self._variables[variable], accesses)
+            if found:
+                self.context.conflicting.add(variable)
+            findings += found
         return findings
 
     def _write(self, event: Event, variable: int, accesses: _Accesses) -> None:
         replica_id = event.process
+        accesses.operations.add(event.operation)
         if event.operation == "assign" and replica_id in accesses.last_read:
-            accesses.own += 1
+            accesses.own.add(event)
+            accesses.owners.add(replica_id)
         else:
             accesses.shared = True
         accesses.counts[replica_id] += 1
@@ -188,10 +193,13 @@ class Conflicts(Finder):
             if ahead and self._clocks.known(reader, writer) < write.event:
                 _suspect(accesses, reader, writer, event, write)
 
-    def _finish_call(self) -> None:
+    def _finish_call(self, present: int) -> None:
         for variable in self._touched:
             accesses = self._accesses[variable]
             copies = self._components[variable]
+            if accesses.last_write:
+                accesses.partial |= len(accesses.last_write) < present
+                accesses.apart += copies.differ
             for (reader, writer), evidence in accesses.suspects.items():
                 behind = accesses.counts[reader] < accesses.counts[writer]
                 if behind and not copies.same_as(reader, writer):
@@ -222,17 +230,48 @@ def _replicas(numbers: set[int]) -> str:
     return f"replicas {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _write_write(facts: VariableFacts, found: _Suspect, *, own: bool) -> Finding:
+def _found(facts: VariableFacts, accesses: _Accesses) -> list[Finding]:
+    """Return the findings about one variable."""
+    own = accesses.own.count >= _LEAST_OWN and not accesses.shared
+    if own and accesses.partial and accesses.apart and len(accesses.owners) > 1:
+        return [_states(facts, accesses)]
+    found = []
+    if accesses.writes.evidence.count:
+        found.append(_write_write(facts, accesses, own=own))
+    if accesses.reads.evidence.count:
+        found.append(_read_write(facts, accesses.reads))
+    return found
+
+
+def _states(facts: VariableFacts, accesses: _Accesses) -> Finding:
+    who = _replicas(accesses.owners)
+    return finding_of(
+        DIVERGENCE,
+        facts,
+        accesses.own,
+        f"{who} read their own components of {facts.name} and assigned them new values, "
+        f"{times(accesses.own.count, 'time')}, but not all in the same calls. There is no "
+        "aggregation, so each write changed one component, and nothing makes the components equal "
+        f"again: they differed after {times(accesses.apart, 'call')} with such writes.",
+        "If the value is to be the same for all replicas, let them decide together: reduce the "
+        "condition of the write (all_reduce), so that every replica writes the same value. If it "
+        "is a state of each replica, choose ON_READ, with which each replica has its own value.",
+        settings=None if facts.manual else _OWN_VALUES,
+    )
+
+
+def _write_write(facts: VariableFacts, accesses: _Accesses, *, own: bool) -> Finding:
     """Return the finding about conflicting writes.
 
     Args:
         own: Whether each replica reads and assigns only its component, and the program reads none.
     """
+    found = accesses.writes
     combine = (
         "the aggregation that you need, with ON_WRITE; or assign it outside strategy.run, where "
         "one write changes every component."
     )
-    remedy, settings = f"Give the variable {combine}", None
+    remedy, settings = f"Give the variable {combine}", _combined(facts, accesses)
     if own and not facts.manual:
         remedy = (
             "If the value is a state of each replica, choose ON_READ, with which each replica has "
@@ -248,7 +287,21 @@ def _write_write(facts: VariableFacts, found: _Suspect, *, own: bool) -> Finding
         "combines their values.",
         remedy,
         settings=settings,
+        paste=_assigned_outside(facts),
     )
+
+
+def _combined(facts: VariableFacts, accesses: _Accesses) -> Proposed | None:
+    """Return settings that combine the writes; None if not all replicas wrote in each call."""
+    if accesses.partial:
+        return None
+    if accesses.operations <= {"assign_add", "assign_sub"}:
+        aggregation = VariableAggregation.SUM
+    elif facts.numpy_dtype.kind == "f":
+        aggregation = VariableAggregation.MEAN
+    else:
+        aggregation = VariableAggregation.ONLY_FIRST_REPLICA
+    return Proposed(VariableSynchronization.ON_WRITE, aggregation)
 
 
 def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
@@ -259,6 +312,14 @@ def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
         f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote: the read and the "
         "write have no order, and there is no aggregation. In "
         f"{times(found.evidence.count, 'case')} the write did not change the reader's component.",
-        "Let all replicas write the variable, with ON_WRITE and ONLY_FIRST_REPLICA if one value is "
-        "enough; or write it outside strategy.run.",
+        "Write the variable outside strategy.run, before the call: one write changes every "
+        "component. Or let all replicas write it, with ON_WRITE and ONLY_FIRST_REPLICA if one "
+        "value is enough.",
+        paste=_assigned_outside(facts),
     )
+
+
+def _assigned_outside(facts: VariableFacts) -> tuple[str, str]:
+    """Return lines that assign one value before the call."""
+    name = facts.name if facts.name.isidentifier() else "variable"
+    return f"{name}.assign(value)  # in the program", "strategy.run(step, args=…)"

@@ -46,6 +46,8 @@ class FindingContext:
     """Variables whose difference from a single device `Sums` explains. `Sums` adds them."""
     taken_as_one: set[int] = field(default_factory=set)
     """Variables of which the program read one component as the value. `Divergence` adds them."""
+    conflicting: set[int] = field(default_factory=set)
+    """Variables with a finding of `Conflicts`, which adds them at the end. Stale reads follow."""
     summed_before: dict[int, str] = field(default_factory=dict)
     """Variable → the line of an all_reduce whose sum all replicas write to it. `SummedAgain` adds.
     """

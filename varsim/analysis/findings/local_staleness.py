@@ -228,11 +228,14 @@ class LocalStaleness(Finder):
         return state
 
     def finish(self) -> list[Finding]:
-        """Return one finding for each variable with stale reads that its policy does not intend."""
+        """Return one finding for each variable with stale reads that its policy does not intend.
+
+        Stale reads of a variable with conflicts follow from the conflicts, so they are left out.
+        """
         return [
             stale_finding(facts, staleness, "write", _remedy(facts), _proposed(facts))
             for facts, staleness in self._stale()
-            if not facts.local_reads
+            if not facts.local_reads and facts.variable_id not in self.context.conflicting
         ]
 
     def notes(self) -> list[Note]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from varsim.analysis.findings.collectives import Given, array_of
+from varsim.analysis.findings.conflicts import READ_WRITE
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Certainty,
@@ -69,12 +70,25 @@ class _Plain:
     writers: set[int] = field(default_factory=set)
     readers: set[int] = field(default_factory=set)
     read_at: str = ""  # the line of the first read
+    # each replica's last write and last read in the call `call`: the events of its requests
+    call: int | None = None
+    last_write: dict[int, tuple[int, Event]] = field(default_factory=dict)
+    last_read: dict[int, tuple[int, Event]] = field(default_factory=dict)
+    racing: Evidence = field(default_factory=Evidence)  # of pairs of a read and a write
+    racing_readers: set[int] = field(default_factory=set)
+
+    def begin(self, call: int | None) -> None:
+        """Forget the accesses of the last call, if this is another one."""
+        if call != self.call:
+            self.call = call
+            self.last_write.clear()
+            self.last_read.clear()
 
 
 class OutsideVariables(Finder):
     """Finds discarded results, lost changes of objects, and plain variables that replicas write."""
 
-    kinds = (PLAIN, CHANGED, DISCARDED)
+    kinds = (PLAIN, CHANGED, DISCARDED, READ_WRITE)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
@@ -82,6 +96,14 @@ class OutsideVariables(Finder):
         self._discarded: dict[str, _Unused] = {}  # by the line that drops a result
         self._changed: dict[str, Event] = {}  # name → notice
         self._plain: dict[tuple[str, str], _Plain] = {}  # (name, line of the creation)
+        self._requests: dict[int, tuple[int, list[int]]] = {}
+        """Replica → its last request to the program, and the events of others that it knew then."""
+
+    def on_arrive(self, event: Event) -> None:
+        """Record what a replica knows when it makes a request to the program."""
+        if event.operation == "host_call":
+            knows = self.context.clocks.clock(event.process)
+            self._requests[event.process] = event.event, [*knows]
 
     def on_answer(self, event: Event) -> None:
         """Compare what replicas gave to a collective that combines values."""
@@ -112,6 +134,22 @@ class OutsideVariables(Finder):
                 key = told.get("variable", ""), told.get("created_at", "")
                 one = self._plain.setdefault(key, _Plain(key[1]))
                 _use(one, event, told.get("operation", ""))
+                self._race(one, event, told.get("operation", ""))
+
+    def _race(self, one: _Plain, event: Event, operation: str) -> None:
+        """Compare an access with those of other replicas that its replica did not know."""
+        replica_id = event.replica
+        if replica_id is None or replica_id not in self._requests:
+            return
+        one.begin(event.call)
+        request, known = self._requests[replica_id]
+        reads = operation == notices.READ
+        for other, (number, access) in (one.last_write if reads else one.last_read).items():
+            if other != replica_id and known[other] < number:
+                read, write = (event, access) if reads else (access, event)
+                one.racing.add(write, read.event)
+                one.racing_readers.add(replica_id if reads else other)
+        (one.last_read if reads else one.last_write)[replica_id] = request, event
 
     def notes(self) -> list[Note]:
         """Return the note that values of plain variables are not recorded."""
@@ -126,6 +164,11 @@ class OutsideVariables(Finder):
     def finish(self) -> list[Finding]:
         """Return the findings, one for each object, variable or line."""
         plain = [_plain(name, one) for (name, _), one in self._plain.items() if _is_contended(one)]
+        plain += [
+            _read_write(name, one)
+            for (name, _), one in self._plain.items()
+            if one.racing.count and not _is_contended(one)
+        ]
         changed = [_changed(name, event) for name, event in self._changed.items()]
         discarded = [
             self._of_unused(one)
@@ -249,6 +292,25 @@ def _plain(name: str, one: _Plain) -> Finding:
     )
     found = finding_of(PLAIN, None, one.evidence, said, remedy, paste=paste)
     where = (one.created_at, one.writes), *found.locations
+    return replace(found, variable=name, locations=where)
+
+
+def _read_write(name: str, one: _Plain) -> Finding:
+    readers, writers = sorted(one.racing_readers), sorted(one.writers)
+    said = (
+        f"{name_replicas(readers)} read {name!r} while {name_replicas(writers)} wrote it "
+        f"({times(one.racing.count, 'case')}): the read (first at {one.read_at}) and the write "
+        f"have no order, so a replica gets the value before or after the write. {name!r} was "
+        f"created at {one.created_at}, outside the scope of the strategy: it is one variable in "
+        "the program's process."
+    )
+    remedy = (
+        "Write the variable in the program, before strategy.run, or in a merge_call. Or put a "
+        "collective, such as barrier(), between the write and the reads."
+    )
+    paste = "strategy.run(step, args=…)", f"{name}.assign(value)  # in the program"
+    found = finding_of(READ_WRITE, None, one.racing, said, remedy, paste=paste)
+    where = *found.locations, *([(one.read_at, one.reads)] if one.read_at else [])
     return replace(found, variable=name, locations=where)
 
 

@@ -107,7 +107,7 @@ class Parted(Finder):
             if len(one.writes) == len(present) == self.num_replicas:
                 self._look(number, one)
             elif one.writes:
-                one.unlike = True  # a replica alone changes its component
+                self._part(number, one)
             one.writes.clear()
             one.informed = True
 
@@ -151,6 +151,14 @@ class Parted(Finder):
         one.alike += 1
         if len(one.changes) < _DISTINCT:
             one.changes.add(change)
+
+    def _part(self, number: int, one: _Parts) -> None:
+        """Record that some replicas change their components: by a start of their own, or later."""
+        copies = self.context.components[number]
+        if one.parted is None and not one.unlike and copies.differ:
+            one.parted = copies.diverged
+        else:
+            one.unlike = True
 
     def _change(self, number: int, one: _Parts) -> object:
         """Return by what each replica has changed its component; None if not all did the same."""

@@ -31,6 +31,7 @@ def run(job: tf.Job):
 
     def calibrate(batch):
         if tf.distribute.get_replica_context().replica_id_in_sync_group == 0:
+            # ALSO: divergence: loss_scale
             loss_scale.assign(float(np.abs(batch).max()))
 
     def train(batch):
