@@ -13,9 +13,15 @@ from tests.analysis.findings.build import ProgramHistory
 NAN, INF = math.nan, math.inf
 
 
-def reduced(*calls: Sequence[Any], op: str = "SUM", dtype: str = "float32", **more: Any):
-    """Return a history with one all_reduce in each call."""
-    told = ProgramHistory(len(calls[0]), w="ON_WRITE MEAN")
+def reduced(
+    *calls: Sequence[Any],
+    op: str = "SUM",
+    dtype: str = "float32",
+    settings: str = "ON_WRITE MEAN",
+    **more: Any,
+):
+    """Return a history with one all_reduce in each call, and a variable `w`."""
+    told = ProgramHistory(len(calls[0]), w=settings)
     for given in calls:
         told.call()
         told.collective(given=given, op=op, dtype=dtype, **more)
@@ -50,9 +56,10 @@ def test_an_infinity_counts_if_the_op_adds_and_never_recovers(calls, op, found):
     assert ["NaN or infinity: – ×1 at step.py:9"] * found == reduced(*calls, op=op).found()
 
 
-def test_a_variable_that_gets_the_result_only_follows():
+@pytest.mark.parametrize("settings", ["ON_WRITE MEAN", "ON_WRITE ONLY_FIRST_REPLICA"])
+def test_a_variable_that_gets_the_result_only_follows(settings):
     """The variable has no finding of its own, but one that one replica made NaN has one."""
-    told = reduced([INF, 1.0], [1.0, 1.0])  # the last collective is finite
+    told = reduced([INF, 1.0], [1.0, 1.0], settings=settings)  # the last collective is finite
     told.call()
     told.merge("w", [INF, INF], at="step.py:12")
     told.end()

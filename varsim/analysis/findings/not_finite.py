@@ -146,8 +146,8 @@ class NotFinite(Finder):
         contributions = self._contributions.committed
         only_first = self._variables[event.variable].first
         for replica_id, one in contributions.items():
-            if one.variable == event.variable and not (only_first and replica_id):
-                self._examine(one)
+            if one.variable == event.variable:
+                self._examine(one, is_used=not (only_first and replica_id))
 
     def on_read(self, event: Event) -> None:
         """Examine a read value, if the operands of the writes are not enough."""
@@ -214,7 +214,13 @@ class NotFinite(Finder):
         assert event.variable is not None
         return self._variables[event.variable].elements_of(event)
 
-    def _examine(self, event: Event) -> None:
+    def _examine(self, event: Event, *, is_used: bool = True) -> None:
+        """Examine a write.
+
+        Args:
+            is_used: Whether the write changes the variable. A write that does not only shows
+                whether its replica wrote NaN or infinity together with the others.
+        """
         number = event.variable
         assert number is not None
         operand = self._variables[number].operand_of(event)
@@ -238,13 +244,14 @@ class NotFinite(Finder):
         if seen is None:
             if bad is None:
                 rounds.finite[k].add(event.process)
+            if bad is None or not is_used:
                 return
             seen = self._seen[number] = _first(event, value, bad, k)
             seen.row = None if rows is None or is_part(rows) else _row_of(rows, bad)
             seen.finite = rounds.finite[k]
         if (event.call, k) == (seen.first.call, seen.round):
             (seen.finite if bad is None else seen.wrote).add(event.process)
-        if bad is not None:
+        if bad is not None and is_used:
             seen.evidence.add(event)
 
     def _unexpected(self, event: Event, value: Flat, rows: Rows | None = None) -> Mask | None:
