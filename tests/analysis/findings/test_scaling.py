@@ -340,6 +340,31 @@ def a_total_that_replica_0_alone_sets_back(strategy: Strategy) -> None:
         v.read_value()
 
 
+@planted("partial reset: v")
+def a_mean_of_which_the_program_sets_back_one_component(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_READ MEAN")
+    for batch in DATA:
+        v.values[0].assign(1.0)  # here
+        strategy.run(lambda some: v.assign_add(part(some).mean()), args=(batch,))
+        v.read_value()
+
+
+@planted("partial reset: v")
+def a_long_total_that_replica_0_takes_off(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(np.zeros(300), "ON_READ SUM")
+
+    def step(batch: np.ndarray) -> None:
+        if replica_id() == 0:
+            v.assign_sub(v.read_value())  # here
+        v.assign_add(part(batch).sum() * np.ones(300))
+
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+        v.read_value()
+
+
 @clean
 def a_total_that_each_replica_sets_back(strategy: Strategy) -> None:
     with strategy.scope():

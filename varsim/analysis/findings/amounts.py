@@ -8,7 +8,7 @@ Each rule demands the exact amount, so it needs no other sign that the runs are 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -33,7 +33,7 @@ from varsim.analysis.oracle import FIRST_REPLICA
 from varsim.analysis.rounding import close, wide
 from varsim.spec import Rows
 from varsim.texts.facts import name_replicas, times
-from varsim.tracing.history import Event
+from varsim.tracing.history import PROGRAM, Event
 
 SUMMED_START: Final = FindingKind(
     name="starts at N times its initial value",
@@ -121,7 +121,7 @@ class Sums(Finder):
     def _compare(self, comparison: Comparison) -> None:
         site = site_of(comparison.event)
         facts = self.context.variables[site.variable_id]
-        if not facts.summed or site.access is not Access.READ:
+        if not facts.gathered or facts.first or site.access is not Access.READ:
             return
         if len(comparison.got) != len(comparison.wanted) or facts.numpy_dtype.kind not in "iufc":
             return
@@ -147,9 +147,12 @@ class Sums(Finder):
             explained = self._explained.setdefault(site.variable_id, {})
             explained[site] = explained.get(site, 0) + comparison.times
         reset = self.context.summed.reset(site.variable_id)
-        if reset is not None and _is_off_by(comparison, reset.left):
+        if reset is None:
+            return
+        found = next((one for one in reset.excess if _is_off_by(comparison, one)), None)
+        if found is not None:
             reads.kept += comparison.times
-            reads.reset = reads.reset or (reset, comparison)
+            reads.reset = reads.reset or (replace(reset, excess=(found,)), comparison)
             for assign in reset.assigns:
                 reads.by_reset.add(assign, comparison.event.event, count=comparison.times)
 
@@ -264,21 +267,28 @@ class Sums(Finder):
             return None
         self._explain(site, reads.kept)
         reset, comparison = reads.reset
-        by = name_replicas([one.process for one in reset.assigns])
-        kept = name_replicas(list(reset.kept_by))
+        by, kept = name_replicas(list(reset.set_back)), name_replicas(list(reset.kept_by))
         facts = self.context.variables[site.variable_id]
+        is_by_program = reset.assigns[0].process == PROGRAM
+        how = f"Only {by} set the variable back"
+        if is_by_program:
+            how = f"The program set only the component of {by} back"
+        left = f"{_shown(reset.excess[0], comparison)} of " if facts.summed else ""
+        reads_them = "adds up" if facts.summed else "averages"
         return finding_of(
             PARTIAL_RESET,
             facts,
             reads.by_reset,
-            f"Only {by} set the variable back, while {kept} kept {_shown(reset.left, comparison)} "
-            f"of earlier contributions. A read adds up all components, so "
-            f"{reads.kept:,} of {times(reads.count, 'comparison')} with a single device are too "
-            f"large by exactly what was not set back. The first time it is "
+            f"{how}, while {kept} kept {left}earlier contributions. A read {reads_them} all "
+            f"components, so {reads.kept:,} of {times(reads.count, 'comparison')} with a single "
+            f"device are too large by exactly what was not set back. The first time it is "
             f"{_shown(comparison.got, comparison)} instead of "
             f"{_shown(comparison.wanted, comparison)}.",
-            "Let every replica set its own component back; or assign outside strategy.run, which "
-            "sets all components.",
+            "Assign to the variable itself outside strategy.run, which sets all components."
+            if is_by_program
+            else "Let every replica set its own component back; or assign outside strategy.run, "
+            "which sets all components.",
+            paste=(f"{facts.name}.assign(…)",) if is_by_program else (),
         )
 
     def _of_remainder(self, variable: int, additions: _Additions) -> Finding:

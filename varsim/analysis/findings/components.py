@@ -22,6 +22,9 @@ from varsim.tracing.history import Event
 _MOST_BYTES: Final = 1024
 """Larger values are compared only by digest, to save time and memory."""
 
+_MOST_SUMMED_BYTES: Final = 65_536
+"""The limit for parts of a sum, whose values show by how much a sum is too large."""
+
 
 class Copies:
     """The components of one variable."""
@@ -33,6 +36,7 @@ class Copies:
         "diverged",
         "dtype",
         "gathered_by_program",
+        "most_bytes",
         "program_write",
         "synchronised_at",
         "synchronised_to",
@@ -42,8 +46,11 @@ class Copies:
         "written_before",
     )
 
-    def __init__(self, num_replicas: int, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, num_replicas: int, dtype: np.dtype[Any], most_bytes: int = _MOST_BYTES
+    ) -> None:
         self.dtype = dtype
+        self.most_bytes = most_bytes  # of the values that are kept
         self.chains: list[int] = [0] * num_replicas
         self.digests: list[int | None] = [None] * num_replicas
         self.values: list[bytes | None] = [None] * num_replicas
@@ -82,7 +89,7 @@ class Copies:
         digest = digest_of(event)
         operand = event.event if digest is None else digest
         if event.operation == "assign":
-            chain, value = hash(("assign", operand, event.shape)), _small_value(event)
+            chain, value = hash(("assign", operand, event.shape)), self.value_of(event)
             for replica_id in replicas:
                 self.chains[replica_id] = chain
                 self.values[replica_id] = value
@@ -90,7 +97,7 @@ class Copies:
         else:
             for replica_id in replicas:
                 self.chains[replica_id] = hash((self.chains[replica_id], event.operation, operand))
-                value = _applied(event.operation, self.values[replica_id], event, self.dtype)
+                value = self.after(event, replica_id)
                 self.values[replica_id] = value
                 self.digests[replica_id] = None if value is None else zlib.crc32(value)
         self.gathered_by_program.clear()
@@ -102,8 +109,24 @@ class Copies:
         digest = digest_of(event)
         if digest is not None:
             self.digests[replica_id] = digest
-            self.values[replica_id] = _small_value(event)
+            self.values[replica_id] = self.value_of(event)
             self.compare(event)
+
+    def value_of(self, event: Event) -> bytes | None:
+        """Return the bytes of an event's value; None if the value is large or unknown."""
+        value = event.value
+        return value if value is not None and len(value) <= self.most_bytes else None
+
+    def after(self, event: Event, replica_id: int) -> bytes | None:
+        """Return the bytes of a component after a write; None if they are not known."""
+        value = self.value_of(event)
+        if event.operation == "assign" or value is None:
+            return value
+        operand, before = operand_of(event, self.dtype), self.values[replica_id]
+        if before is None or operand is None:
+            return None
+        result = updated(flat(before, self.dtype), event.operation, operand)
+        return None if result is None else result.tobytes()
 
     def compare(self, event: Event) -> bool:
         """Record whether the components differ; return True if this event made them equal."""
@@ -136,7 +159,9 @@ class ComponentTracker(EventObserver):
     def __getitem__(self, variable: int) -> Copies:
         copies = self._copies.get(variable)
         if copies is None:
-            copies = Copies(len(self._replicas), self._variables[variable].numpy_dtype)
+            facts = self._variables[variable]
+            most_bytes = _MOST_SUMMED_BYTES if facts.summed else _MOST_BYTES
+            copies = Copies(len(self._replicas), facts.numpy_dtype, most_bytes)
             self._copies[variable] = copies
         return copies
 
@@ -149,7 +174,7 @@ class ComponentTracker(EventObserver):
         if event.variable is not None and event.digest is not None:
             copies = self[event.variable]
             copies.digests = [event.digest] * len(self._replicas)
-            copies.values = [_small_value(event)] * len(self._replicas)
+            copies.values = [copies.value_of(event)] * len(self._replicas)
 
     def on_forget(self, event: Event) -> None:
         """Drop the components."""
@@ -233,21 +258,12 @@ class ComponentTracker(EventObserver):
         self._last_collective[event.process] = event.event
 
 
-def _small_value(event: Event) -> bytes | None:
-    """Return the bytes of an event's value; None if the value is large or unknown."""
-    value = event.value
-    return value if value is not None and len(value) <= _MOST_BYTES else None
+def sets_back(event: Event, after: bytes | None) -> bool:
+    """Return whether a write sets a component to a value of its own: an assign, or to zeros.
 
-
-def _applied(
-    operation: str | None, before: bytes | None, event: Event, dtype: np.dtype[Any]
-) -> bytes | None:
-    """Return the bytes of a component after a write; None if they are not known."""
-    value = _small_value(event)
-    if operation == "assign" or value is None:
-        return value
-    operand = operand_of(event, dtype)
-    if before is None or operand is None:
-        return None
-    after = updated(flat(before, dtype), operation, operand)
-    return None if after is None else after.tobytes()
+    Args:
+        after: The component after the write; None if it is not known.
+    """
+    if event.operation == "assign":
+        return True
+    return event.operation == "assign_sub" and after is not None and not any(after)

@@ -7,7 +7,7 @@ does not take one of them as the value.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -69,6 +69,8 @@ class Divergence(Finder):
         self._looks: dict[int, _Look] = {}
         self._troubles: dict[int, _DivergedReads] = {}
         self._synced: set[int] = set()  # variables that were synchronised by hand
+        self._writers: defaultdict[int, set[int]] = defaultdict(set)
+        """Variable → the replicas whose components were written alone."""
 
     def concerns(self, variable: int | None) -> bool:
         """Return True for variables of the history and for events without a variable."""
@@ -81,8 +83,13 @@ class Divergence(Finder):
 
     def on_write(self, event: Event) -> None:
         """Judge the program's reads since the last change."""
-        if event.variable is not None and event.variable in self._looks:
+        if event.variable is None:
+            return
+        if event.variable in self._looks:
             self._judge(event.variable)
+        writer = event.replica if event.process == PROGRAM else event.process
+        if writer is not None:
+            self._writers[event.variable].add(writer)
 
     def on_commit(self, event: Event) -> None:
         """Judge the program's reads since the last change."""
@@ -122,6 +129,8 @@ class Divergence(Finder):
         look = self._looks.pop(variable)
         if len(look.replicas) == 1:
             (shown,) = look.replicas
+            if self._variables[variable].own and self._writers[variable] == {shown}:
+                return  # the variable is that of one replica
             for read, diverged in look.sightings:
                 self._sight(variable, shown, read, diverged, look.differing)
 

@@ -8,7 +8,8 @@ There are two exceptions:
 - If the replica writes the component after the read, it accumulates a value, and the read is not
   stale. The write must follow in the same call. If the program synchronises the components and they
   are not parts of a sum, the write may also follow in a later call before the next synchronisation.
-  An add to a part of a sum does not count as such a write, because an add needs no read.
+  An add to a part of a sum does not count as such a write, because an add needs no read, unless
+  it makes the component 0.
 - If the variable has no aggregation, no read is stale before the first synchronisation.
 
 If the policy of the variable intends such reads, there is a note instead of a finding. It counts
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from varsim.analysis.findings.components import sets_back
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import Finder, Finding, Proposed
 from varsim.analysis.findings.staleness import STALE_READ, Staleness, stale_finding
@@ -264,7 +266,8 @@ class LocalStaleness(Finder):
             state.mixed = True  # the policy replaced the component, and nothing was added to it
             self._catch_up(replica_id, state)
             return
-        if not (facts.summed and event.operation != "assign"):
+        after = self._components[variable].values[replica_id]
+        if not facts.summed or sets_back(event, after):
             state.go_on(replica_id)
             self._waiting[replica_id].discard(variable)
         numbers = state.writes[replica_id].numbers
