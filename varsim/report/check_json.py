@@ -243,10 +243,8 @@ def note_json(note: Note) -> NoteJson:
 def line_of(location: str) -> dict[str, Any]:
     """Return the file and the line of a location; line 1 if the location names no line."""
     file, _, line = location.rpartition(":")
-    return {"file": file, "line": int(line)} if file and line.isdecimal() else _whole(location)
-
-
-def _whole(location: str) -> dict[str, Any]:
+    if file and line.isdecimal():
+        return {"file": file, "line": int(line)}
     return {"file": location, "line": 1}
 
 

@@ -56,17 +56,18 @@ def tried(
     changes = {number: Settings(*settings) for number, settings in proposals.items()}
     try:
         replays = Replays(history, oracle, tell)
-        results = _results(replays, changes)
+        before = {_key(one) for one in replays.findings}
+        results = _results(replays, changes, before)
     except ConfigError as error:
         return tuple(findings), (Note(text=f"{_UNTRIED}: {error}"),)
-    before = {_key(one) for one in replays.findings}
     return tuple(_with_result(one, results, before) for one in findings), ()
 
 
-def _results(replays: Replays, changes: Mapping[int, Settings]) -> dict[int, WhatIf]:
+def _results(
+    replays: Replays, changes: Mapping[int, Settings], before: set[_Key]
+) -> dict[int, WhatIf]:
     """Return what a replay shows for each proposal: of all together, or else of each alone."""
     together = replays.under(changes)
-    before = {_key(one) for one in replays.findings}
     if len(changes) == 1 or not (together.failure or _new(together, before)):
         return dict.fromkeys(changes, together)
     alone = list(changes.items())[:_MOST_APART]

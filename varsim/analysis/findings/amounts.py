@@ -18,11 +18,10 @@ from varsim.analysis.findings.compared import NEVER_COUNTED, Access, Site, site_
 from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
-    Certainty,
     Evidence,
     Finder,
     Finding,
-    FindingKind,
+    compared_kind,
     finding_of,
     led_by,
 )
@@ -35,27 +34,9 @@ from varsim.spec import Rows
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import PROGRAM, Event
 
-SUMMED_START: Final = FindingKind(
-    name="starts at N times its initial value",
-    about_values=True,
-    certainty=Certainty.COMPARED,
-    needs_oracle=True,
-    needs_whole_batch=True,
-)
-PARTIAL_RESET: Final = FindingKind(
-    name="partial reset",
-    about_values=True,
-    certainty=Certainty.COMPARED,
-    needs_oracle=True,
-    needs_whole_batch=True,
-)
-COUNTED_TWICE: Final = FindingKind(
-    name="counted twice",
-    about_values=True,
-    certainty=Certainty.COMPARED,
-    needs_oracle=True,
-    needs_whole_batch=True,
-)
+SUMMED_START: Final = compared_kind("starts at N times its initial value")
+PARTIAL_RESET: Final = compared_kind("partial reset")
+COUNTED_TWICE: Final = compared_kind("counted twice")
 
 _MOST_STEPS: Final = 3
 """Largest number of steps that a text lists."""

@@ -54,6 +54,18 @@ class FindingKind:
         return as_word(self.name)
 
 
+def compared_kind(name: str, *, mended_by_settings: bool = False) -> FindingKind:
+    """Return a kind of wrong values that a comparison with the whole batch on one device shows."""
+    return FindingKind(
+        name=name,
+        certainty=Certainty.COMPARED,
+        about_values=True,
+        needs_oracle=True,
+        needs_whole_batch=True,
+        mended_by_settings=mended_by_settings,
+    )
+
+
 class Proposed(NamedTuple):
     """Settings of a variable that a remedy proposes."""
 

@@ -69,9 +69,7 @@ class Parted(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if (one.own or one.gathered) and not one.summed
+            number: one for number, one in context.variables.items() if one.has_own_values
         }
         self._parts: defaultdict[int, _Parts] = defaultdict(_Parts)
         self._agreed: set[int] = set()  # replicas that came to a collective in the running call

@@ -17,6 +17,7 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     Proposed,
+    compared_kind,
     finding_of,
 )
 from varsim.analysis.findings.shard_weights import Weights
@@ -26,29 +27,9 @@ from varsim.analysis.rounding import close
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import element_text, times
 
-WRONG_FACTOR: Final = FindingKind(
-    name="scaled by the number of replicas",
-    about_values=True,
-    certainty=Certainty.COMPARED,
-    needs_oracle=True,
-    needs_whole_batch=True,
-    mended_by_settings=True,
-)
-MEAN_OF_MEANS: Final = FindingKind(
-    name="mean of means",
-    about_values=True,
-    certainty=Certainty.COMPARED,
-    needs_oracle=True,
-    needs_whole_batch=True,
-)
-FIRST_REPLICA_ONLY: Final = FindingKind(
-    name="first replica only",
-    about_values=True,
-    certainty=Certainty.COMPARED,
-    needs_oracle=True,
-    needs_whole_batch=True,
-    mended_by_settings=True,
-)
+WRONG_FACTOR: Final = compared_kind("scaled by the number of replicas", mended_by_settings=True)
+MEAN_OF_MEANS: Final = compared_kind("mean of means")
+FIRST_REPLICA_ONLY: Final = compared_kind("first replica only", mended_by_settings=True)
 TRUNCATION: Final = FindingKind(
     name="integer truncation", about_values=True, certainty=Certainty.COMPARED, needs_oracle=True
 )

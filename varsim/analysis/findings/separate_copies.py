@@ -88,9 +88,7 @@ class SeparateCopies(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if (one.own or one.gathered) and not one.summed
+            number: one for number, one in context.variables.items() if one.has_own_values
         }
         self._copies: defaultdict[int, _Copies] = defaultdict(_Copies)
 

@@ -46,6 +46,11 @@ class VariableFacts:
         """
         return self.copy or self.bound is not None
 
+    @property
+    def has_own_values(self) -> bool:
+        """Return whether each component is a value of its own, and not a part of a sum."""
+        return (self.own or self.gathered) and not self.summed
+
     def elements_of(self, event: Event) -> Flat | None:
         """Return the value that an event recorded, or its sample; None if it recorded neither."""
         return elements_of(event, self.numpy_dtype)

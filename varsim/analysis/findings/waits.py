@@ -108,7 +108,9 @@ class Waits(Finder):
         self._reset(None)
 
     def on_call(self, event: Event) -> None:
-        """Measure a call, unless it is inside another call."""
+        """Measure a call, unless it is inside another call, or in a simulated cluster."""
+        if self.context.simulated:
+            return
         if event.call is None or event.call != self._call:
             self._reset(event)
 
@@ -174,17 +176,15 @@ class Waits(Finder):
 
     def finish(self) -> list[Finding]:
         """Return one finding for each straggler."""
-        if self.context.simulated:
-            return []
         critical_s = sum(late.critical_s for late in self._late)
         lost_s = sum(late.lost_s for late in self._late)
-        return [
-            self._finding(replica_id, late, critical_s)
-            for replica_id, late in enumerate(self._late)
-            if late.lost_s > _MOST_OF_IT * lost_s
-            and self._is_straggler(late)
-            and late.lost_s > _MORE_THAN_NOISE * self._noise_s(replica_id) * late.evidence.count
-        ]
+        found = []
+        for replica_id, late in enumerate(self._late):
+            if late.lost_s > _MOST_OF_IT * lost_s and self._is_straggler(late):
+                noise_s = self._noise_s(replica_id)
+                if late.lost_s > _MORE_THAN_NOISE * noise_s * late.evidence.count:
+                    found.append(self._finding(replica_id, late, critical_s, noise_s))
+        return found
 
     def notes(self) -> list[Note]:
         """Return the note that a simulated cluster has no times."""
@@ -293,7 +293,7 @@ class Waits(Finder):
             and late.longest_s < _MOST_AT_ONCE * late.lost_s
         )
 
-    def _finding(self, replica_id: int, late: _Late, critical_s: float) -> Finding:
+    def _finding(self, replica_id: int, late: _Late, critical_s: float, noise_s: float) -> Finding:
         ((variable, lost_us),) = late.by_variable.most_common(1)
         facts = self._variables.get(variable)
         where = _WHERE.get(variable, facts.name if facts is not None else "")
@@ -309,7 +309,7 @@ class Waits(Finder):
             f"{share:.0%} of the time of all calls. {mostly:.0%} of this waiting was at "
             f"{where}. Replica {replica_id} did {path:.0%} of the work on the critical path. The "
             "work of the other replicas at one line typically varied by "
-            f"{milliseconds(self._noise_s(replica_id))}, which is the noise of this host.",
+            f"{milliseconds(noise_s)}, which is the noise of this host.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow"
             f"{_RARER.get(variable, _RARER_WRITES)}.",
         )
