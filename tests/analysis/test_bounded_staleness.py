@@ -16,7 +16,7 @@ from varsim.analysis.lens import moments
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import Verdict, judge
 from varsim.protocol.messages import FreshCopy
-from varsim.report.lens_page import print_calls
+from varsim.report.lens_calls_page import print_calls
 from varsim.report.page import print_page
 from varsim.sync import reduce, replica_writes
 from varsim.sync.bounded_copies import BoundedCopies

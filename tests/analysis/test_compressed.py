@@ -13,7 +13,7 @@ from tests.analysis.build import in_call, merge, parse_history
 from tests.analysis.golden import FOLDER, verdicts
 from varsim.analysis.lens import moments
 from varsim.analysis.outcome import Outcome
-from varsim.report.lens_page import print_calls
+from varsim.report.lens_calls_page import print_calls
 
 ON_WRITE = in_call(
     """

@@ -17,7 +17,7 @@ from tests.analysis.build import parse_history
 from varsim.analysis.component_distance import ElementReason, TellingElements, telling_of
 from varsim.analysis.lens import Moment, moments
 from varsim.protocol.messages import OWN_CALLS
-from varsim.report.lens_page import print_calls, why_element
+from varsim.report.lens_calls_page import print_calls, why_element
 from varsim.report.page import print_page
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import Event, History, VariableRow, open_history

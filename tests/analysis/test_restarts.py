@@ -11,7 +11,7 @@ import pytest
 import varsim as tf
 from varsim.analysis.lens import Moment, moments
 from varsim.report.event_page import event_text
-from varsim.report.lens_page import print_calls
+from varsim.report.lens_calls_page import print_calls
 from varsim.report.page import print_page
 from varsim.testing import simulated_cluster
 from varsim.tracing import validation

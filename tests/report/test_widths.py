@@ -22,7 +22,7 @@ from varsim.cli.commands.explain import _blocks
 from varsim.report.bench_page import print_bench, print_comparison
 from varsim.report.check_page import print_check
 from varsim.report.explain_text import print_blocks
-from varsim.report.lens_page import print_calls, title_of
+from varsim.report.lens_calls_page import print_calls, title_of
 from varsim.report.page import print_page
 from varsim.report.run_page import print_report
 

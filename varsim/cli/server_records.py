@@ -89,7 +89,7 @@ def lens_of_servers(
     """
     from varsim.analysis.served import examine_servers
     from varsim.analysis.served_lens import versions_of
-    from varsim.report.lens_page import step_cell
+    from varsim.report.lens_calls_page import step_cell
     from varsim.report.page import print_page
     from varsim.report.served_lens_page import print_versions
     from varsim.tracing.served_record import server_records

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from varsim.analysis.served_lens import ServedVersion, ServedVersions
 from varsim.report.formatting import NOTHING, count, dimensions, names
-from varsim.report.lens_page import chosen_rows
+from varsim.report.lens_calls_page import chosen_rows
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import average, element_text, index_of, times
 from varsim.tracing.trace import PROGRAM

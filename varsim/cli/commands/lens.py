@@ -163,7 +163,7 @@ def _show(
 
     from varsim.analysis.component_distance import telling_of
     from varsim.experiments.variable_lookup import shape_of
-    from varsim.report.lens_page import print_calls, title_of, why_element
+    from varsim.report.lens_calls_page import print_calls, title_of, why_element
 
     if why:
         console.print(Text(f"{why}\n"))
