@@ -9,16 +9,8 @@ from typing import Final
 
 from varsim.distribute.policies import BUILT_IN, POLICIES, parse_synchronization
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, aggregations_of, overview, page
-from varsim.report.explain_layout import (
-    Block,
-    Heading,
-    Item,
-    Paragraph,
-    Table,
-    of_overview,
-    of_page,
-    title,
-)
+from varsim.report.explain_blocks import Block, Heading, Item, Paragraph, Table
+from varsim.report.explain_layout import of_overview, of_page, title
 from varsim.report.explain_words import DIFFERENCES
 from varsim.spec import Synchronization
 

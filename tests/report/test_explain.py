@@ -18,7 +18,8 @@ from docs import generate, mode_pages
 from varsim.distribute.policies import parse_synchronization
 from varsim.errors import MismatchError, OperationError, VariableError, VarsimError
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
-from varsim.report.explain_layout import Item, of_overview, of_page
+from varsim.report.explain_blocks import Item
+from varsim.report.explain_layout import of_overview, of_page
 from varsim.report.explain_rows import SparseExample
 from varsim.report.explain_text import print_blocks
 from varsim.report.explain_troubles import Trouble

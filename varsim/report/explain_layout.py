@@ -1,14 +1,14 @@
-"""The pages of `varsim explain` as blocks: headings, paragraphs, tables and lists of items."""
+"""The pages of `varsim explain`, as blocks: what each part says, and in which order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from varsim.errors import OperationError
 from varsim.report.explain import EVERY_AGGREGATION, Line, Meaning, Overview, Page, Section
+from varsim.report.explain_blocks import Block, Heading, Item, Paragraph, Table
 from varsim.report.explain_compression import CHANGE, TIMES
 from varsim.report.explain_manual import ManualExample
 from varsim.report.explain_rows import SparseExample, SparseMeaning
@@ -21,42 +21,6 @@ from varsim.spec import SCATTERS, Array, Context, Operation, Synchronization
 _MOST_SHOWN: Final = 4  # if there are more components, the first two and the last are shown
 _ANY: Final = "any"  # shown as the aggregation of a row that is the same for all aggregations
 _PAIR: Final = 2  # two components are shown without an ellipsis
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A title, of the page or of a part of it."""
-
-    text: str
-    level: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """A paragraph of sentences."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells under headings; the columns from index `numbers` on hold numbers."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: int
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An item of a list: its subject, and a text."""
-
-    subject: str
-    text: str
-    difference: str = ""  # the key of `DIFFERENCES` if the subject is a difference
-
-
-Block = Heading | Paragraph | Table | Item
 
 
 def title(page: Page) -> str:
@@ -128,11 +92,8 @@ def _section(page: Page, section: Section) -> Iterator[Block]:
     yield Heading(_TITLES[section.context])
     yield Paragraph(_caption(page, section))
     headings = (_values(page), "outside", "messages", "+ read")
-    rows = tuple(_outcomes(section.examples))
-    if len(page.aggregations) > 1:
-        yield Table(("", "aggregation", *headings), rows, numbers=2)
-    else:
-        yield Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
+    outcomes = [(_called(one), one.aggregation.name, *_outcome(one)) for one in section.examples]
+    yield _table(page, headings, outcomes)
     for meaning in section.meanings:
         yield Item(_subject(meaning), f"{meaning.sentence} {_tensorflow(page, meaning)}".strip())
 
@@ -175,16 +136,27 @@ _WAYS: Final = {
 }
 
 
-def _outcomes(examples: Iterable[Worked]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each example, or one row if the rows of all aggregations are equal."""
+def _table(
+    page: Page, headings: tuple[str, ...], outcomes: Iterable[tuple[str, str, *tuple[str, ...]]]
+) -> Table:
+    """Return a table of examples, with a column for the aggregation if the page has several.
+
+    An operation has a row for each aggregation, or one row if those of all aggregations are equal.
+
+    Args:
+        outcomes: The operation, the aggregation and the cells of each example.
+    """
     of_each: dict[str, list[tuple[str, ...]]] = {}
-    for example in examples:
-        told = of_each.setdefault(_called(example), [])
-        told.append((example.aggregation.name, *_outcome(example)))
-    for called, rows in of_each.items():
-        alike = len(rows) == len(EVERY_AGGREGATION) and len({row[1:] for row in rows}) == 1
-        for row in rows[:1] if alike else rows:
-            yield called, _ANY if alike else row[0], *row[1:]
+    for called, *row in outcomes:
+        of_each.setdefault(called, []).append(tuple(row))
+    rows: list[tuple[str, ...]] = []
+    for called, those in of_each.items():
+        alike = len(those) == len(EVERY_AGGREGATION) and len({row[1:] for row in those}) == 1
+        shown = [(_ANY, *those[0][1:])] if alike else those
+        rows += [(called, *row) for row in shown]
+    if len(page.aggregations) > 1:
+        return Table(("", "aggregation", *headings), tuple(rows), numbers=2)
+    return Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
 
 
 def _called(example: Worked) -> str:
@@ -255,7 +227,12 @@ def _sparse_writes(page: Page) -> Iterator[Block]:
         examples = [one for one in page.sparse_examples if one.context is context]
         if examples:
             yield Paragraph(_ROWS_WRITTEN[context])
-            yield _sparse_table(page, examples)
+            headings = (_values(page), "messages", "bytes")
+            outcomes = [
+                (one.operation.value, one.aggregation.name, *_sparse_outcome(one))
+                for one in examples
+            ]
+            yield _table(page, headings, outcomes)
         for meaning in page.sparse_meanings:
             if meaning.context is context:
                 yield Item(_subject(meaning), meaning.sentence)
@@ -286,23 +263,6 @@ _ROWS_WRITTEN: Final = {
     ),
     Context.CROSS_REPLICA: f"The program writes {number(WRITTEN)} to row 0 twice.",
 }
-
-
-def _sparse_table(page: Page, examples: Sequence[SparseExample]) -> Table:
-    of_each: dict[str, list[tuple[str, ...]]] = {}
-    for example in examples:
-        told = of_each.setdefault(example.operation.value, [])
-        told.append((example.aggregation.name, *_sparse_outcome(example)))
-    rows: list[tuple[str, ...]] = []
-    for called, those in of_each.items():
-        alike = len(those) == len(EVERY_AGGREGATION) and len({row[1:] for row in those}) == 1
-        rows += [
-            (called, _ANY if alike else row[0], *row[1:]) for row in those[: 1 if alike else None]
-        ]
-    headings = (_values(page), "messages", "bytes")
-    if len(page.aggregations) > 1:
-        return Table(("", "aggregation", *headings), tuple(rows), numbers=2)
-    return Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
 
 
 def _sparse_outcome(example: SparseExample) -> tuple[str, str, str]:
@@ -354,24 +314,12 @@ def _by_hand(page: Page) -> Iterator[Block]:
     """Yield a table of the manual operations, and why some are refused."""
     yield Heading("By hand")
     yield Paragraph(_BY_HAND)
-    of_each: dict[str, list[tuple[str, ...]]] = {}
-    reasons: dict[str, None] = {}
-    for example in page.manual_examples:
-        told = of_each.setdefault(example.called, [])
-        told.append((example.aggregation.name, *_by_hand_outcome(example)))
-        if example.refused is not None:
-            reasons[_reason(example.refused)] = None
-    rows: list[tuple[str, ...]] = []
-    for called, those in of_each.items():
-        alike = len(those) == len(EVERY_AGGREGATION) and len({row[1:] for row in those}) == 1
-        rows += [
-            (called, _ANY if alike else row[0], *row[1:]) for row in those[: 1 if alike else None]
-        ]
-    headings = ("components", "value", "messages")
-    if len(page.aggregations) > 1:
-        yield Table(("", "aggregation", *headings), tuple(rows), numbers=2)
-    else:
-        yield Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
+    outcomes = [
+        (one.called, one.aggregation.name, *_by_hand_outcome(one)) for one in page.manual_examples
+    ]
+    yield _table(page, ("components", "value", "messages"), outcomes)
+    refused = (one.refused for one in page.manual_examples if one.refused is not None)
+    reasons = dict.fromkeys(map(_reason, refused))
     for reason in reasons:
         yield Item("refused", reason)
 

@@ -10,7 +10,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.explain_layout import Block, Heading, Item, Paragraph, Table
+from varsim.report.explain_blocks import Block, Heading, Item, Paragraph, Table
 from varsim.report.page import print_page
 from varsim.report.tables import Column, show_texts
 

@@ -13,7 +13,7 @@ from varsim.cli.exit_codes import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from varsim.report.explain_layout import Block
+    from varsim.report.explain_blocks import Block
     from varsim.spec import Synchronization, VariableAggregation
 
 MAX_REPLICAS: Final = 64
@@ -50,7 +50,8 @@ def explain(synchronization: str | None, aggregation: str | None, *, replicas: i
 
 def _blocks(synchronization: str | None, aggregation: str | None, replicas: int) -> Sequence[Block]:
     from varsim.report import explain as content
-    from varsim.report.explain_layout import Paragraph, of_overview, of_page
+    from varsim.report.explain_blocks import Paragraph
+    from varsim.report.explain_layout import of_overview, of_page
     from varsim.texts.modes import ADAPTIVE
 
     if synchronization is None:
