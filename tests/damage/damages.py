@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 from varsim.tracing.history import Event, VariableRow
-from varsim.tracing.trace import MAGIC
+from varsim.tracing.trace_format import MAGIC
 
 _LOOSE = "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '')"
 """Statements that let a column be NULL; they need a new connection to take effect."""

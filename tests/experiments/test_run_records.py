@@ -10,7 +10,7 @@ from tests.report.summaries import summary
 from varsim.analysis.failures import DONE, UNKNOWN
 from varsim.experiments.run_records import RunRecords, records_of
 from varsim.experiments.store import EXPERIMENT, RunFiles
-from varsim.tracing.trace import PROGRAM, file_name
+from varsim.tracing.trace_format import PROGRAM, file_name
 
 
 def killed_run(run: Path, *places: tuple[int, int] | None) -> Path:

@@ -22,7 +22,8 @@ from varsim.launch.host_needs import DOCTOR, MORE_PROCESSES
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.process import ProcessLauncher
 from varsim.protocol.messages import Component, Fetch
-from varsim.tracing.trace import TraceOptions, file_name
+from varsim.tracing.trace import TraceOptions
+from varsim.tracing.trace_format import file_name
 
 pytestmark = pytest.mark.processes
 

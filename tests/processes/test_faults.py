@@ -19,7 +19,8 @@ from tests.processes.conftest import cluster, environment, location_of
 from tests.replica_context import replica_id
 from varsim.errors import WorkerLost
 from varsim.tracing.reading import records
-from varsim.tracing.trace import RecordKind, TraceOptions, file_name
+from varsim.tracing.trace import TraceOptions
+from varsim.tracing.trace_format import RecordKind, file_name
 
 pytestmark = pytest.mark.processes
 

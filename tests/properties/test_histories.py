@@ -22,7 +22,8 @@ from varsim.analysis.verdict import judge
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import PROGRAM, TraceOptions, file_name
+from varsim.tracing.trace import TraceOptions
+from varsim.tracing.trace_format import PROGRAM, file_name
 from varsim.whatif.compare import Replays
 
 AUTO = st.sampled_from(["on_write", "adaptive"])

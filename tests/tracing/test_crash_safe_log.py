@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from varsim import disk
 from varsim.tracing.crash_safe_log import CrashSafeLog, LogDamage, chunks
 from varsim.tracing.reading import records
-from varsim.tracing.trace import RecordKind, Trace, TraceOptions, file_name
+from varsim.tracing.trace import Trace, TraceOptions
+from varsim.tracing.trace_format import RecordKind, file_name
 
 SIZES = st.integers(0, 600_000) | st.integers(0, 3000)
 

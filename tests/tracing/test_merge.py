@@ -42,7 +42,8 @@ from varsim.tracing.history import PROGRAM, Event, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES
 from varsim.tracing.samples import MOST_ELEMENTS, Statistics
-from varsim.tracing.trace import RecordKind, Trace, TraceOptions, file_name
+from varsim.tracing.trace import Trace, TraceOptions
+from varsim.tracing.trace_format import RecordKind, file_name
 
 ON_WRITE, MEAN = VariableSynchronization.ON_WRITE, VariableAggregation.MEAN
 ADD, ASSIGN = Operation.ASSIGN_ADD, Operation.ASSIGN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from varsim.tracing.records import is_valid
-from varsim.tracing.trace import RecordKind
+from varsim.tracing.trace_format import RecordKind
 
 VALUE = ["f", [], 0, bytes(4)]
 

@@ -15,7 +15,8 @@ from varsim.tracing.crash_safe_log import CrashSafeLog
 from varsim.tracing.reading import begun, records
 from varsim.tracing.recorded_values import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 from varsim.tracing.samples import MOST_ELEMENTS
-from varsim.tracing.trace import MAGIC, MESSAGES, OPS, RecordKind, Trace, TraceOptions, file_name
+from varsim.tracing.trace import MESSAGES, OPS, Trace, TraceOptions
+from varsim.tracing.trace_format import MAGIC, RecordKind, file_name
 
 VALUE = np.arange(3, dtype=np.float32)
 

@@ -25,7 +25,8 @@ from varsim.experiments.runner import run_experiment
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import PROGRAM, TraceOptions, file_name
+from varsim.tracing.trace import TraceOptions
+from varsim.tracing.trace_format import PROGRAM, file_name
 
 AUTO = st.sampled_from(["on_write", "adaptive"])
 

@@ -29,7 +29,8 @@ from varsim.shells.parameter_server import ParameterServer
 from varsim.shells.replica import FunctionEnd
 from varsim.shells.server_client import Ask
 from varsim.spec import Array, Operand, Operation
-from varsim.tracing.trace import PROGRAM, Trace, open_server_trace
+from varsim.tracing.trace import Trace, open_server_trace
+from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.sockets import DealerConnection, RouterListener
 
 

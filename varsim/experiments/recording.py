@@ -20,7 +20,7 @@ from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
 from varsim.tracing.served_record import has_server_records
-from varsim.tracing.trace import PROGRAM, file_name
+from varsim.tracing.trace_format import PROGRAM, file_name
 
 
 def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -> Judgement | None:

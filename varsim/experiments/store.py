@@ -21,7 +21,7 @@ from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import HISTORY, ORACLE
 from varsim.tracing.history import TRACES as TRACES  # noqa: PLC0414  # one of a run's files
 from varsim.tracing.served_record import has_server_records
-from varsim.tracing.trace import PROGRAM, file_name
+from varsim.tracing.trace_format import PROGRAM, file_name
 from varsim.visible import OBEYED
 
 VERSION: Final = 2

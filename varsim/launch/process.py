@@ -24,7 +24,8 @@ from varsim.launch.stacks import Stacks
 from varsim.private import make_private_folder
 from varsim.protocol.python_values import StructureCodec
 from varsim.protocol.references import References
-from varsim.tracing.trace import PROGRAM, Trace, open_trace, remove_traces
+from varsim.tracing.trace import Trace, open_trace, remove_traces
+from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.folders import create_for_start, new_socket_path, remove_leftovers
 from varsim.transport.transport import TRANSPORTS
 

@@ -14,7 +14,7 @@ from varsim.report.formatting import count, dimensions, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.texts.facts import times
 from varsim.tracing.served_record import NOT_READ, ServedOperation, ServerRecord
-from varsim.tracing.trace import PROGRAM
+from varsim.tracing.trace_format import PROGRAM
 
 _AROUND: Final = 4  # number of operations shown before the event, and number shown after it
 _MOST_ELEMENTS: Final = 64  # elements shown of a value

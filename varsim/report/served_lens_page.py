@@ -14,7 +14,7 @@ from varsim.report.formatting import NOTHING, count, dimensions, names
 from varsim.report.lens_calls_page import chosen_rows
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.texts.facts import average, element_text, index_of, times
-from varsim.tracing.trace import PROGRAM
+from varsim.tracing.trace_format import PROGRAM
 
 _MOST: Final = 40  # versions that are shown without --all
 

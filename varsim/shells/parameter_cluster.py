@@ -55,7 +55,7 @@ from varsim.sync.scheduler_state import (
     WorkerEnds,
 )
 from varsim.texts.facts import times
-from varsim.tracing.trace import PROGRAM
+from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.one_thread import OneThread
 
 FAILED: Final = "another closure has failed, which cancels all closures that no worker has"

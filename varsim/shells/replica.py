@@ -79,7 +79,7 @@ from varsim.sync.replica_events import (
     RowsRead,
 )
 from varsim.sync.replica_state import ReplicaState
-from varsim.tracing.trace import PROGRAM
+from varsim.tracing.trace_format import PROGRAM
 
 _NO_VALUE: Final = np.empty(0)
 

@@ -25,7 +25,7 @@ from varsim.shells.parameter_server import ParameterServer
 from varsim.sync.stalls import Sighting
 from varsim.testing.greenlets import KILLED, GreenletWorker
 from varsim.testing.simulated_channel import SimulatedChannel
-from varsim.tracing.trace import PROGRAM
+from varsim.tracing.trace_format import PROGRAM
 
 STEP_S: Final = 1e-6
 

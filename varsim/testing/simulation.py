@@ -38,7 +38,8 @@ from varsim.testing.recording import note_received, note_sent
 from varsim.testing.server_simulation import ServerNetwork
 from varsim.testing.simulated_channel import SimulatedChannel
 from varsim.tracing import notices
-from varsim.tracing.trace import PROGRAM, open_trace
+from varsim.tracing.trace import open_trace
+from varsim.tracing.trace_format import PROGRAM
 
 NO_DEATHS: Final[Mapping[int, int]] = MappingProxyType({})
 """No worker is lost."""

@@ -24,7 +24,7 @@ from varsim.texts.files import (
 from varsim.tracing import old_schemas, validation
 from varsim.tracing.kinds import KINDS as KINDS  # noqa: PLC0414  # for readers of the tables
 from varsim.tracing.kinds import WITH_VALUES
-from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # for readers of the tables
+from varsim.tracing.trace_format import PROGRAM as PROGRAM  # noqa: PLC0414  # for the tables
 
 SCHEMA_VERSION: Final = 6
 """The version of the tables. It increases when the meaning of a column changes (`old_schemas`)."""

@@ -48,7 +48,7 @@ from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
 from varsim.tracing.run_facts import RunFacts
 from varsim.tracing.taken import add_taken
-from varsim.tracing.trace import CARRY, RecordKind, file_name
+from varsim.tracing.trace_format import CARRY, RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 from varsim.tracing.validation import DamageError
 

@@ -8,7 +8,8 @@ from typing import Final
 from varsim.protocol.messages import Combination, Commit, ComponentCommit, Message, ScatterCommit
 from varsim.spec import Array, Operand, Operation
 from varsim.tracing.manual import sync_name
-from varsim.tracing.trace import CARRY, Trace
+from varsim.tracing.trace import Trace
+from varsim.tracing.trace_format import CARRY
 
 _COMMITS: Final = Commit | ScatterCommit | ComponentCommit
 

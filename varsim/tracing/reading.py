@@ -15,7 +15,7 @@ from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing.crash_safe_log import LogDamage, chunks
 from varsim.tracing.records import TraceRecord as TraceRecord  # noqa: PLC0414  # for readers
 from varsim.tracing.records import is_valid
-from varsim.tracing.trace import MAGIC, RecordKind
+from varsim.tracing.trace_format import MAGIC, RecordKind
 
 _MAX_RECORD_BYTES: Final = 2**34
 

@@ -15,7 +15,7 @@ from varsim.extension_dtypes import EXTENSION_SIZES, NUMPY_DTYPES, key_of
 from varsim.protocol.limits import MAX_DIMENSIONS, MAX_FRAME_BYTES
 from varsim.tracing.kinds import OWN
 from varsim.tracing.samples import Statistics
-from varsim.tracing.trace import PROGRAM, RecordKind
+from varsim.tracing.trace_format import PROGRAM, RecordKind
 
 TraceRecord = list[Any]
 """`[kind, time_ns, …]`: see `RecordKind`."""

@@ -16,7 +16,7 @@ from varsim.spec import Array, Rows
 from varsim.tracing.crash_safe_log import CrashSafeLog
 from varsim.tracing.reading import Reading
 from varsim.tracing.samples import Sampled
-from varsim.tracing.trace import MAGIC, RecordKind
+from varsim.tracing.trace_format import MAGIC, RecordKind
 
 _INDEX: Final = np.dtype(np.int64)
 """The dtype of the indices of rows."""

@@ -1,11 +1,9 @@
 """Record one process while it runs: its messages, reads and writes.
 
-A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`. The first array has the kind
-`BEGUN`. The time is read from the system's steady clock, which all processes of a host share. The
-sender of an envelope records the encoded bytes (see `protocol.codec`), which costs little; the
-receiver records only the time. Records of reads and writes wait in memory until the next envelope
-is recorded, or until many are pending. Written records survive even if the process is killed (see
-`crash_safe_log.py`).
+`trace_format.py` describes the file. The sender of an envelope records the encoded bytes (see
+`protocol.codec`), which costs little; the receiver records only the time. Records of reads and
+writes wait in memory until the next envelope is recorded, or until many are pending. Written
+records survive even if the process is killed (see `crash_safe_log.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,9 +43,7 @@ from varsim.tracing.recorded_values import (
     KeptRows,
     KeptValues,
 )
-
-MAGIC: Final = b"varsim-trace-4\n"
-"""This version increases when the meaning of a record changes."""
+from varsim.tracing.trace_format import MAGIC, PROGRAM, RecordKind, file_name, server_file_name
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
 LEVELS: Final = (OPS, MESSAGES, OFF)
@@ -58,44 +53,6 @@ LIMIT_BYTES: Final = 2**28
 """The default limit of one process's trace. At the limit, a trace ends with a CUT record."""
 
 _MAX_PENDING: Final = 256  # largest number of records in memory; most are reads and writes
-
-CARRY: Final = "carry"
-"""The operation in a SHARED if a new incarnation takes over a shared value."""
-
-PROGRAM: Final = -1
-"""In place of a replica_id: the coordinator's process, which runs the program."""
-
-
-class RecordKind(IntEnum):
-    """The kind of a record, which is its first member. The second member is the time.
-
-    The comments list the other members.
-    """
-
-    BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
-    SENT = 2  # peer, frames, samples of omitted arrays if any; frames None: those of the last one
-    RECEIVED = 3  # peer, whose next envelope has arrived
-    READ = 4  # variable_id, replica or None, version, location, value as in `Kept`, perhaps `OWN`
-    WROTE = 5  # variable_id, replica or None, operation, location, value or rows
-    FINISHED = 6  # call_id, error text or None
-    LOST = 7  # replica, how its worker ended
-    ENDED = 8  # the trace was closed: nothing is missing
-    CUT = 9  # error text; None or no member: the trace has reached its limit
-    AGAIN = 10  # repeat count of the preceding READ at the same location
-    DECIDED = 11  # like SENT, of commits that no replica waits for; the next envelope has them
-    WITHHELD = 12  # variable_id, value or rows of a contribution that is not used and not sent
-    SHARES = 13  # call_id, number of rows in each replica's arguments; only if a number is 0
-    CONTINUED = 14  # number of calls in earlier incarnations, ids of variables that they created
-    SHARED = 15  # operation of the program, variable_id, replica or None, version, age in ns,
-    # location, value as in `Kept`, ids of the members of a group
-    SERVED_VARIABLE = 16  # variable_id, name, location of the creation; only of a server
-    SERVED = 17  # process, closure or 0, variable_id, operation, version, version that the closure
-    # had read or -1, location, value or rows; only of a server
-    COMPRESSED = 18  # variable_id, replica, operation, location, value before it is compressed
-    NOTICED = 19  # call_id or None, operation, replica or None, location, note: see `notices.py`
-    COUNTED = 20  # what the program used to learn the number of replicas, location; the first use
-    TAKEN = 21  # operation, location, [leaf, replica or None, value as in `Kept`], …
-
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
 _AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
@@ -135,16 +92,6 @@ class TraceOptions:
                     f"TraceOptions: window={self.window}: it must be (first, end), with 1 <= first "
                     "< end: (10, 12) records the 10th and the 11th call of strategy.run"
                 )
-
-
-def file_name(process: int) -> str:
-    """Return the file name of a process's trace."""
-    return "program.trace" if process < 0 else f"replica-{process}.trace"
-
-
-def server_file_name(server: int) -> str:
-    """Return the file name of the trace of a parameter server, from 0."""
-    return f"server-{server}.trace"
 
 
 class Trace:

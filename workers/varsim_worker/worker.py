@@ -21,7 +21,8 @@ from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer, halves
 from varsim.protocol.messages import Acknowledge, Acknowledged, Message, Ready
 from varsim.threads import spare_threads
-from varsim.tracing.trace import PROGRAM, Trace, open_trace
+from varsim.tracing.trace import Trace, open_trace
+from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.link_faults import LinkFaults
 from varsim.transport.transport import TRANSPORTS, Connection
 from varsim_worker import system

@@ -30,7 +30,8 @@ from varsim.shells.parameter_cluster import ParameterCluster, ServedStatistics
 from varsim.shells.server_client import ServerClient
 from varsim.spec import Array, VariableSpec
 from varsim.texts.facts import times
-from varsim.tracing.trace import TraceOptions, server_file_name
+from varsim.tracing.trace import TraceOptions
+from varsim.tracing.trace_format import server_file_name
 
 ENTRY_POINT: Final = "varsim.distribute.closure_functions:serve"
 """What the processes of a cluster with parameter servers run."""
