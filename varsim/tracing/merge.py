@@ -7,7 +7,6 @@ import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ from varsim.spec import ManualOperation
 from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing import bounded
 from varsim.tracing.absent import AbsentMemory, RecordedReader
+from varsim.tracing.causal_order import CausalOrder, Gaps, Mail, Sent, who
 from varsim.tracing.decode import (
     FromProgram,
     FromReplica,
@@ -37,14 +37,13 @@ from varsim.tracing.decode import (
     RecordedVariables,
     installed,
 )
-from varsim.tracing.deliveries import Events
 from varsim.tracing.history import HISTORY, PROGRAM, check_tables
 from varsim.tracing.history_file import EventBatch, write_batches
 from varsim.tracing.layout import LayoutError
 from varsim.tracing.manual import obtained
 from varsim.tracing.notices import SIMULATED
 from varsim.tracing.progress import EVERY, Tell
-from varsim.tracing.reading import Reading, TraceRecord, begun
+from varsim.tracing.reading import begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
 from varsim.tracing.run_facts import RunFacts
 from varsim.tracing.taken import add_taken
@@ -52,16 +51,11 @@ from varsim.tracing.trace_format import CARRY, RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 from varsim.tracing.validation import DamageError
 
-Sent = list[tuple[Message, Events]]
-"""The messages of an envelope, each with its events."""
-
 Recorded = tuple[str, list[int], int | None, bytes | list[Any] | None]
 """A value as in a trace: dtype, shape, digest, and bytes or the members of a sample."""
 
 RecordedRows = tuple[str, list[int], int | None, bytes | list[Any] | None, bytes | None]
 """Rows as in a trace: the members of a value, and then the bytes of the indices."""
-
-_SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
 _TOGETHER: Final = 1000
 """Approximate number of events that are passed on together."""
@@ -91,9 +85,9 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 
     def batches() -> Iterator[EventBatch]:
         yield from merger.events(tell)
-        about["complete"] = merger.whole
-        about["missing"] = merger.missing
-        about["limited"] = merger.limited
+        about["complete"] = merger.gaps.whole
+        about["missing"] = merger.gaps.missing
+        about["limited"] = merger.gaps.limited
         about.update(merger.variables.policies())
         about.update(merger.facts.entries())
 
@@ -117,11 +111,7 @@ _UNSTORABLE: Final = (
 
 
 class _Merger:
-    """Puts the records of all processes into one order, and decodes them.
-
-    The records are ordered by time. But the receipt of an envelope always comes after its sending,
-    even if the recorded times contradict this.
-    """
+    """Decodes the records of all processes, in causal order."""
 
     def __init__(
         self,
@@ -131,14 +121,8 @@ class _Merger:
         window: tuple[int, int] | None = None,
     ) -> None:
         self.variables = RecordedVariables()
-        self.whole = True
-        """Whether every process closed its trace, and all records could be decoded."""
-        self.missing: list[str] = []
-        """Why the record is not whole, as clauses."""
-        self.limited = False
-        """Whether a trace has reached its limit."""
+        self.gaps = Gaps()
         self.facts = RunFacts()
-        self._directory = directory
         self._absent = AbsentMemory()
         self._rows = HistoryRows(num_replicas, began_ns)
         self._collectives = OpenCollectives()
@@ -149,44 +133,40 @@ class _Merger:
             FromReplica(self.variables, self._collectives, self._rows, self._absent, replica_id)
             for replica_id in range(num_replicas)
         ]
-        self._mail: defaultdict[tuple[int, int], deque[Sent]] = defaultdict(deque)
+        self._mail: Mail = defaultdict(deque)
+        self._order = CausalOrder(directory, num_replicas, self._mail, self.gaps)
         self._last_messages: dict[int, list[Message]] = {}  # sender → messages of its last envelope
         self._window = window
         self._open = window is None
         """Whether events are in the window; events before the window are dropped."""
         self._shares: dict[int, list[int]] = {}  # call → number of rows of each replica
         self._reads: dict[int, Columns] = {}  # process → its last read, without `times`
-        self._traces: dict[int, Reading] = {}
-        self._unclosed: list[int] = []  # processes whose traces have no last record
         self._endings: dict[int, str] = {}  # replica → how its worker was lost
         self._running: dict[int, int] = {}  # replica → the call from which it has not returned
-        self._program_ended = False
-        """Whether the program closed its trace, which it does when it ends the workers."""
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
         rows, tells = self._rows, self._by_kind()
         # With a window, take the events after each record, which may open or close the window.
         most, taken = _TOGETHER if self._window is None else 1, 0
-        for count, (process, record) in enumerate(self._ordered()):
+        for count, (process, record) in enumerate(self._order.records()):
             if tell is not None and not count % EVERY:
-                tell(self._done())
+                tell(self._order.done())
             try:
                 rows.turn_to(process, record[1])
                 what = tells.get(record[0])
                 if what is not None:
                     what(process, *record[2:])
             except LayoutError as error:
-                self.whole = False
-                self.missing.append(f"a contribution of {_who(process)} has {error}")
+                self.gaps.add(f"a contribution of {who(process)} has {error}")
             except (ProtocolError, ValueError, TypeError, LookupError):
-                self.whole = False  # a damaged record: its events are missing
+                self.gaps.whole = False  # a damaged record: its events are missing
             if rows.count - taken >= most:
                 taken, batches = rows.count, rows.take()
                 if self._open:
                     yield from batches
         yield from rows.take()
-        self.missing += map(self._unclosed_text, self._unclosed)
+        self.gaps.missing += map(self._unclosed_text, self._order.unclosed)
         if tell is not None:
             tell(1.0)
 
@@ -194,91 +174,11 @@ class _Merger:
         why = ", as after a kill"
         if process in self._endings:
             why = f": its worker {self._endings[process]}"
-        elif self._program_ended and process in self._running:
+        elif self._order.program_ended and process in self._running:
             call = self._running[process]
             of_call = "a call of varsim itself" if is_own_call(call) else f"call {call}"
             why = f": it had not returned from {of_call} when the program ended its workers"
-        return f"the record of {_who(process)} was not closed{why}"
-
-    def _done(self) -> float:
-        """Return the fraction of all traces that has been read, from 0 to 1."""
-        size_bytes = sum(trace.size_bytes for trace in self._traces.values())
-        done_bytes = sum(trace.done_bytes for trace in self._traces.values())
-        return min(done_bytes / max(size_bytes, 1), 1.0)
-
-    # ------------------------------------------------------------ the order
-
-    def _ordered(self) -> Iterator[tuple[int, TraceRecord]]:
-        sources = {process: self._open_trace(process) for process in self._processes()}
-        heads = {process: self._first(process, source) for process, source in sources.items()}
-        ready = [(record[1], process) for process, record in heads.items() if record is not None]
-        heapify(ready)
-        late: set[int] = set()  # processes that wait for an envelope that is not sent yet
-        while ready or late:
-            if not ready:  # a sender's trace ends too early
-                self.whole = False
-                process = late.pop()
-                self._mail[heads[process][2], process].append([])  # type: ignore[index]
-            else:
-                _, process = heappop(ready)
-            while True:
-                record = heads[process]
-                assert record is not None, "only processes with a record are ready or late"
-                if record[0] == _RECEIVED and not self._mail[record[2], process]:
-                    late.add(process)
-                    break
-                yield process, record
-                head = heads[process] = next(sources[process], None)
-                if record[0] == _SENT and record[2] in late:
-                    late.discard(record[2])
-                    heappush(ready, (heads[record[2]][1], record[2]))  # type: ignore[index]
-                if head is None:
-                    self._check_end(process, record)
-                    break
-                _, process = heappushpop(ready, (head[1], process))
-
-    def _processes(self) -> Iterator[int]:
-        for process in range(PROGRAM, len(self._replicas)):
-            if (self._directory / file_name(process)).exists():
-                yield process
-            else:
-                self.whole = False
-
-    def _open_trace(self, process: int) -> Iterator[TraceRecord]:
-        trace = Reading(self._directory / file_name(process), len(self._replicas))
-        self._traces[process] = trace
-        return iter(trace)
-
-    def _first(self, process: int, source: Iterator[TraceRecord]) -> TraceRecord | None:
-        """Return the first record of a trace; None if the file has no record or is no trace."""
-        try:
-            first = next(source, None)
-        except TraceError:
-            self.whole, first = False, None
-        if first is None:
-            self._check_end(process, None)
-        return first
-
-    def _check_end(self, process: int, last: TraceRecord | None) -> None:
-        """Record how a trace ended."""
-        if last is None or last[0] != RecordKind.ENDED:
-            self.whole = False
-            damage = self._traces[process].damage
-            if damage:
-                why = f"ends early, because {damage}"
-            elif last is None or last[0] != RecordKind.CUT:
-                self._unclosed.append(process)
-                return
-            elif len(last) > 2 and last[2] is not None:
-                why = f"stops where it could not be written ({last[2]})"
-            else:
-                why = "reached its limit"
-                self.limited = True
-            self.missing.append(f"the record of {_who(process)} {why}")
-        elif process == PROGRAM:
-            self._program_ended = True
-
-    # ------------------------------------------------------------ records to events
+        return f"the record of {who(process)} was not closed{why}"
 
     def _by_kind(self) -> dict[int, Callable[..., None]]:
         """Return the method for each kind of record; other kinds have no events."""
@@ -490,7 +390,3 @@ class _Merger:
                     self._replicas[process].one_sided.obtained(message, events[-1])
                 case _ if events:
                     rows.because(events[-1])
-
-
-def _who(process: int) -> str:
-    return "the program" if process == PROGRAM else f"replica {process}"

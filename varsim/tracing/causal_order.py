@@ -1,0 +1,145 @@
+"""Put the records of all processes into one order, in which causes come before effects."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush, heappushpop
+from pathlib import Path
+
+from varsim.errors import TraceError
+from varsim.protocol.messages import Message
+from varsim.tracing.deliveries import Events
+from varsim.tracing.reading import Reading, TraceRecord
+from varsim.tracing.trace_format import PROGRAM, RecordKind, file_name
+
+Sent = list[tuple[Message, Events]]
+"""The messages of an envelope, each with its events."""
+
+Mail = defaultdict[tuple[int, int], deque[Sent]]
+"""(sender, receiver) → the envelopes that are sent, and not received yet."""
+
+_SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
+
+
+@dataclass(slots=True)
+class Gaps:
+    """What the record of a run lacks."""
+
+    whole: bool = True
+    """Whether every process closed its trace, and all records could be decoded."""
+    missing: list[str] = field(default_factory=list)
+    """Why the record is not whole, as clauses."""
+    limited: bool = False
+    """Whether a trace has reached its limit."""
+
+    def add(self, why: str) -> None:
+        """Add a reason why the record is not whole, as a clause."""
+        self.whole = False
+        self.missing.append(why)
+
+
+class CausalOrder:
+    """The records of all traces of a run in one order.
+
+    The records are ordered by time. But the receipt of an envelope always comes after its sending,
+    even if the recorded times contradict this.
+
+    Args:
+        mail: The envelopes under way. The caller of `records` adds and removes them.
+        gaps: Gets what the traces lack, except for traces without a last record.
+    """
+
+    def __init__(self, directory: Path, num_replicas: int, mail: Mail, gaps: Gaps) -> None:
+        self._directory = directory
+        self._num_replicas = num_replicas
+        self._mail = mail
+        self._gaps = gaps
+        self._traces: dict[int, Reading] = {}
+        self.unclosed: list[int] = []
+        """The processes whose traces have no last record."""
+        self.program_ended = False
+        """Whether the program closed its trace, which it does when it ends the workers."""
+
+    def done(self) -> float:
+        """Return the fraction of all traces that has been read, from 0 to 1."""
+        size_bytes = sum(trace.size_bytes for trace in self._traces.values())
+        done_bytes = sum(trace.done_bytes for trace in self._traces.values())
+        return min(done_bytes / max(size_bytes, 1), 1.0)
+
+    def records(self) -> Iterator[tuple[int, TraceRecord]]:
+        """Yield each record with its process; the caller puts sent envelopes into the mail."""
+        sources = {process: self._open_trace(process) for process in self._processes()}
+        heads = {process: self._first(process, source) for process, source in sources.items()}
+        ready = [(record[1], process) for process, record in heads.items() if record is not None]
+        heapify(ready)
+        late: set[int] = set()  # processes that wait for an envelope that is not sent yet
+        while ready or late:
+            if not ready:  # a sender's trace ends too early
+                self._gaps.whole = False
+                process = late.pop()
+                self._mail[heads[process][2], process].append([])  # type: ignore[index]
+            else:
+                _, process = heappop(ready)
+            while True:
+                record = heads[process]
+                assert record is not None, "only processes with a record are ready or late"
+                if record[0] == _RECEIVED and not self._mail[record[2], process]:
+                    late.add(process)
+                    break
+                yield process, record
+                head = heads[process] = next(sources[process], None)
+                if record[0] == _SENT and record[2] in late:
+                    late.discard(record[2])
+                    heappush(ready, (heads[record[2]][1], record[2]))  # type: ignore[index]
+                if head is None:
+                    self._check_end(process, record)
+                    break
+                _, process = heappushpop(ready, (head[1], process))
+
+    def _processes(self) -> Iterator[int]:
+        for process in range(PROGRAM, self._num_replicas):
+            if (self._directory / file_name(process)).exists():
+                yield process
+            else:
+                self._gaps.whole = False
+
+    def _open_trace(self, process: int) -> Iterator[TraceRecord]:
+        trace = Reading(self._directory / file_name(process), self._num_replicas)
+        self._traces[process] = trace
+        return iter(trace)
+
+    def _first(self, process: int, source: Iterator[TraceRecord]) -> TraceRecord | None:
+        """Return the first record of a trace; None if the file has no record or is no trace."""
+        try:
+            first = next(source, None)
+        except TraceError:
+            self._gaps.whole, first = False, None
+        if first is None:
+            self._check_end(process, None)
+        return first
+
+    def _check_end(self, process: int, last: TraceRecord | None) -> None:
+        """Record how a trace ended."""
+        if last is None or last[0] != RecordKind.ENDED:
+            self._gaps.whole = False
+            damage = self._traces[process].damage
+            if damage:
+                why = f"ends early, because {damage}"
+            elif last is None or last[0] != RecordKind.CUT:
+                self.unclosed.append(process)
+                return
+            elif len(last) > 2 and last[2] is not None:
+                why = f"stops where it could not be written ({last[2]})"
+            else:
+                why = "reached its limit"
+                self._gaps.limited = True
+            self._gaps.missing.append(f"the record of {who(process)} {why}")
+        elif process == PROGRAM:
+            self.program_ended = True
+
+
+def who(process: int) -> str:
+    """Return the name of a process in sentences."""
+    return "the program" if process == PROGRAM else f"replica {process}"
