@@ -9,86 +9,48 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.tidy import rules
+from tests.tidy.rules import Rule
 from tests.tidy.source import ROOT, Source, Violation, sources, texts
-
-Rule = Callable[[Source], Iterator[Violation]]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def free_sources() -> Iterator[None]:
-    """Free the syntax trees after these tests, because garbage collections visit all nodes."""
+    """Free the texts after these tests."""
     yield
     sources.cache_clear()
     texts.cache_clear()
 
 
-def check(rule: Rule, project: Iterable[Source]) -> None:
-    findings = [finding for source in project for finding in rule(source)]
-    if findings:
-        pytest.fail("\n" + "\n".join(map(str, findings)), pytrace=False)
+def check(findings: Iterable[Violation]) -> None:
+    if listed := [str(finding) for finding in findings]:
+        pytest.fail("\n" + "\n".join(listed), pytrace=False)
 
 
-def test_files_are_short() -> None:
-    check(rules.files_are_short, sources())
+def test_code_follows_the_rules() -> None:
+    """One test for all rules, so that each file is parsed once; tests/tidy/rules.py has the rules.
 
-
-def test_functions_are_short() -> None:
-    check(rules.functions_are_short, sources())
-
-
-def test_decisions_are_pure() -> None:
-    """This test only looks at code; tests/processes/test_replay.py replays the events of runs."""
-    check(rules.decisions_are_pure, sources())
-
-
-def test_nothing_sleeps() -> None:
-    check(rules.nothing_sleeps, sources())
-
-
-def test_no_threads_or_event_loops_are_used() -> None:
-    check(rules.nothing_runs_beside, sources())
-
-
-def test_no_file_has_a_vague_name() -> None:
-    check(rules.names_say_something, sources())
-
-
-def test_no_port_is_fixed() -> None:
-    check(rules.ports_are_not_chosen, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
-
-
-def test_broad_excepts_have_reasons() -> None:
-    check(rules.broad_excepts_have_reasons, sources())
-
-
-def test_modes_are_compared_only_in_policies() -> None:
-    check(rules.modes_are_asked_for_once, sources())
-
-
-def test_no_folder_or_address_of_one_machine_is_named() -> None:
-    check(rules.no_machine_is_named, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
-
-
-def test_no_file_has_conflict_marks() -> None:
-    check(rules.conflicts_are_resolved, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
-
-
-def test_no_package_is_called_workers() -> None:
-    check(rules.no_package_is_called_workers, sources())
-
-
-def test_every_module_is_used() -> None:
+    That decisions are pure is only checked by a look at the code; tests/processes/test_replay.py
+    replays the events of runs.
+    """
+    findings: list[Violation] = []
+    for source in sources():
+        findings += [finding for rule in rules.OF_CODE for finding in rule(source)]
+        source.free()
     named = [ROOT / "pyproject.toml", *(ROOT / "configs").rglob("*.yaml")]
     by_name = "\n".join(path.read_text("utf-8") for path in named)
-    findings = list(rules.every_module_is_used(sources(), by_name))
-    if findings:
-        pytest.fail("\n" + "\n".join(map(str, findings)), pytrace=False)
+    check([*findings, *rules.every_module_is_used(sources(), by_name)])
+
+
+@pytest.mark.parametrize("rule", rules.OF_TEXTS)
+def test_texts_follow_the_rules(rule: Rule) -> None:
+    read = (source for source in texts() if source.path not in KNOW_WHAT_IS_WRONG)
+    check(finding for source in read for finding in rule(source))
 
 
 KNOW_WHAT_IS_WRONG = frozenset({"tests/test_tidy.py"})
@@ -241,6 +203,7 @@ def test_imports_keep_the_contracts() -> None:
     assert 0 == linted.returncode, linted.stdout + linted.stderr
 
 
+@pytest.mark.thorough
 def test_the_contracts_refuse_what_they_name(tmp_path: Path) -> None:
     """Each contract in pyproject.toml can fail, and import-linter names the module and the line."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from tests.tidy.source import Source, Violation
 
@@ -26,6 +27,7 @@ MAY_ASK_FOR_MODES = ("varsim/sync/policies/", "varsim/spec.py", "varsim/workload
 MODES = frozenset({"on_read", "on_write"})
 FOUND_IN_THEIR_FOLDER = ("varsim.cli.commands.",)
 
+Rule = Callable[[Source], Iterator[Violation]]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -56,7 +58,7 @@ def decisions_are_pure(source: Source) -> Iterator[Violation]:
     """Find I/O, clocks and random numbers in the engine and the checkers."""
     if not source.path.startswith(PURE):
         return
-    for line, name in source.imports():
+    for line, name in source.imports:
         if name.split(".")[0] in IMPURE or name.startswith("numpy.random"):
             yield Violation(source.path, line, f"imports {name}; let the shell pass in the values")
     for node in source.nodes:
@@ -99,7 +101,7 @@ def nothing_runs_beside(source: Source) -> Iterator[Violation]:
     """
     if source.path.startswith("tests/") or source.path == "varsim/threads.py":
         return
-    for line, name in source.imports():
+    for line, name in source.imports:
         if name.split(".")[0] in CONCURRENT:
             yield Violation(
                 source.path, line, f"imports {name}; docs/adr/0002 shows the alternative"
@@ -218,6 +220,27 @@ def no_package_is_called_workers(source: Source) -> Iterator[Violation]:
         yield Violation(source.path, 1, "workers/ is a source root; the package is varsim_worker")
 
 
+OF_CODE: Final[tuple[Rule, ...]] = (
+    files_are_short,
+    functions_are_short,
+    decisions_are_pure,
+    nothing_sleeps,
+    nothing_runs_beside,
+    names_say_something,
+    broad_excepts_have_reasons,
+    modes_are_asked_for_once,
+    no_package_is_called_workers,
+)
+"""The rules for each Python file."""
+
+OF_TEXTS: Final[tuple[Rule, ...]] = (
+    ports_are_not_chosen,
+    no_machine_is_named,
+    conflicts_are_resolved,
+)
+"""The rules for each text file, a Python file too."""
+
+
 def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> Iterator[Violation]:
     """Find dead modules: no module imports them, and no text names them.
 
@@ -229,14 +252,9 @@ def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> I
     """
     installed = [source for source in project if source.installed]
     users = [*installed, *(one for one in project if one.path.startswith("examples/"))]
-    imported = {name for source in users for _, name in source.imports()}
+    imported = {name for source in users for _, name in source.imports}
     imported |= {name.rpartition(".")[0] for name in imported}
-    strings = {
-        node.value
-        for source in installed
-        for node in source.nodes
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    strings = frozenset[str]().union(*(source.strings for source in installed))
     for source in installed:
         name = source.module
         last = name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""The project's files for the tidy rules; each file is read and parsed once."""
+"""The project's files for the tidy rules; each file is read once, and parsed once for all rules."""
 
 from __future__ import annotations
 
@@ -70,11 +70,24 @@ class Source:
         """Return whether the file is part of the distribution, and not a test or a tool."""
         return self.path.split("/")[0] in ("varsim", "workers")
 
-    def imports(self) -> Iterator[tuple[int, str]]:
-        """Yield the line and the dotted name of every import, including imports inside functions.
+    @cached_property
+    def strings(self) -> frozenset[str]:
+        """Return the texts of the file, including docstrings."""
+        return frozenset(
+            node.value
+            for node in self.nodes
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        )
 
-        A name that is imported from a package is also yielded, because it may be a module.
+    @cached_property
+    def imports(self) -> tuple[tuple[int, str], ...]:
+        """Return the line and the dotted name of every import, including imports inside functions.
+
+        A name that is imported from a package is also in it, because it may be a module.
         """
+        return tuple(self._imports())
+
+    def _imports(self) -> Iterator[tuple[int, str]]:
         package = self.module.split(".")
         if not self.path.endswith("__init__.py"):
             package = package[:-1]
@@ -85,6 +98,15 @@ class Source:
                 start = package[: len(package) - node.level + 1] if node.level else []
                 base = ".".join([*start, *([node.module] if node.module else [])])
                 yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+    def free(self) -> None:
+        """Free the syntax tree, but keep the imports and the texts.
+
+        Garbage collections visit all nodes that are kept, which takes longer than parsing.
+        """
+        _ = self.imports, self.strings
+        for name in ("tree", "nodes", "comments"):
+            self.__dict__.pop(name, None)
 
 
 def _ours(path: Path) -> bool:
