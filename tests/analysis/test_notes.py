@@ -10,8 +10,9 @@ import pytest
 from tests.analysis.build import parse_history
 from varsim.analysis.examination import examine
 from varsim.analysis.failures import DONE, Ending
-from varsim.analysis.findings.amounts import COUNTED_TWICE, PARTIAL_RESET, SUMMED_START
+from varsim.analysis.findings.amounts import PARTIAL_RESET, SUMMED_START
 from varsim.analysis.findings.compared import Compared
+from varsim.analysis.findings.remainders import COUNTED_TWICE
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
     MEAN_OF_MEANS,

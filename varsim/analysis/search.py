@@ -28,6 +28,7 @@ from varsim.analysis.findings.pace import Pace
 from varsim.analysis.findings.pairing import Pairing
 from varsim.analysis.findings.parted import Parted
 from varsim.analysis.findings.redundancy import Redundancy
+from varsim.analysis.findings.remainders import Remainders
 from varsim.analysis.findings.scaling import Scaling
 from varsim.analysis.findings.separate_copies import SeparateCopies
 from varsim.analysis.findings.staleness import VersionStaleness
@@ -44,6 +45,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     VersionStaleness,
     Divergence,
     Sums,
+    Remainders,
     Conflicts,
     OneTruth,
     LocalStaleness,

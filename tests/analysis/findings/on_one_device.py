@@ -17,6 +17,7 @@ from varsim.analysis.findings.amounts import Sums
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding, FindingKind
 from varsim.analysis.findings.overflow import OVERFLOW
+from varsim.analysis.findings.remainders import Remainders
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
     MEAN_OF_MEANS,
@@ -39,6 +40,7 @@ ABOUT_VALUES = {
     TRUNCATION,
     OVERFLOW,
     *Sums.kinds,
+    *Remainders.kinds,
 }
 
 DATA = np.random.default_rng(7).normal(3, 1, (8, 24)).astype(np.float32)

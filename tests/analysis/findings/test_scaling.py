@@ -400,6 +400,60 @@ def a_count_without_the_remainder(strategy: Strategy) -> None:
     v.read_value()
 
 
+def cut(batch: np.ndarray, beyond: int) -> np.ndarray:
+    """Return this replica's part of 20 or more rows, whose end is wrong except for the last one."""
+    count = tf.distribute.get_strategy().num_replicas_in_sync
+    size, last = len(batch) // count, replica_id() == count - 1
+    end = len(batch) if last else (replica_id() + 1) * size + beyond
+    return batch[replica_id() * size : end]
+
+
+@planted("counted twice: v")
+def squares_of_parts_that_overlap(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE SUM")
+    on_each_batch(strategy, lambda x: v.assign_add((cut(x, 1) ** 2).sum()))  # here
+
+
+@planted("integer truncation: v")
+def large_values_with_rows_between_the_parts(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(np.zeros(2, np.int32), "ON_READ SUM")
+    for batch in (*DATA, *DATA[:, ::-1]):
+
+        def step(some: np.ndarray) -> None:
+            own = cut(some, -1) > 2
+            v.assign_add(np.array([own.sum(), (~own).sum()], np.int32))  # here
+
+        strategy.run(step, args=(batch,))
+    v.read_value()
+
+
+@clean
+def squares_from_the_mean_of_a_part(strategy: Strategy) -> None:
+    """They add up to less than those of the batch, but no rows are left out."""
+    with strategy.scope():
+        v = variable(0.0, "ON_READ SUM")
+    for batch in DATA:
+        strategy.run(lambda some: v.assign_add(part(some).var() * len(part(some))), (batch,))
+        v.read_value()
+
+
+@clean
+def errors_of_copies_that_are_trained_separately(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0, "ON_READ SUM")
+        w = variable(0.0, "ON_READ NONE", "w")
+
+    def step(batch: np.ndarray) -> None:
+        v.assign_add(int((part(batch) > w.read_value()).sum()))
+        w.assign(part(batch).min())
+
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+        v.read_value()
+
+
 # ---------------------------------------------------------------- extremes
 
 

@@ -1,0 +1,393 @@
+"""Rows that are counted twice or left out, because the parts of a batch are made equal or overlap.
+
+What all replicas add to a counter in one write is compared with what a single device adds. If all
+replicas add the same number, this is the size of a part, and the sum must be that of the batch,
+rounded to a multiple of the replicas. Other numbers, such as errors or tokens, show no exact
+amount: then the sums of a variable must all be too large, or all too small, and one of these must
+hold as well:
+
+- the amount is always the same, although the numbers change;
+- another counter of the same calls shows that its rows are counted twice or left out;
+- the amount is less than the number of replicas, or small, in so many writes that chance and other
+  causes are excluded: the replicas read no variable whose value could differ.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat, operand_of
+from varsim.analysis.findings.compared import Access, Site, site_of
+from varsim.analysis.findings.comparison import Comparison
+from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.model import (
+    Evidence,
+    Finder,
+    Finding,
+    compared_kind,
+    finding_of,
+)
+from varsim.analysis.findings.scaling_messages import TRUNCATION
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.oracle import FIRST_REPLICA
+from varsim.analysis.rounding import close, wide
+from varsim.spec import Rows
+from varsim.texts.facts import times
+from varsim.tracing.history import Event
+
+COUNTED_TWICE: Final = compared_kind("counted twice")
+
+_MOST_STEPS: Final = 3
+"""Largest number of steps that a text lists."""
+
+_MOST_PENDING: Final = 1000
+"""Largest number of writes by which one replica may be ahead of another at one location."""
+
+_MOST_ELEMENTS: Final = 4096
+"""Largest number of elements of a counter."""
+
+_CONSTANT: Final = 3
+"""Least number of writes with one amount."""
+
+_FEW: Final = 6
+"""Least number of wrong writes if each amount is less than the number of replicas."""
+
+_MANY: Final = 8
+"""Least number of wrong writes if the amounts are small."""
+
+_SMALL: Final = 1 / 3
+"""Largest amount that a few rows can cause, relative to the right sum. Sums of norms differ more.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """What all replicas added in one write, and what a single device added, over all elements."""
+
+    event: Event
+    step: int
+    got: float
+    wanted: float
+    largest: float  # the largest part of a replica
+    parts_equal: bool
+    too_large: bool  # whether an element is too large beyond rounding
+    too_small: bool
+    whole: bool  # whether all numbers are whole
+
+    @property
+    def excess(self) -> float:
+        """Return by how much the sum is too large."""
+        return self.got - self.wanted
+
+    @property
+    def is_wrong(self) -> bool:
+        """Return whether the sum differs beyond rounding."""
+        return self.too_large or self.too_small
+
+
+@dataclass(slots=True)
+class _Additions:
+    """The additions to one variable at one location."""
+
+    open: dict[int, list[Flat]] = field(default_factory=dict)  # k → the replicas' k-th operands
+    counts: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    known: list[_Addition] = field(default_factory=list)
+    lost: bool = False  # whether some additions are not known
+
+    @property
+    def wrong(self) -> list[_Addition]:
+        """Return the additions whose sums differ."""
+        return [one for one in self.known if one.is_wrong]
+
+    @property
+    def is_one_sided(self) -> bool:
+        """Return whether some sums are wrong, and all of these too large, or all too small.
+
+        Each must be a sum of parts: larger than each part.
+        """
+        wrong = self.wrong
+        sides = {(one.too_large, one.too_small) for one in wrong}
+        return len(sides) == 1 and (True, True) not in sides and all(map(_is_of_parts, wrong))
+
+
+def _is_of_parts(one: _Addition) -> bool:
+    return one.largest < one.wanted and abs(one.excess) <= one.wanted / 2
+
+
+class Remainders(Finder):
+    """Finds counters of rows, or of what rows contain, that count some rows twice or not at all."""
+
+    kinds = (COUNTED_TWICE,)
+
+    def __init__(self, context: FindingContext) -> None:
+        super().__init__(context)
+        self._additions: dict[tuple[int, str], _Additions] = {}
+        self._excess: defaultdict[int, Flat | float] = defaultdict(float)  # of the additions so far
+        self._explained: dict[int, dict[Site, int]] = {}  # variable → reads with this excess
+        self._differing: set[int] = set()  # variables with a value that differs
+        self._step = 0
+        comparisons = context.comparisons
+        self._oracle = None if comparisons is None else comparisons.oracle
+        if comparisons is not None:
+            comparisons.pass_to(self._compare)
+
+    def _compare(self, comparison: Comparison) -> None:
+        if close(comparison.got, comparison.wanted):
+            return
+        site = site_of(comparison.event)
+        self._differing.add(site.variable_id)
+        excess = self._excess[site.variable_id]
+        if site.access is not Access.READ or not np.any(excess):
+            return
+        without = wide(comparison.got) - excess
+        if close(without, wide(comparison.wanted)):
+            explained = self._explained.setdefault(site.variable_id, {})
+            explained[site] = explained.get(site, 0) + comparison.times
+
+    # ------------------------------------------------------------ additions
+
+    def on_call(self, event: Event) -> None:
+        """Count the steps."""
+        self._step += event.begins_step
+
+    def on_write_by_program(self, event: Event) -> None:
+        """Begin again if the program sets the variable."""
+        if event.variable is not None and event.operation == "assign":
+            self._excess[event.variable] = 0.0
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Compare what the replicas add together with what a single device adds."""
+        oracle, variable, location = self._oracle, event.variable, event.location
+        if oracle is None or variable is None or location is None:
+            return
+        facts = self.context.variables.get(variable)
+        if facts is None or facts.aggregation != "SUM" or facts.one_copy:
+            return
+        if event.operation == "assign":
+            self._excess[variable] = 0.0
+        if event.operation != "assign_add":
+            return
+        additions = self._additions.setdefault((variable, location), _Additions())
+        value = None if additions.lost else _counted(operand_of(event, facts.numpy_dtype))
+        if value is None:
+            additions.lost = True
+            return
+        number = additions.counts[event.process]
+        additions.counts[event.process] += 1
+        together = additions.open.setdefault(number, [])
+        together.append(value)
+        if len(together) == self.num_replicas:
+            del additions.open[number]
+            self._add(additions, together, facts, event)
+        additions.lost = additions.lost or len(additions.open) > _MOST_PENDING
+
+    def _add(
+        self, additions: _Additions, parts: Sequence[Flat], facts: VariableFacts, event: Event
+    ) -> None:
+        assert self._oracle is not None
+        assert event.location is not None
+        key = facts.variable_id, FIRST_REPLICA, event.location
+        wanted = _counted(self._oracle.wrote(*key, len(additions.known)))
+        if wanted is None or len(wanted) != len(parts[0]):
+            additions.lost = True
+            return
+        got: Flat = np.sum([wide(one) for one in parts], axis=0)
+        excess = got - wide(wanted)
+        if close(got.astype(wanted.dtype), wanted):
+            excess = np.zeros_like(excess)
+        sums = [float(wide(one).sum()) for one in parts]
+        whole = bool((wanted == np.round(wanted)).all())
+        additions.known.append(
+            _Addition(
+                event=event,
+                step=self._step,
+                got=float(got.sum()),
+                wanted=float(wide(wanted).sum()),
+                largest=max(sums),
+                parts_equal=len(set(sums)) == 1,
+                too_large=bool((excess > 0).any()),
+                too_small=bool((excess < 0).any()),
+                whole=whole and all(one == round(one) for one in sums),
+            )
+        )
+        self._excess[facts.variable_id] = self._excess[facts.variable_id] + excess
+
+    # ------------------------------------------------------------ the findings
+
+    def finish(self) -> list[Finding]:
+        """Return the findings about each variable, at most one of each."""
+        if self.context.comparisons is None:
+            return []
+        exact = {
+            key: one
+            for key, one in self._additions.items()
+            if _are_remainders(
+                one, self.num_replicas, may_be_short=self.context.variables[key[0]].gathered
+            )
+        }
+        found = exact if self.context.comparisons.not_comparable else exact | self._others(exact)
+        first: dict[int, _Additions] = {}
+        for (variable, _), additions in found.items():
+            if variable not in self.context.explained_sums:
+                first.setdefault(variable, additions)
+        return [self._finding(variable, additions) for variable, additions in first.items()]
+
+    def _others(
+        self, exact: dict[tuple[int, str], _Additions]
+    ) -> dict[tuple[int, str], _Additions]:
+        """Return the additions of other numbers than rows that count some rows twice or not."""
+        one_sided = {
+            key: one
+            for key, one in self._additions.items()
+            if key not in exact and _is_known(one) and one.is_one_sided
+        }
+        constant = {
+            key: one for key, one in one_sided.items() if _is_constant(one, self.num_replicas)
+        }
+        proved = {one.wrong[0].too_large for one in (*exact.values(), *constant.values())}
+        is_closed = self._is_closed({key[0] for key in (*exact, *one_sided)})
+        return {
+            key: one
+            for key, one in one_sided.items()
+            if key in constant
+            or (len(one.wrong) > 1 and one.wrong[0].too_large in proved)
+            or (is_closed and _is_frequent(one, self.num_replicas))
+        }
+
+    def _is_closed(self, counters: set[int]) -> bool:
+        """Return whether only these counters differ, and the replicas read no local values.
+
+        Copies that are trained separately also make more errors than the model of one device.
+        """
+        comparisons, variables = self.context.comparisons, self.context.variables
+        assert comparisons is not None
+        local = {one for one in comparisons.read_in_replicas if not variables[one].mirrored}
+        return not local and self._differing <= counters
+
+    def _explain(self, site: Site, number: int) -> None:
+        assert self.context.comparisons is not None
+        self.context.comparisons.explain(site, number)
+        self.context.explained_sums.add(site.variable_id)
+
+    def _finding(self, variable: int, additions: _Additions) -> Finding:
+        facts, evidence, wrong = self.context.variables[variable], Evidence(), additions.wrong
+        for one in wrong:
+            evidence.add(one.event)
+            if not facts.gathered:
+                self._explain(site_of(one.event), 1)
+        for site, number in self._explained.get(variable, {}).items():
+            self._explain(site, number)
+        several = wrong[0].too_large
+        amount = _shown(abs(sum(one.excess for one in wrong)))
+        steps = ", ".join(
+            f"{_shown(one.got)} instead of {_shown(one.wanted)} in step {one.step}"
+            for one in wrong[:_MOST_STEPS]
+        )
+        more = f", and {len(wrong) - _MOST_STEPS:,} more" if len(wrong) > _MOST_STEPS else ""
+        return finding_of(
+            COUNTED_TWICE if several else TRUNCATION,
+            facts,
+            evidence,
+            f"In {len(wrong):,} of {times(len(additions.known), 'write')} the {self.num_replicas} "
+            f"replicas add together {steps}{more}: {_cause(additions)}. Together the sum is "
+            f"{amount} too {'large' if several else 'small'}.",
+            _REMEDY_TWICE if several else _REMEDY_SHORT,
+        )
+
+
+_REMEDY_TWICE: Final = (
+    "Count each row once: let a replica add only the rows that are not padding, for example the "
+    "sum of a mask that is 0 for repeated rows."
+)
+_REMEDY_SHORT: Final = (
+    "Give the remainder to some replicas, as np.array_split does; or choose a batch size that is a "
+    "multiple of the number of replicas."
+)
+
+
+def _cause(additions: _Additions) -> str:
+    several = additions.wrong[0].too_large
+    if all(one.parts_equal for one in additions.known):
+        if several:
+            return "the parts were made equal by rows that are counted twice"
+        return "the parts are equal, and the remainder of the batch is left out"
+    if several:
+        return (
+            "the sums are never too small, as if some rows were counted twice: repeated rows that "
+            "make the parts equal, or parts that overlap"
+        )
+    return (
+        "the sums are never too large, as if some rows were counted by no replica: the remainder "
+        "of a batch, or rows between two parts"
+    )
+
+
+def _is_known(additions: _Additions) -> bool:
+    """Return whether all additions are known, and the replicas' parts differ in some of them."""
+    known = additions.known
+    if additions.lost or additions.open or not known:
+        return False
+    return not all(one.parts_equal for one in known)
+
+
+def _are_remainders(additions: _Additions, count: int, *, may_be_short: bool) -> bool:
+    """Return whether each sum is the single device's, rounded to a multiple of the replicas.
+
+    Args:
+        may_be_short: Whether to accept sums that are rounded down. Of merged writes, `Scaling`
+            finds these.
+    """
+    known = additions.known
+    if additions.lost or not known or not all(one.parts_equal and one.whole for one in known):
+        return False
+    uneven = [one for one in known if one.wanted % count]
+    if not any(one.wanted > 1 for one in uneven):
+        return False
+    short = all(one.got == one.wanted // count * count for one in known)
+    padded = all(one.got == -(-one.wanted // count) * count for one in known)
+    return padded or (short and may_be_short)
+
+
+def _is_constant(additions: _Additions, count: int) -> bool:
+    """Return whether the amount is the same whole number in each write.
+
+    If the numbers do not change, the amount must be less than the number of replicas.
+    """
+    known = additions.known
+    amounts = {one.excess for one in known}
+    if len(known) < _CONSTANT or len(amounts) > 1 or not all(one.whole for one in known):
+        return False
+    return len({one.wanted for one in known}) > 1 or all(abs(one) < count for one in amounts)
+
+
+def _is_frequent(additions: _Additions, count: int) -> bool:
+    """Return whether so many sums are wrong in one direction that this is no chance."""
+    wrong = additions.wrong
+    if all(one.whole and abs(one.excess) < count for one in wrong):
+        return len(wrong) >= _FEW
+    small = _mean(abs(one.excess) / one.wanted for one in wrong) <= _SMALL
+    # squares of distances from the mean of a part add up to less than those of the batch
+    additive = wrong[0].too_large or all(one.whole for one in wrong)
+    return additive and small and len(wrong) >= _MANY
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    return float(np.mean(list(numbers)))
+
+
+def _counted(value: Flat | Rows | None) -> Flat | None:
+    """Return a value that counts something: finite numbers from 0; None for any other value."""
+    if value is None or isinstance(value, Rows) or value.dtype.kind not in "iuf":
+        return None
+    if not 0 < len(value) <= _MOST_ELEMENTS or not np.isfinite(value).all():
+        return None
+    return None if (value < 0).any() else value
+
+
+def _shown(number: float) -> str:
+    return f"{round(number):,}" if number == round(number) else f"{number:.6g}"
