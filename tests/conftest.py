@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.effort import many
 from tests.leaks import MARK, LeakCheck
 from tests.shared_fixtures import (  # noqa: F401 - hooks of pytest
     has_failed,
@@ -29,9 +30,14 @@ def pytest_configure() -> None:
     # A deadline would fail tests on a busy machine. In CI, each run draws the same examples;
     # older releases of hypothesis need `derandomize` for this. Other runs draw new examples.
     in_ci = bool(os.environ.get("CI"))
-    settings.register_profile("varsim", deadline=None, derandomize=in_ci)
+    settings.register_profile(
+        "varsim", deadline=None, derandomize=in_ci, max_examples=many(MOST_EXAMPLES)
+    )
     settings.load_profile("varsim")
 
+
+MOST_EXAMPLES = 50
+"""The number of examples of a test by hypothesis that sets no other number."""
 
 FULL_COLLECTION_AFTER = 100
 """The number of collections of the middle generation before a full one; Python's default is 10."""

@@ -47,7 +47,7 @@ from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.sync import deferred
 from varsim.testing import simulated_cluster
 
-thorough = settings(max_examples=many(60), deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 
 AUTO, ON_WRITE = VariableSynchronization.AUTO, VariableSynchronization.ON_WRITE
 AGGREGATIONS = tuple(a for a in VariableAggregation if a is not VariableAggregation.NONE)

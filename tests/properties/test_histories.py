@@ -29,7 +29,7 @@ from varsim.whatif.compare import Replays
 AUTO = st.sampled_from(["on_write", "adaptive"])
 
 
-@settings(max_examples=many(60), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 4)), st.none() | st.integers(0, 2**32), AUTO)
 def test_the_history_of_any_program_is_valid(
     program: RandomProgram, seed: int | None, auto: str

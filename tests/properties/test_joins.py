@@ -235,5 +235,5 @@ def test_programs_with_joins_give_the_values_of_the_model() -> None:
 @pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
 @pytest.mark.parametrize("part", range(4))
 def test_thousands_of_programs_with_joins_give_the_values_of_the_model(part: int) -> None:
-    count = many(750)
+    count = many(500)
     check(range(PROGRAMS + part * count, PROGRAMS + (part + 1) * count))

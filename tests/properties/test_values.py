@@ -27,8 +27,8 @@ from tests.properties.programs import (
 from varsim.spec import Operation, VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
 
-thorough = settings(max_examples=many(150), deadline=None, suppress_health_check=list(HealthCheck))
-few = settings(thorough, max_examples=many(40))
+thorough = settings(max_examples=many(100), deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(thorough, max_examples=many(25))
 
 
 @pytest.fixture(autouse=True)

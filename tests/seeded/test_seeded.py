@@ -13,7 +13,7 @@ import pytest
 from tests.effort import many
 from tests.seeded.run import COMMON, RARE, run_seed, run_seeds
 
-QUICK = 400
+QUICK = 300
 PARTS, PART = 4, many(5000)  # 20,000 seeds in `make test-all`; 5,000 cover all rare events
 
 
