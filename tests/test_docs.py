@@ -77,7 +77,9 @@ def test_an_example_has_the_documented_results(section: ExampleSection) -> None:
 
 
 @pytest.mark.skipif(bool(why_documents_may_differ()), reason=why_documents_may_differ())
+@pytest.mark.thorough
 def test_generated_parts_are_current() -> None:
+    """`make docs-check`, a part of `make check`, checks this, too."""
     assert [] == stale(), "run `make docs`"
 
 
@@ -198,6 +200,7 @@ def test_every_kind_of_finding_is_described() -> None:
     assert [] == missing
 
 
+@pytest.mark.thorough
 def test_every_module_has_a_docstring() -> None:
     """`make docs` copies the first sentence of each docstring into ARCHITECTURE.md."""
     modules = [p for top in ("varsim", "workers") for p in (ROOT / top).rglob("*.py")]

@@ -143,7 +143,10 @@ def test_ctrl_c_before_the_training_leaves_nothing(
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("signal_number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.thorough)],
+)
 @pytest.mark.parametrize(
     "moment", [is_launching, pytest.param(has_trained, marks=pytest.mark.thorough)]
 )

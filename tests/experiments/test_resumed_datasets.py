@@ -62,7 +62,9 @@ def texts(run: tf.FinishedRun, text: str) -> list[str]:
     return [one for one in run.summary.warnings if text in one]
 
 
-@pytest.mark.parametrize("continued", [resumed, restarted])
+@pytest.mark.parametrize(
+    "continued", [resumed, pytest.param(restarted, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize(
     "way", [EXACT[0], *(pytest.param(way, marks=pytest.mark.thorough) for way in EXACT[1:])]
 )

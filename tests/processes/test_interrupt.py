@@ -127,7 +127,9 @@ def test_ctrl_c_ends_the_program_and_its_workers(step: str) -> None:
     assert [] == private_directories()
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)]
+)
 def test_the_workers_of_a_killed_program_end(signal_number: int) -> None:
     with running("strategy.run(one_busy)") as (process, workers):
         ends_with(process, workers, signal_number)
@@ -142,6 +144,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.thorough
 def test_a_program_that_catches_ctrl_c_can_continue() -> None:
     """An interactive interpreter or a notebook catches Ctrl-C in this way."""
     with running(CAUGHT) as (process, _):

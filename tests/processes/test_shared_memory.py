@@ -315,7 +315,11 @@ def test_an_unavailable_exchange_is_refused(settings: dict[str, Any], remedy: st
 
 @pytest.mark.parametrize(
     ("settings", "is_shared"),
-    [({}, True), ({"exchange": "star"}, False), ({"transport": "tcp"}, False)],
+    [
+        ({}, True),
+        pytest.param({"exchange": "star"}, False, marks=pytest.mark.thorough),
+        ({"transport": "tcp"}, False),
+    ],
     ids=str,
 )
 def test_shared_memory_is_used_if_possible(settings: dict[str, Any], is_shared: bool) -> None:

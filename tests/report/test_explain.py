@@ -57,7 +57,12 @@ WITH_EXAMPLES = [
         for one in (VariableAggregation.SUM, VariableAggregation.MEAN)
     ),
 ]
-REPLICAS = [1, 2, 3, 6]
+REPLICAS = [
+    pytest.param(1, marks=pytest.mark.thorough),
+    2,
+    3,
+    pytest.param(6, marks=pytest.mark.thorough),
+]
 
 
 def about(
