@@ -172,6 +172,22 @@ def test_variables_are_not_checked() -> None:
     assert [] == changed(step)
 
 
+def test_keys_are_not_shown_by_their_own_methods() -> None:
+    """The text of a variable would read the variable, which needs messages."""
+
+    class Key:
+        def __repr__(self) -> str:
+            raise AssertionError
+
+    held: dict[Key, list[int]] = {Key(): []}
+
+    def step() -> None:
+        for one in held.values():
+            one.append(1)
+
+    assert any("held[<Key>]" in one for one in changed(step))
+
+
 def test_only_the_length_of_a_large_container_is_checked() -> None:
     many = [0.0] * (MAX_ITEMS + 1)
 

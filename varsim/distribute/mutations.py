@@ -16,10 +16,10 @@ import sys
 import sysconfig
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
@@ -59,6 +59,7 @@ class _Object:
     kind: str  # the word for the object in the warning: "list", "attribute", …
     code: CodeType  # the code that contains the object's name
     changed: Callable[[], Iterable[Change]]
+    value: object = None  # the object itself; None for a name that can be bound to another object
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class ChangedObject:
     name: str
     location: str
     warning: str
+    code: CodeType  # the code that contains the name
+    value: object  # the object; None for an attribute, or a name that is bound to another object
 
 
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
@@ -86,6 +89,7 @@ class Watch:
         self._objects: list[_Object] = []
         self._seen: dict[int, object] = {}  # id → object, kept so that no id is reused
         self._codes: set[CodeType] = set()
+        self._holders: dict[str, type] = {}  # name of an object with attributes → its class
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
         """Record all objects that a function with these arguments could change."""
@@ -105,10 +109,19 @@ class Watch:
         """Yield each change."""
         for one in self._objects:
             for name, now in one.changed():
-                location = location_of_change(one.code, name)
+                location = location_of_change(one.code, name, self._holder_of(name))
                 remedy = VARIABLES_END if any(isinstance(i, Variable) for i in now) else _REMEDY
                 text = _TEXT.format(kind=one.kind, name=name, location=location)
-                yield ChangedObject(one.kind, name, location, f"{text}\n  {remedy}")
+                warning = f"{text}\n  {remedy}"
+                yield ChangedObject(one.kind, name, location, warning, one.code, one.value)
+
+    def _holder_of(self, name: str) -> type | None:
+        """Return the class of the object whose attribute has the name, as `a` for `a.losses`."""
+        while "." in name:
+            name = name.rpartition(".")[0]
+            if name in self._holders:
+                return self._holders[name]
+        return None
 
     def found(self) -> list[ChangedObject]:
         """Return the changes. Stop at the first object that cannot be examined."""
@@ -149,9 +162,9 @@ class Watch:
             case list() | deque() | set() | dict() | bytearray() | np.ndarray():
                 self._seen[id(value)] = value
                 kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
-                self._note(kind, code, name, lambda: _items(value))
+                self._note(kind, code, name, lambda: _items(value), value)
                 for key, item in _parts(value):
-                    self._look(f"{name}[{key!r}]", item, code, depth + 1)
+                    self._look(f"{name}[{_shown(key)}]", item, code, depth + 1)
             case _:
                 self._look_at_attributes(name, value, code, depth)
 
@@ -167,6 +180,8 @@ class Watch:
         if attributes is None:
             return
         self._seen[id(value)] = value
+        if not isinstance(value, ModuleType):
+            self._holders[name] = type(value)
         before = dict(attributes)
 
         def changed() -> Iterator[Change]:
@@ -179,7 +194,14 @@ class Watch:
         for attribute, held in before.items():
             self._look(f"{name}.{attribute}", held, code, depth + 1)
 
-    def _note(self, kind: str, code: CodeType, name: str, now: Callable[[], Fingerprint]) -> None:
+    def _note(
+        self,
+        kind: str,
+        code: CodeType,
+        name: str,
+        now: Callable[[], Fingerprint],
+        value: object = None,
+    ) -> None:
         before = now()
 
         def changed() -> Iterator[Change]:
@@ -187,7 +209,7 @@ class Watch:
             if not _are_same(before, after):
                 yield name, after
 
-        self._objects.append(_Object(kind, code, changed))
+        self._objects.append(_Object(kind, code, changed, value))
 
 
 _TEXT: Final = (
@@ -235,6 +257,11 @@ def _global(scope: Mapping[str, object], name: str) -> tuple[object]:
     return (scope.get(name, _ABSENT),)
 
 
+def _shown(key: object) -> str:
+    """Return the text of a key. That of a variable would read the variable."""
+    return repr(key) if type(key) in _COMPARED else f"<{type(key).__name__}>"
+
+
 def _parts(value: Any) -> list[tuple[Any, Any]]:
     if not isinstance(value, dict | list) or len(value) > MAX_ITEMS:
         return []
@@ -280,6 +307,10 @@ _MUTATORS: Final = frozenset(
 )
 
 
+_MOST_CODES: Final = 1_000
+"""Largest number of code objects in a cache: a simulated cluster looks at each many times."""
+
+
 def _inside(code: CodeType) -> Iterator[CodeType]:
     """Yield the code of a function, and the code of the functions that are defined in it."""
     yield code
@@ -293,27 +324,46 @@ def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
         yield from dis.get_instructions(one)
 
 
-def global_names(code: CodeType) -> list[str]:
+@lru_cache(_MOST_CODES)
+def global_names(code: CodeType) -> tuple[str, ...]:
     """Return the names of globals in a function's code, in order."""
     found = (i.argval for i in _instructions(code) if i.opname.endswith(("_GLOBAL", "_NAME")))
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
+@lru_cache(_MOST_CODES)
 def rebound_names(code: CodeType) -> frozenset[str]:
     """Return the names that a function sets in the globals and in enclosing functions."""
     return frozenset(i.argval for i in _instructions(code) if i.opname in _SETS)
 
 
-def location_of_change(code: CodeType, name: str) -> str:
+def location_of_change(code: CodeType, name: str, holder: type | None = None) -> str:
     """Return the file:line of the line that most likely changes an object.
 
-    This is a line that contains the object's name and changes something. If there is no such line,
-    because a called function makes the change, it is the first line that contains the name.
+    This is a line that contains the object's name and changes something, or such a line in a method
+    of the object that has the changed attribute. If there is no such line, because a called
+    function makes the change, it is the first line that contains the name.
 
     Args:
         name: The name in the program, such as `history['loss']` or `trainer.steps`.
+        holder: The class of the object that has the attribute.
     """
     root, *inner = re.findall(r"\w+", name)
+    line, fits = _line_of_change(code, root, inner)
+    if fits < _ALL_FITS and holder is not None:
+        for method in _methods_of(holder):
+            attribute = re.findall(r"\w+", name.rpartition(".")[2])
+            found, fits = _line_of_change(method, method.co_varnames[0], attribute)
+            if fits == _ALL_FITS:
+                return location_in_code(method, found)
+    return location_in_code(code, line)
+
+
+_ALL_FITS: Final = 4  # a line has the whole name, and changes something
+
+
+def _line_of_change(code: CodeType, root: str, inner: Sequence[str]) -> tuple[int, int]:
+    """Return the line that most likely changes an object, and how well it fits."""
     by_line: dict[int, list[dis.Instruction]] = {}
     for instruction in _instructions(code):
         line = instruction.positions and instruction.positions.lineno
@@ -321,14 +371,31 @@ def location_of_change(code: CodeType, name: str) -> str:
             by_line.setdefault(line, []).append(instruction)
     best, most = code.co_firstlineno, 0
     for line, instructions in sorted(by_line.items()):
-        named = [str(instruction.argval) for instruction in instructions]
+        named = {name for instruction in instructions for name in _names_in(instruction)}
         if root not in named:
             continue
         fits = 1 + any(_changes(instruction, root) for instruction in instructions)
         fits += 2 * all(part in named for part in inner)
         if fits > most:
             best, most = line, fits
-    return location_in_code(code, best)
+    return best, most
+
+
+def _names_in(instruction: dis.Instruction) -> tuple[str, ...]:
+    """Return the names in an instruction. One instruction can load two local names."""
+    value = instruction.argval
+    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
+
+
+def _methods_of(holder: type) -> Iterator[CodeType]:
+    """Yield the code of the user's methods of a class, except those that create an object."""
+    for owner in holder.__mro__:
+        for name, member in vars(owner).items():
+            code = getattr(bare(member), "__code__", None)
+            if name == "__init__" or not isinstance(code, CodeType) or not code.co_argcount:
+                continue
+            if _is_the_users(code.co_filename):
+                yield code
 
 
 def _changes(instruction: dis.Instruction, root: str) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.program_functions import replica_of
+from varsim.distribute.shared_objects import SharedByReplica, SharedObjects
 from varsim.exchange.star import StarCoordinator, StarWorker
 from varsim.launch.backends import use_launcher
 from varsim.launch.launcher import LaunchOptions
@@ -139,6 +140,7 @@ class SimulatedNetwork(SimulatedChannel):
         self.num_replicas = len(options.devices)
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
         notices.simulated(self.trace)
+        self.objects = SharedObjects()
         self.delivered = 0  # number of messages so far, in both directions
         self._reduction: ReductionDone | None = None  # the value of a delayed reduction
         self._now_s = 0.0
@@ -271,6 +273,7 @@ class SimulatedNetwork(SimulatedChannel):
             worker.kill()
         # The workers refer to the strategy, and the strategy's finalizer refers to this network.
         self._workers.clear()
+        self.objects.record(self.trace)
         if self.trace is not None:
             self.trace.close()
 
@@ -300,7 +303,9 @@ class _SimulatedWorker(GreenletWorker):
             recorder=self.trace,
             take_output=str,  # the output of a replica is printed directly
         )
-        self.replica = replica_of(link, LiveCodec(), strategy, self.home)
+        codec = LiveCodec()
+        self._shared = SharedByReplica(network.objects, replica_id, codec)
+        self.replica = replica_of(link, codec, strategy, self.home)
 
     def serve(self) -> None:
         """Serve the coordinator."""
@@ -310,6 +315,12 @@ class _SimulatedWorker(GreenletWorker):
     def runs_program(self) -> bool:
         """Return whether the replica runs a function."""
         return self.replica.state.is_running
+
+    def resume(self) -> None:
+        """Run the worker until it waits for messages or ends."""
+        self._shared.resumes(self.inbox)
+        super().resume()
+        self._shared.waits(runs=self.runs_program)
 
     def lost(self, lost: Lost) -> None:
         """Report the end of the worker to the coordinator."""

@@ -83,10 +83,11 @@ KINDS: Final[Mapping[str, str]] = {
     "copy, or the publications of the component; `note` is the age of the value in seconds",
     "notice": "a process noticed a use of the program's objects that may be wrong. `operation` is "
     "discarded (a replica, or the program, did not use the result of a collective at `location`), "
-    "changed (a replica changed its own copy of an object of the program) or plain (the program "
-    "reads or writes, for `replica`, a variable that was created outside the scope). `note` has "
-    "the details as JSON: method and given_at, the line of the collective; kind and name; or "
-    "variable, created_at and operation",
+    "changed (a replica changed its own copy of an object of the program, or the object itself if "
+    "replicas share it) or plain (the program reads or writes, for `replica`, a variable that was "
+    "created outside the scope). `note` has the details as JSON: method and given_at, the line of "
+    "the collective; kind and name, and used_at, the line where the program uses a shared object; "
+    "or variable, created_at and operation",
     "receive": "the program receives a message of a replica; caused by the replica's last event "
     "before this message",
     "return": "a replica's function has returned",

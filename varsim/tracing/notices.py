@@ -46,16 +46,20 @@ def discarded(
         trace.noticed(None, DISCARDED, replica_id, location, json.dumps(told))
 
 
-def changed(trace: Trace | None, replica_id: int, kind: str, name: str, location: str) -> None:
-    """Record that a replica changed its own copy of an object of the program.
+def changed(
+    trace: Trace | None, replica_id: int, kind: str, name: str, location: str, used_at: str = ""
+) -> None:
+    """Record that a replica changed an object of the program: its own copy, or the object itself.
 
     Args:
         kind: The word for the object, such as list.
         name: The name of the object in the program.
+        used_at: The line where the program uses the object, as file:line, if replicas run in the
+            program's process and share its objects; "" if a replica has its own copy.
     """
     if trace is not None:
-        note = json.dumps({"kind": kind, "name": name})
-        trace.noticed(None, CHANGED, replica_id, location, note)
+        note = {"kind": kind, "name": name} | ({"used_at": used_at} if used_at else {})
+        trace.noticed(None, CHANGED, replica_id, location, json.dumps(note))
 
 
 def plain(

@@ -140,6 +140,18 @@ def test_a_changed_object_is_found() -> None:
     assert "the list 'losses' at step.py:4" in finding.what
 
 
+def test_an_object_that_replicas_share_is_found_with_its_use() -> None:
+    told = ProgramHistory(2)
+    note = json.dumps({"kind": "list", "name": "losses", "used_at": "main.py:9"})
+    for me in told.replicas:
+        told.event(-1, "notice", operation="changed", replica=me, location="step.py:4", note=note)
+
+    (finding,) = told.findings()
+    assert (CHANGED, (("step.py:4", 2),)) == (finding.kind, finding.locations)
+    assert "Replicas 0, 1 changed the list 'losses' of the program at step.py:4" in finding.what
+    assert "uses it at main.py:9. This works only in a simulated cluster" in finding.what
+
+
 def test_a_notice_with_an_invalid_note_is_ignored() -> None:
     told = ProgramHistory(2)
     told.event(-1, "notice", operation="plain", replica=0, note="[1]")

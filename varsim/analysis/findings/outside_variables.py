@@ -7,7 +7,7 @@ of which a replica changed its own copy, and a plain variable, which was created
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -94,7 +94,7 @@ class OutsideVariables(Finder):
         super().__init__(context)
         self._collectives: defaultdict[str | None, _Collectives] = defaultdict(_Collectives)
         self._discarded: dict[str, _Unused] = {}  # by the line that drops a result
-        self._changed: dict[str, Event] = {}  # name → notice
+        self._changed: defaultdict[str, list[Event]] = defaultdict(list)  # name → notices
         self._plain: dict[tuple[str, str], _Plain] = {}  # (name, line of the creation)
         self._requests: dict[int, tuple[int, list[int]]] = {}
         """Replica → its last request to the program, and the events of others that it knew then."""
@@ -129,7 +129,7 @@ class OutsideVariables(Finder):
                 unused = _Unused(event, told.get("method", ""), given_at)
                 self._discarded.setdefault(location, unused).evidence.add(event)
             case notices.CHANGED:
-                self._changed.setdefault(told.get("name", ""), event)
+                self._changed[told.get("name", "")].append(event)
             case notices.PLAIN:
                 key = told.get("variable", ""), told.get("created_at", "")
                 one = self._plain.setdefault(key, _Plain(key[1]))
@@ -169,7 +169,7 @@ class OutsideVariables(Finder):
             for (name, _), one in self._plain.items()
             if one.racing.count and not _is_contended(one)
         ]
-        changed = [_changed(name, event) for name, event in self._changed.items()]
+        changed = [_changed(name, events) for name, events in self._changed.items()]
         discarded = [
             self._of_unused(one)
             for one in self._discarded.values()
@@ -314,16 +314,33 @@ def _read_write(name: str, one: _Plain) -> Finding:
     return replace(found, variable=name, locations=where)
 
 
-def _changed(name: str, event: Event) -> Finding:
+def _changed(name: str, events: Sequence[Event]) -> Finding:
     evidence = Evidence()
-    evidence.add(event)
-    kind = _word(notices.details(event.note))
+    for event in events:
+        evidence.add(event)
+    first = events[0]
+    told = notices.details(first.note)
+    kind, used_at = told.get("kind", "object"), told.get("used_at", "")
+    if used_at:
+        replicas = sorted({event.replica for event in events if event.replica is not None})
+        who = name_replicas(replicas).capitalize()
+        said = (
+            f"{who} changed the {kind} {name!r} of the program at {first.location}, and the "
+            f"program uses it at {used_at}. This works only in a simulated cluster, where replicas "
+            "share the program's objects. On worker processes, each replica changes its own copy, "
+            f"and the program's {kind} does not change."
+        )
+    else:
+        said = (
+            f"Replica {first.replica} changed its own copy of the {kind} {name!r} at "
+            f"{first.location}. A replica is another process, so the program's {kind} did not "
+            "change."
+        )
     return finding_of(
         CHANGED,
         None,
         evidence,
-        f"Replica {event.replica} changed its own copy of the {kind} {name!r} at {event.location}. "
-        f"A replica is another process, so the program's {kind} did not change.",
+        said,
         "Return the new value from the function of strategy.run, and change the object in the "
         "program; or write the value to a variable.",
         paste=(
@@ -331,10 +348,6 @@ def _changed(name: str, event: Event) -> Finding:
             "for value in strategy.experimental_local_results(results): …",
         ),
     )
-
-
-def _word(told: Mapping[str, str]) -> str:
-    return told.get("kind", "object")
 
 
 def _first_parting(event: Event | None) -> str:
