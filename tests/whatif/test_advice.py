@@ -90,6 +90,29 @@ def test_each_variable_gets_cheaper_settings_only_if_reads_stay_equal(plain: Sum
 
 
 @pytest.mark.parametrize(
+    ("name", "variable", "settings", "says"),
+    [
+        ("bias_is_not_reduced", "bias", "", "no setting is known to remove: divergence"),
+        ("everybody_computes_the_rate", "rate", "ON_READ ONLY_FIRST_REPLICA", "same value"),
+    ],
+)
+def test_advice_says_what_the_finding_says(
+    tmp_path: Path, name: str, variable: str, settings: str, says: str
+):
+    program = CORPUS / "planted" / f"{name}.py"
+    with simulated_cluster():
+        ran = run_experiment(
+            Experiment(workload=str(program), workers=2, out=str(tmp_path / "runs"))
+        )
+    one = advice(ran.directory)[variable]
+
+    after = one.effect.after
+    assert one.keeps is (not settings)
+    assert settings in {"", f"{after.synchronization.name} {after.aggregation.name}"}
+    assert says in one.proof
+
+
+@pytest.mark.parametrize(
     ("name", "variable", "settings", "has_others"),
     [
         ("accuracy_of_3_57_on_4_gpus", "accuracy", ("ON_READ", "MEAN"), True),

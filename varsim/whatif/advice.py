@@ -20,6 +20,7 @@ from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
 from varsim.whatif.lines import at_odds, experiment_keys, python_lines
+from varsim.whatif.mending import Mended, mended_variables, proposed_to_save, troubles
 from varsim.whatif.recorded import Settings, wrote_the_same
 
 ON_READ, ON_WRITE, ADAPTIVE = (
@@ -36,13 +37,6 @@ SUM, MEAN, FIRST = (
 _LEAST_SAVED: Final = 0.1
 """Least fraction of a variable's messages that new settings must save."""
 
-_MENDING: Final = tuple(
-    Settings(synchronization, aggregation)
-    for synchronization in (ON_WRITE, ON_READ)
-    for aggregation in (MEAN, SUM, FIRST)
-)
-"""Settings that may remove a finding."""
-
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -53,7 +47,7 @@ class Advice:
     saves: str  # the messages that new settings save; "" if no message is saved
     costs: str  # the messages under new settings, if no message is saved; "" otherwise
     risks: str
-    mends: tuple[str, ...]  # findings that new settings remove; values then change on purpose
+    mends: tuple[str, ...]  # findings that new settings remove; values may change on purpose
 
     @property
     def keeps(self) -> bool:
@@ -71,7 +65,7 @@ class Advised:
     program: tuple[str, ...]  # the program lines for the choice
     doubts: tuple[str, ...]
     differs: str = ""
-    """A sentence on values that differ from a single device and that no setting mends, or ""."""
+    """A sentence on wrong values that no setting mends, or ""."""
 
 
 def advise(
@@ -98,7 +92,7 @@ def advise(
         for number in before
         if (only is None or number in set(only)) and not _is_bound(replays, number)
     }
-    mended = _mended(replays, before, set() if careful else free)
+    mended = mended_variables(replays, before, set() if careful else free)
     chosen = {number: one.settings[0] for number, one in mended.items()}
     tried: dict[int, dict[Settings, Effect]] = {number: {} for number in before}
     for synchronization in (ON_READ, ON_WRITE, ADAPTIVE):
@@ -112,8 +106,11 @@ def advise(
         }
         for effect in _effects(replays, changes):
             tried[effect.variable][effect.after] = effect
+    cheaper = {} if careful or may_join else proposed_to_save(replays, free - chosen.keys())
+    for effect in _effects(replays, cheaper):
+        tried[effect.variable][effect.after] = effect
     for number in free - chosen.keys():
-        best = _cheapest(tried[number])
+        best = _cheapest(tried[number], cheaper.get(number))
         if best is not None:
             chosen[number] = best
     together = _together(replays, chosen, mended)
@@ -128,14 +125,24 @@ def advise(
 
 
 def _differs(replays: Replays, mended: Collection[int]) -> str:
-    """Return a sentence on values that differ from a single device; "" if settings mend some.
+    """Return a sentence on values that are wrong, or differ from a single device.
+
+    It is "" if there are none, or if settings mend some.
 
     A replay does not repeat the training, so if the settings of one variable are wrong, it does not
     show which other values follow from it.
     """
     compared = replays.compared
-    if compared is None or not compared.differences or mended:
+    if mended:
         return ""
+    if compared is None or not compared.differences:
+        left = [found[0].variable for found in troubles(replays).values()]
+        if not left:
+            return ""
+        return (
+            f"`varsim check` has findings about the values of {names(left)} that no setting is "
+            "known to remove, and says what to do."
+        )
     values = times(sum(one.count for one in compared.differences), "compared value")
     of = names([one.variable for one in compared.differences])
     return (
@@ -153,7 +160,7 @@ def _is_bound(replays: Replays, number: int) -> bool:
 
 
 def _together(
-    replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, _Mended]
+    replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, Mended]
 ) -> WhatIf:
     """Replay all choices together; revert the choices that change values in this replay."""
     while True:
@@ -197,10 +204,15 @@ def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
     return [] if result.failure else [one for one in result.effects if one.variable in changes]
 
 
-def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
-    """Return the settings that save the most messages, if they change no value and save enough."""
+def _cheapest(tried: Mapping[Settings, Effect], proposed: Settings | None) -> Settings | None:
+    """Return the settings that save the most messages, if they change no value and save enough.
+
+    Args:
+        proposed: The settings that a finding proposes: of equal ones, these are chosen.
+    """
     harmless = [one for one in tried.values() if _keeps_values(one) and _is_worth_it(one)]
-    return max(harmless, key=_saved).after if harmless else None
+    order = sorted(harmless, key=lambda one: one.after != proposed)
+    return max(order, key=_saved).after if order else None
 
 
 def _keeps_values(effect: Effect) -> bool:
@@ -232,68 +244,6 @@ def _saved(effect: Effect) -> tuple[int, int]:
     return before.messages - after.messages, before.size_bytes - after.size_bytes
 
 
-# ---------------------------------------------------------------- findings to remove
-
-
-@dataclass(frozen=True, slots=True)
-class _Mended:
-    """Settings that remove the findings of one variable."""
-
-    findings: tuple[str, ...]  # the names of the findings
-    settings: tuple[Settings, ...]  # the chosen settings first; the others differ in aggregation
-
-
-def _mended(replays: Replays, before: Mapping[int, Settings], free: set[int]) -> dict[int, _Mended]:
-    """Return, by variable, the settings that remove all of its findings."""
-    troubled = _troubles(replays)
-    found: dict[int, list[Settings]] = {number: [] for number in troubled.keys() & free}
-    order = {number: _nearest_first(before[number]) for number in found}
-    for rank in range(len(_MENDING)):
-        changes = {
-            number: settings[rank]
-            for number, settings in order.items()
-            if before[number] != settings[rank] and _is_like(settings[rank], found[number])
-        }
-        if not changes:
-            continue
-        result = replays.under(changes)
-        left = {one.variable for one in result.findings if one.kind.mended_by_settings}
-        for one in result.effects:
-            fine = one.variable in changes and one.refusal is None and not result.failure
-            if fine and one.name not in left:
-                found[one.variable].append(changes[one.variable])
-    return {
-        number: _Mended(troubled[number], tuple(settings))
-        for number, settings in found.items()
-        if settings
-    }
-
-
-def _is_like(settings: Settings, found: list[Settings]) -> bool:
-    """Return whether settings have the same synchronization as the first found settings."""
-    return not found or found[0].synchronization is settings.synchronization
-
-
-def _nearest_first(now: Settings) -> list[Settings]:
-    """Return settings that may remove findings, the most similar to the current ones first."""
-    return sorted(
-        _MENDING,
-        key=lambda one: (
-            one.synchronization is not now.synchronization,
-            one.aggregation is not now.aggregation,
-        ),
-    )
-
-
-def _troubles(replays: Replays) -> dict[int, tuple[str, ...]]:
-    found: dict[int, list[str]] = {}
-    by_name = {row.name: number for number, row in replays.program.variables.items()}
-    for one in replays.findings:
-        if one.kind.mended_by_settings and one.variable in by_name:
-            found.setdefault(by_name[one.variable], []).append(one.kind.name)
-    return {number: tuple(kinds) for number, kinds in found.items()}
-
-
 # ---------------------------------------------------------------- texts
 
 
@@ -301,13 +251,13 @@ def _advice(
     replays: Replays,
     effect: Effect,
     tried: Mapping[Settings, Effect],
-    mended: Mapping[int, _Mended],
+    mended: Mapping[int, Mended],
 ) -> Advice:
     mends = mended.get(effect.variable)
     alike = _needs_equal_writes(replays, effect)
     is_bound = _is_bound(replays, effect.variable)
     reason = _BOUND if is_bound else _reason(effect, tried, mends, alike=alike)
-    proof = f"{_uses(replays, effect)} {reason}"
+    proof = f"{_uses(replays, effect)} {reason}{_left(replays, effect, mends)}"
     if effect.before == effect.after:
         if effect.variable in replays.separate:
             proof += (
@@ -322,6 +272,16 @@ def _advice(
     if alike:
         risks = f"{_IF_WRITES_SHOULD_DIFFER} {risks}"
     return Advice(effect, proof, saves, costs, risks, findings)
+
+
+def _left(replays: Replays, effect: Effect, mends: Mended | None) -> str:
+    """Return a sentence on findings about the values that no settings remove, or ""."""
+    found = [] if mends else troubles(replays).get(effect.variable, [])
+    kinds = ", ".join(dict.fromkeys(one.kind.name for one in found))
+    return kinds and (
+        f" But `varsim check` has a finding about its values that no setting is known to remove: "
+        f"{kinds}. Do first what it says."
+    )
 
 
 _BOUND: Final = "Its strategy stores all variables centrally, whatever their synchronization."
@@ -383,7 +343,7 @@ def _location(reads: Iterable[object]) -> str:
 
 
 def _reason(
-    effect: Effect, tried: Mapping[Settings, Effect], mends: _Mended | None, *, alike: bool
+    effect: Effect, tried: Mapping[Settings, Effect], mends: Mended | None, *, alike: bool
 ) -> str:
     """Return why these settings are advised.
 

@@ -157,9 +157,25 @@ def _finding(facts: VariableFacts, trouble: _DivergedReads) -> Finding:
             'value = strategy.reduce("MEAN", values, axis=None)  # values: one for each replica',
             "variable.assign(value)",
         )
-        found = finding_of(DIVERGENCE, facts, trouble.evidence, what, _ONE_VALUE, paste=paste)
+        found = finding_of(
+            DIVERGENCE,
+            facts,
+            trouble.evidence,
+            what,
+            _ONE_VALUE,
+            paste=paste,
+            mended_by_settings=False,
+        )
     else:
-        found = finding_of(DIVERGENCE, facts, trouble.evidence, what, _remedy(facts))
+        other_read = facts.gathered or facts.copy
+        found = finding_of(
+            DIVERGENCE,
+            facts,
+            trouble.evidence,
+            what,
+            _remedy(facts),
+            mended_by_settings=not other_read,
+        )
     if facts.gathered or facts.copy or not trouble.diverged:
         return found  # the read is wrong
     return replace(found, locations=_write_first(trouble, found))

@@ -46,7 +46,7 @@ class FindingKind:
     costs_only: bool = False  # whether it costs messages or time, and makes no value wrong
     needs_oracle: bool = False  # whether the finder compares with the run on a single device
     needs_whole_batch: bool = False  # whether the single device must have the whole batch
-    mended_by_settings: bool = False  # whether other settings can remove it, by changing values
+    mended_by_settings: bool = False  # whether other settings usually remove it
 
     @property
     def word(self) -> str:
@@ -99,6 +99,7 @@ class Finding:
     tried: str = ""  # the result of a replay with these settings; "" without a replay
     cause: Cause | None = None  # the finding from which this one follows; None if it leads
     costs_only: bool = False  # whether it costs messages or time, and makes no value wrong
+    mended_by_settings: bool = False  # whether other settings can remove it, by changing values
 
 
 class Finder(EventObserver):
@@ -177,6 +178,7 @@ def finding_of(
     settings: Proposed | None = None,
     *,
     costs_only: bool | None = None,
+    mended_by_settings: bool | None = None,
 ) -> Finding:
     """Return a finding about a variable, with its evidence.
 
@@ -184,6 +186,7 @@ def finding_of(
         settings: The settings that the remedy proposes, if it proposes exactly one. Their lines
             replace `paste`.
         costs_only: Whether it makes no value wrong; None for what its kind says.
+        mended_by_settings: Whether other settings can remove it; None for what its kind says.
     """
     if settings is not None and variable is not None:
         paste = variable_lines(variable.name, settings.synchronization, settings.aggregation.name)
@@ -200,6 +203,9 @@ def finding_of(
         paste=tuple(paste),
         settings=settings,
         costs_only=kind.costs_only if costs_only is None else costs_only,
+        mended_by_settings=(
+            kind.mended_by_settings if mended_by_settings is None else mended_by_settings
+        ),
     )
 
 

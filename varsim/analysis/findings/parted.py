@@ -226,7 +226,9 @@ def _finding(
     if parted.location is not None:
         evidence.locations[parted.location] = sum(evidence.locations.values())
     evidence.count = one.apart
-    return finding_of(DIVERGENCE, facts, evidence, what, remedy, paste=paste)
+    return finding_of(
+        DIVERGENCE, facts, evidence, what, remedy, paste=paste, mended_by_settings=False
+    )
 
 
 def _not_reduced(facts: VariableFacts, one: _Parts, parted: Event, twin: VariableFacts) -> Finding:

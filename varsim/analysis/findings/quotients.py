@@ -73,7 +73,7 @@ def _are_right(faults: Sequence[ScalingFault], returned: Sequence[ReturnedValue]
         return False
     if compared and not any(one.differs for one in compared):
         return True
-    return any(not fault.shown.alike for fault in faults)
+    return any(not fault.alike for fault in faults)
 
 
 def _is_multiple(returned: ReturnedValue, count: int) -> bool:

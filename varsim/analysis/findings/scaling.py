@@ -400,8 +400,14 @@ def _by_program(
 
 
 def _fault(kind: FindingKind, statistics: ComparisonStatistics, relation: Relation) -> ScalingFault:
+    shown = statistics.shown[relation]
     return ScalingFault(
-        kind, relation, statistics.evidence[relation], statistics.shown[relation], statistics.count
+        kind,
+        relation,
+        statistics.evidence[relation],
+        shown,
+        statistics.count,
+        alike=shown.alike and statistics.alike >= statistics.related[relation],
     )
 
 
@@ -420,7 +426,13 @@ def _of(
     first, weights = wrong[0]
     constant = all(one is weights for _, one in wrong)
     return ScalingFault(
-        kind, relation, evidence, first, len(statistics.kept), weights if constant else None
+        kind,
+        relation,
+        evidence,
+        first,
+        len(statistics.kept),
+        weights if constant else None,
+        alike=all(one.alike for one, _ in wrong),
     )
 
 

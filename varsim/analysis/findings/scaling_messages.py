@@ -47,6 +47,7 @@ class ScalingFault:
     shown: Comparison  # the first comparison that shows the fault
     count: int  # number of all comparisons
     weights: Weights | None = None  # the shares of unequal shards, if they are constant
+    alike: bool = False  # whether all replicas had the same value in each comparison that shows it
 
 
 def faults_like_the_first(faults: Mapping[Site, ScalingFault]) -> dict[Site, ScalingFault]:
@@ -60,7 +61,9 @@ def together(alike: Sequence[ScalingFault]) -> ScalingFault:
     first, *others = alike
     for one in others:
         first.evidence.merge(one.evidence)
-    return replace(first, count=sum(one.count for one in alike))
+    return replace(
+        first, count=sum(one.count for one in alike), alike=all(one.alike for one in alike)
+    )
 
 
 def _sort(one: ScalingFault) -> tuple[FindingKind, Relation, str]:
@@ -128,7 +131,7 @@ def _other_factor(
     parts = fault.shown.known
     if fault.relation is not Relation.TIMES_N or facts.aggregation != "SUM" or parts is None:
         return None
-    if not fault.shown.alike:
+    if not fault.alike:
         return None if _is_integer(facts) else VariableAggregation.MEAN
     if _is_initial(parts[0], oracle.created(facts.variable_id)):
         return None
@@ -188,13 +191,13 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
             "all replicas together.",
         )
     created = oracle.created(facts.variable_id)
-    if comparison.alike and _is_initial(parts[0], created):
+    if fault.alike and _is_initial(parts[0], created):
         return (
             f"Each of the {count} components starts at the initial value, and SUM adds them up.",
             "Create the variable with 0, and assign the initial value outside strategy.run; or "
             "choose another aggregation.",
         )
-    if comparison.alike:
+    if fault.alike:
         return (
             f"Each of the {count} replicas contributes what a single device has, and SUM adds "
             "them up.",

@@ -238,4 +238,5 @@ def _skipped(facts: VariableFacts, copies: _Copies, twins: Sequence[str]) -> Fin
         f"the averaging skips {facts.name}.",
         f"Average {facts.name}, too, where you average {twins[0]}. If each replica should keep its "
         "own copy, choose NONE, and do not use the copy of one replica as the value.",
+        mended_by_settings=False,
     )
