@@ -14,17 +14,11 @@ from typing import Any, Final, Protocol
 from varsim.distribute.checkpoints.saving import Saved
 from varsim.distribute.cluster_variable import ClusterVariable
 from varsim.distribute.count_use import CountUse
+from varsim.distribute.known_values import KnownValues
 from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import LostWorkers, OnWorkerLost
 from varsim.distribute.naming import PROGRAM
-from varsim.distribute.rescue import (
-    KeptVariable,
-    Rescue,
-    SavedComponents,
-    WrittenComponents,
-    can_lose,
-    is_private,
-)
+from varsim.distribute.rescue import KeptVariable
 from varsim.distribute.strategy_arguments import limits_of_environment
 from varsim.distribute.supervision import Supervisor
 from varsim.errors import CallTimeout, ContextError, StartError, WorkerLost
@@ -122,14 +116,7 @@ class Incarnations:
         self._calls_before = 0  # number of the program's calls in earlier incarnations
         self._delay_s = 0.0  # the delay before the next start
         self._kept: list[KeptVariable] = []  # variables that the next incarnation gets
-        self._initial: dict[int, Array | None] = {}
-        """The variables of which a component can be lost, with their initial values.
-
-        The value is None if the components should be equal: a lost one is a copy of another.
-        """
-        self._saved: dict[int, SavedComponents] = {}  # variable → its part of the last checkpoint
-        self._written: dict[int, WrittenComponents] = {}  # variable → its last write
-        self._just_written: set[int] = set()  # variables that no call can have changed since then
+        self._known = KnownValues()
 
     # ------------------------------------------------------------ the present incarnation
 
@@ -268,8 +255,7 @@ class Incarnations:
         except (WorkerLost, CallTimeout) as error:
             self._survive(error)
             raise
-        if can_lose(spec):
-            self._initial[spec.variable_id] = value if is_private(spec) else None
+        self._known.created(spec, value)
 
     def forget_with(self, lease: Lease[ClusterVariable], variable_id: int) -> None:
         """Forget a variable as soon as its lease is freed."""
@@ -279,10 +265,7 @@ class Incarnations:
 
     def forget(self, variable_id: int) -> None:
         """Record that the program dropped a variable. Finalizers may call this at any time."""
-        self._initial.pop(variable_id, None)
-        self._saved.pop(variable_id, None)
-        self._written.pop(variable_id, None)
-        self._just_written.discard(variable_id)
+        self._known.forget(variable_id)
         if self._coordinator is not None:
             self._coordinator.forget(variable_id)
 
@@ -306,29 +289,18 @@ class Incarnations:
         return done
 
     def _note_written(self, variable_id: int) -> None:
-        if variable_id in self._initial:
-            self._just_written.add(variable_id)
+        if variable_id in self._known.initial:
+            self._known.just_written.add(variable_id)
             if self._running:
                 self._keep_written()
 
     def _keep_written(self) -> None:
-        """Keep the components after writes of the program, instead of those of a checkpoint.
-
-        Otherwise a lost component would come back with its value before the write.
-        This is done before the next call, because it takes longer than to note that a variable was
-        written.
-        """
-        registry, everyone = self.coordinator.state.registry, range(len(self._owner.devices))
-        while self._just_written:
-            number = self._just_written.pop()
-            self._saved.pop(number, None)
-            components = registry.components(number, everyone)
-            self._written[number] = WrittenComponents(components, self.calls)
+        self._known.keep_written(self.coordinator, len(self._owner.devices))
 
     def run(self, call: ProgramCall, host: Host, rows: Sequence[int]) -> tuple[Returned, ...]:
         """Call a function on all replicas; see `Coordinator.run`."""
         coordinator = self.coordinator
-        if self._just_written:
+        if self._known.just_written:
             self._keep_written()
         self._running += 1
         try:
@@ -345,10 +317,7 @@ class Incarnations:
 
     def note_saved(self, saved: Saved) -> None:
         """Record the components of a checkpoint that was written."""
-        for variable_id, names in saved.names.items():
-            self._saved[variable_id] = SavedComponents(names, saved.path, self.calls)
-            self._written.pop(variable_id, None)
-            self._just_written.discard(variable_id)
+        self._known.saved_as(saved, self.calls)
 
     # ------------------------------------------------------------ the end of an incarnation
 
@@ -435,10 +404,7 @@ class Incarnations:
             self._abandon()
             devices = tuple(one for i, one in enumerate(devices) if i not in removed)
             self._owner.renewed(devices)
-            for number, saved in self._saved.items():
-                self._saved[number] = saved.without(removed)
-            for number, written in self._written.items():
-                self._written[number] = written.without(removed)
+            self._known.remove(removed)
         return Recovery(
             incarnation=self.number,
             num_replicas=len(devices),
@@ -456,7 +422,7 @@ class Incarnations:
             self._kept = [one.without(removed) for one in self._kept]
             return [], gone
         self._keep_written()
-        rescue = Rescue(coordinator, gone, self._initial, self._saved, self._written)
+        rescue = self._known.rescue(coordinator, gone)
         alive = self._owner.alive_variables()
         self._kept = [rescue.kept(variable.spec, removed) for variable in alive]
         return rescue.lost, rescue.gone
