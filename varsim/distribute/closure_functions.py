@@ -25,8 +25,8 @@ from varsim.protocol.parameter_servers import MakeResource, ServedAnswer, Served
 from varsim.protocol.python_values import StructureCodec
 from varsim.protocol.references import Name
 from varsim.shells.closure_worker import ClosureWorker
+from varsim.shells.function_runner import FunctionEnd
 from varsim.shells.parameter_server import ParameterServer
-from varsim.shells.replica import FunctionEnd
 from varsim.shells.server_client import Ask
 from varsim.spec import Array, Operand, Operation
 from varsim.tracing.trace import Trace, open_server_trace

@@ -26,7 +26,8 @@ from varsim.protocol.messages import Create, Define, Forget, Payload, Start
 from varsim.protocol.python_values import StructureCodec
 from varsim.protocol.tracebacks import TITLE, text_of, written
 from varsim.raised import traceback_of, without_text
-from varsim.shells.replica import FunctionEnd, Replica
+from varsim.shells.function_runner import FunctionEnd
+from varsim.shells.replica import Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
 from varsim.tracing import notices
 

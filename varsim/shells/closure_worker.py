@@ -19,7 +19,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.protocol.parameter_servers import MakeResource
-from varsim.shells.replica import FunctionEnd
+from varsim.shells.function_runner import FunctionEnd
 from varsim.shells.server_client import Ask, ServerClient
 from varsim.sync.replica_events import FunctionRaises, FunctionUnwinds
 

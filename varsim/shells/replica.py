@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, assert_never
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.shells.event_logs import open_event_log
+from varsim.shells.function_runner import FunctionRunner
 from varsim.spec import Array, Operand, Operation
 from varsim.sync.actions import (
     COORDINATOR,
@@ -62,9 +63,6 @@ from varsim.sync.replica_events import (
     EnterSync,
     FunctionBegins,
     FunctionPrints,
-    FunctionRaises,
-    FunctionReturns,
-    FunctionUnwinds,
     LeaveLock,
     MessagesHandled,
     ProgramBlocks,
@@ -83,30 +81,8 @@ from varsim.tracing.trace_format import PROGRAM
 
 _NO_VALUE: Final = np.empty(0)
 
-FunctionEnd = FunctionReturns | FunctionRaises | FunctionUnwinds
-"""How the function of a call ends."""
-
 Outcome = Deliver | ShowValue | Proceed | Abandon | Supply
 """The actions that end a wait of the program."""
-
-
-class FunctionRunner(Protocol):
-    """Stores and runs the program's functions for a replica."""
-
-    def define(self, define: Define) -> None:
-        """Store a function, to which later calls refer by its id."""
-
-    def create(self, create: Create) -> None:
-        """Prepare for a new variable, whose policy may be a custom one."""
-
-    def forget(self, forget: Forget) -> None:
-        """Drop the functions and the variable handles that the program has dropped."""
-
-    def run(self, start: Start) -> FunctionEnd:
-        """Call a function in replica context; the function uses the methods of the `Replica`."""
-
-    def location(self) -> str:
-        """Return the program's current line, as file:line."""
 
 
 class Replica:
