@@ -175,17 +175,23 @@ _EFFECTS: Final = frozenset(
 
 
 class Discarded:
-    """The collectives of a replica whose results the program does not use."""
+    """The collectives of a replica whose results are not used, or whose values no event shows."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()  # the locations of all collectives that were noted
         self._new: list[Dropped] = []
+        self.not_finite: dict[str, bool] = {}
+        """Lines of merge_calls to which the replica gave NaN or infinity → whether NaN."""
 
     def note(self, one: Dropped | None) -> None:
         """Record a collective, once for each line that drops a result."""
         if one is not None and one.location not in self._told:
             self._told.add(one.location)
             self._new.append(one)
+
+    def note_not_finite(self, location: str, *, is_nan: bool) -> None:
+        """Record that the replica gives NaN or infinity to a merge function."""
+        self.not_finite.setdefault(location, is_nan)
 
     def take(self) -> list[Dropped]:
         """Return the new collectives."""

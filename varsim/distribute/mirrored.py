@@ -475,7 +475,7 @@ class MirroredStrategy(Strategy):
         op = parse_op(reduce_op)
         require_own(value, self, "strategy.reduce")
         result = reduced(op, value, axis, len(self.devices), weight, self.warn_once)
-        return record_combined(self._incarnations, "reduce", value, result)
+        return record_combined(self._incarnations, "reduce", value, result, op)
 
     def gather(self, value: Any, axis: int) -> Any:
         """Concatenate the replicas' values along an axis.

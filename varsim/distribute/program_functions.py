@@ -186,6 +186,10 @@ class ProgramFunctions:
         unused = self.context.discarded.take()
         for one in unused:
             notices.discarded(self._recorder, self._replica_id, *one[:3])
+        for location, is_nan in self.context.discarded.not_finite.items():
+            given = [self._replica_id], notices.MERGE_CALL, location
+            notices.not_finite(self._recorder, *given, is_nan=is_nan)
+        self.context.discarded.not_finite.clear()
         warned = (warning_of(one) for one in unused if one.warns)
         noticed = (*self._home.warnings(), *self._noticed, *warned)
         self._noticed.clear()

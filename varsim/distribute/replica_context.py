@@ -20,6 +20,7 @@ from varsim.distribute.reduction import require_joining
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.structure_walks import leaves_of, map_structure
 from varsim.errors import ContextError
+from varsim.location import user_location
 from varsim.protocol.parts import Combination, CombineKind, Structure
 from varsim.shells.replica import Replica
 from varsim.spec import Array
@@ -89,12 +90,22 @@ class ReplicaContext(ReplicaCollectives):
         """
         self._check_current()
         label = checked_name(name)
+        self._note_not_finite(args, kwargs)
         result = self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), label)
         if only_combines(merge_fn) and any(
             isinstance(one, np.ndarray) for one in leaves_of(result)
         ):
             self.discarded.note(dropped("merge_call", 2, warns=False))
         return result
+
+    def _note_not_finite(self, args: Sequence[Any], kwargs: dict[str, Any] | None) -> None:
+        """Note that this replica gives NaN or infinity to a merge function."""
+        given = leaves_of([*args, *(kwargs or {}).values()])
+        numbers = [np.asarray(one) for one in given if isinstance(one, np.ndarray | float)]
+        bad = [one for one in numbers if one.dtype.kind == "f" and not np.isfinite(one).all()]
+        if bad:
+            is_nan = any(bool(np.isnan(one).any()) for one in bad)
+            self.discarded.note_not_finite(user_location(), is_nan=is_nan)
 
     def update(
         self,

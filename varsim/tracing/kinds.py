@@ -84,10 +84,12 @@ KINDS: Final[Mapping[str, str]] = {
     "notice": "a process noticed a use of the program's objects that may be wrong. `operation` is "
     "discarded (a replica, or the program, did not use the result of a collective at `location`), "
     "changed (a replica changed its own copy of an object of the program, or the object itself if "
-    "replicas share it) or plain (the program reads or writes, for `replica`, a variable that was "
-    "created outside the scope). `note` has the details as JSON: method and given_at, the line of "
-    "the collective; kind and name, and used_at, the line where the program uses a shared object; "
-    "or variable, created_at and operation",
+    "replicas share it), plain (the program reads or writes, for `replica`, a variable that was "
+    "created outside the scope), not_finite (replicas gave NaN or infinity to merge_call or "
+    "strategy.reduce) or overflow (the result of strategy.reduce exceeds the range of the dtype). "
+    "`note` has the details as JSON: method and given_at, the line of the collective; kind and "
+    "name, and used_at, the line where the program uses a shared object; variable, created_at and "
+    "operation; operation, replicas and what (NaN or infinity); or op, dtype, exact and got",
     "receive": "the program receives a message of a replica; caused by the replica's last event "
     "before this message",
     "return": "a replica's function has returned",

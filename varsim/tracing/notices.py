@@ -1,21 +1,25 @@
 """Record what a process noticed about a program's use of objects, from which findings are made.
 
 A replica records a notice once for each line. The program records each operation on a plain
-variable, and each result that it drops.
+variable, and each result of `strategy.reduce` that it drops, or that is not right.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from varsim.tracing.trace import Trace
 
 DISCARDED, CHANGED, PLAIN = "discarded", "changed", "plain"
-NOTICES: Final = (DISCARDED, CHANGED, PLAIN)
+NOT_FINITE, OVERFLOW = "not_finite", "overflow"
+NOTICES: Final = (DISCARDED, CHANGED, PLAIN, NOT_FINITE, OVERFLOW)
 """The operations of the events `notice`; see `kinds.py`."""
 
+
+MERGE_CALL: Final = "merge_call"
+"""The operation in the details of `not_finite` for what a replica gives to a merge function."""
 
 READ: Final = "read"
 """The operation of a read of a plain variable; that of a write is the name of an `Operation`."""
@@ -60,6 +64,36 @@ def changed(
     if trace is not None:
         note = {"kind": kind, "name": name} | ({"used_at": used_at} if used_at else {})
         trace.noticed(None, CHANGED, replica_id, location, json.dumps(note))
+
+
+def not_finite(
+    trace: Trace | None, replicas: Sequence[int], operation: str, location: str, *, is_nan: bool
+) -> None:
+    """Record that replicas gave NaN or an infinity to an operation whose values no event shows.
+
+    Args:
+        operation: The merge_call, or "the MEAN of strategy.reduce", whose result is not finite.
+        is_nan: Whether a value is NaN.
+    """
+    if trace is not None:
+        told = {"operation": operation, "replicas": ",".join(map(str, replicas))}
+        told["what"] = "NaN" if is_nan else "infinity"
+        replica_id = replicas[0] if operation == MERGE_CALL else None
+        trace.noticed(None, NOT_FINITE, replica_id, location, json.dumps(told))
+
+
+def overflow(
+    trace: Trace | None, op: str, location: str, dtype: str, exact: float, got: float
+) -> None:
+    """Record that the result of `strategy.reduce` exceeds the range of its dtype.
+
+    Args:
+        exact: The result without the limit of the dtype.
+        got: The result.
+    """
+    if trace is not None:
+        told = {"op": op, "dtype": dtype, "exact": repr(exact), "got": repr(got)}
+        trace.noticed(None, OVERFLOW, None, location, json.dumps(told))
 
 
 def plain(

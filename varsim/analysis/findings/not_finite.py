@@ -22,12 +22,12 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, is_finite
+from varsim.analysis.arithmetic import Flat, is_finite, value_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -35,14 +35,16 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
     finding_of,
+    led_by,
 )
 from varsim.analysis.findings.not_finite_given import GivenNotFinite, became, told
 from varsim.analysis.findings.not_finite_given import Seen as SeenGiven
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.sampled import is_part, statistics_of
-from varsim.extension_dtypes import kind_of
+from varsim.extension_dtypes import kind_of, named
 from varsim.spec import Rows
 from varsim.texts.facts import name_replicas, times
+from varsim.tracing import notices
 from varsim.tracing.history import PROGRAM, Event
 
 NOT_FINITE: Final = FindingKind(name="NaN or infinity", about_values=True)
@@ -66,6 +68,7 @@ class _Seen:
     evidence: Evidence = field(default_factory=Evidence)
     row: int | None = None  # if `first` is a sparse write: the first row with NaN or infinity
     before: Event | None = None  # if `first` is a read: the last write before this read
+    step: int = 0  # how many calls of strategy.run had begun
 
 
 @dataclass(slots=True)
@@ -97,6 +100,10 @@ class NotFinite(Finder):
         self._empty: dict[int | None, set[int]] = {}  # call → replicas without rows
         self._seen: dict[int, _Seen] = {}
         self._given = GivenNotFinite()
+        self._step = 0
+        self._merge_calls: dict[int, list[tuple[Event, str]]] = {}
+        """Step → notices of the replicas that gave NaN or infinity to a merge function, and what.
+        """
         self._unrecorded: set[int] = set()  # variables with a write whose value was not recorded
         self._sparse: set[int] = set()  # variables with a sparse write whose rows were recorded
         self._last: dict[int, Event] = {}  # last writes of the variables whose reads are examined
@@ -121,7 +128,30 @@ class NotFinite(Finder):
     def on_answer(self, event: Event) -> None:
         """Examine the values that replicas gave to a collective."""
         if (given := self.context.collectives.answered) is not None:
-            self._given.examine(given, self.givers(event))
+            self._given.examine(given, self.givers(event), passes=not self._seen)
+
+    def on_call(self, event: Event) -> None:
+        """Count the steps."""
+        self._step += event.begins_step
+
+    def on_notice(self, event: Event) -> None:
+        """Store what replicas gave to `strategy.reduce` or to a merge function."""
+        if event.operation != notices.NOT_FINITE:
+            return
+        about = notices.details(event.note)
+        if not {"operation", "replicas", "what"} <= about.keys():
+            return
+        if about["operation"] == notices.MERGE_CALL:
+            self._merge_calls.setdefault(self._step, []).append((event, about["what"]))
+        else:
+            self._given.reduced(event, about, self._step)
+
+    def on_take(self, event: Event) -> None:
+        """Store that a `strategy.reduce` has a finite result."""
+        dtype = named(event.dtype or "bool")
+        value = value_of(event, dtype) if event.operation == "reduce" else None
+        if value is not None and is_finite(value):
+            self._given.recover(event.location)
 
     def on_create(self, event: Event) -> None:
         """Record the elements of the initial value that are not finite."""
@@ -186,14 +216,31 @@ class NotFinite(Finder):
         found = [] if given is None else [self._finding_of_given(given, names)]
         origin = "" if start is None else f"Variable {self._variables[start].name!r} became"
         if cause is not None:
-            origin = f"The result of the {cause.operation} at {cause.location} became"
+            operation = f"the {cause.operation}" if given is None else given.operation
+            origin = f"The result of {operation} at {cause.location} became"
         for number, seen in sorted(self._seen.items()):
             if number not in following:
                 is_start = cause is None and number == start
-                found.append(
-                    self._finding(self._variables[number], seen, "" if is_start else origin)
-                )
+                one = self._finding(self._variables[number], seen, "" if is_start else origin)
+                found.append(self._with_source(one, seen) if is_start else one)
         return found
+
+    def _with_source(self, finding: Finding, seen: _Seen) -> Finding:
+        """Return the finding with what passed NaN or infinity on to the variable, if that is known.
+
+        This is a collective or a merge_call of the same call. Its line is the first.
+        """
+        if not self._follows(seen):
+            return finding
+        passed = [one for one in self._given.passed.values() if one.first.call == seen.first.call]
+        if not passed:
+            is_by_program = not seen.wrote - {PROGRAM}
+            return self._with_merge_calls(finding, seen.step) if is_by_program else finding
+        source = min(passed, key=lambda one: one.first.event)
+        empty = [one for one in source.gave if one in self._empty.get(seen.first.call, ())]
+        said = told(source, empty)
+        what = f"{finding.what} {said[0].upper()}{said[1:]}"
+        return led_by(replace(finding, what=what), source.first.location)
 
     def _follows(self, seen: _Seen) -> bool:
         """Return whether a variable got NaN or infinity from all replicas, or from the program."""
@@ -208,7 +255,18 @@ class NotFinite(Finder):
         empty = [one for one in seen.gave if one in self._empty.get(seen.first.call, ())]
         said = told(seen, empty) + became(followers)
         remedy = _remedy(name_replicas(seen.gave), empty, is_meant=False)
-        return finding_of(NOT_FINITE, None, seen.evidence, said, remedy)
+        found = finding_of(NOT_FINITE, None, seen.evidence, said, remedy)
+        return self._with_merge_calls(found, seen.step)
+
+    def _with_merge_calls(self, finding: Finding, step: int) -> Finding:
+        """Return the finding with the merge_call of a step that got NaN or infinity, if any."""
+        merges = self._merge_calls.get(step)
+        if not merges:
+            return finding
+        who = name_replicas(sorted({event.process for event, _ in merges}))
+        event, what = merges[0]
+        said = f"{who[0].upper()}{who[1:]} gave {what} to the merge_call at {event.location}."
+        return led_by(replace(finding, what=f"{finding.what} {said}"), event.location)
 
     def _value_of(self, event: Event) -> Flat | None:
         assert event.variable is not None
@@ -247,6 +305,7 @@ class NotFinite(Finder):
             if bad is None or not is_used:
                 return
             seen = self._seen[number] = _first(event, value, bad, k)
+            seen.step = self._step
             seen.row = None if rows is None or is_part(rows) else _row_of(rows, bad)
             seen.finite = rounds.finite[k]
         if (event.call, k) == (seen.first.call, seen.round):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,7 @@ class Seen:
     elements: tuple[int, int]  # of the first array: how many are not finite, how many there are
     evidence: Evidence = field(default_factory=Evidence)
     recovered: bool = False  # whether a later collective at this line got finite values only
+    step: int = 0  # the number of the call of strategy.run, if the event does not have it
 
 
 class GivenNotFinite:
@@ -44,11 +45,21 @@ class GivenNotFinite:
 
     def __init__(self) -> None:
         self._seen: dict[str | None, Seen] = {}  # by location, in order of occurrence
+        self.passed: dict[str | None, Seen] = {}
+        """The last collectives, by location, that pass values on and compute nothing."""
 
-    def examine(self, given: Given, givers: Sequence[int]) -> None:
-        """Examine what replicas give to a collective that the program answers now."""
+    def examine(self, given: Given, givers: Sequence[int], *, passes: bool) -> None:
+        """Examine what replicas give to a collective that the program answers now.
+
+        Args:
+            passes: Whether to store collectives that only pass values on.
+        """
         op = given.arguments.get("op")
-        if given.variable is not None or op not in _COMPUTES | _CHOOSES:
+        if given.variable is not None:
+            return
+        if op not in _COMPUTES | _CHOOSES:
+            if passes:
+                self._pass_on(given, givers)
             return
         seen = self._seen.get(given.first.location)
         bad = {one: found for one in givers if (found := _bad_of(given, one, op)) is not None}
@@ -57,18 +68,33 @@ class GivenNotFinite:
                 seen.recovered = True
             return
         if seen is None:
-            who = min(bad)
-            number, size, _ = bad[who]
-            seen = self._seen[given.first.location] = Seen(
-                first=given.arrivals[who],
-                operation=f"the {op} of {given.operation}",
-                is_nan=any(is_nan for *_, is_nan in bad.values()),
-                gave=sorted(bad),
-                finite=[one for one in givers if one not in bad],
-                elements=(number, size),
-            )
+            name = f"the {op} of {given.operation}"
+            seen = self._seen[given.first.location] = seen_of(given, givers, op, name)
         seen.recovered = False
         seen.evidence.add(given.arrivals[min(bad)])
+
+    def _pass_on(self, given: Given, givers: Sequence[int]) -> None:
+        """Store a collective that passes NaN or infinity on, such as all_gather or broadcast."""
+        root = given.arguments.get("root")
+        whose = [one for one in givers if root in {None, one}]
+        if any(_bad_of(given, one, "SUM") is not None for one in whose):
+            self.passed[given.first.location] = seen_of(given, whose, "SUM", given.operation)
+
+    def reduced(self, event: Event, told: Mapping[str, str], step: int) -> None:
+        """Store a `strategy.reduce` with a result that is not finite, by its notice."""
+        location = event.location
+        gave = [int(one) for one in told["replicas"].split(",")]
+        if location not in self._seen:
+            is_nan = told["what"] == "NaN"
+            operation = told["operation"]
+            self._seen[location] = Seen(event, operation, is_nan, gave, [], (1, 1), step=step)
+        self._seen[location].recovered = False
+        self._seen[location].evidence.add(event)
+
+    def recover(self, location: str | None) -> None:
+        """Record that a `strategy.reduce` at a line has a finite result again."""
+        if location in self._seen:
+            self._seen[location].recovered = True
 
     def start(self, variables_since: int | None) -> Seen | None:
         """Return the first collective that brought NaN or infinity into the program.
@@ -86,6 +112,21 @@ class GivenNotFinite:
         return None
 
 
+def seen_of(given: Given, givers: Sequence[int], op: str, operation: str) -> Seen:
+    """Return what replicas gave to a collective that got NaN or infinity from some of them."""
+    bad = {one: found for one in givers if (found := _bad_of(given, one, op)) is not None}
+    who = min(bad)
+    number, size, _ = bad[who]
+    return Seen(
+        first=given.arrivals[who],
+        operation=operation,
+        is_nan=any(is_nan for *_, is_nan in bad.values()),
+        gave=sorted(bad),
+        finite=[one for one in givers if one not in bad],
+        elements=(number, size),
+    )
+
+
 def told(seen: Seen, empty: Sequence[int]) -> str:
     """Return what happened.
 
@@ -97,7 +138,7 @@ def told(seen: Seen, empty: Sequence[int]) -> str:
     part = f" in {bad:,} of {size:,} elements" if size > 1 else ""
     at = f" at {first.location}" if first.location else ""
     text = f"{name_replicas(seen.gave)} gave the first {what}{part} to {seen.operation} in call "
-    text += f"{first.call} of strategy.run{at}."
+    text += f"{first.call or seen.step} of strategy.run{at}."
     if seen.finite:
         several = len(seen.finite) > 1 or size > 1
         values = "finite values" if several else "a finite value"

@@ -10,14 +10,14 @@ The finder needs no oracle: it recomputes each sum in float64, whose range is la
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
 from varsim.analysis import sparse
-from varsim.analysis.arithmetic import Flat, is_finite
+from varsim.analysis.arithmetic import Flat, is_finite, value_of
 from varsim.analysis.findings.collectives import Given
 from varsim.analysis.findings.collectives import Overflow as GivenOverflow
 from varsim.analysis.findings.compared import Access, Site
@@ -32,9 +32,10 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.not_finite_given import became
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.sampled import alike, changed, statistics_of
-from varsim.extension_dtypes import has_infinity, kind_of
+from varsim.extension_dtypes import has_infinity, kind_of, named
 from varsim.spec import Rows
 from varsim.texts.facts import times
+from varsim.tracing import notices
 from varsim.tracing.history import Event
 
 OVERFLOW: Final = FindingKind(name="overflow of a sum", about_values=True)
@@ -86,6 +87,9 @@ class Overflow(Finder):
         self._mirrors: dict[int, Flat | None] = {}
         self._seen: dict[int, _Seen] = {}
         self._given: dict[str | None, _SeenGiven] = {}  # by location
+        self._reduced: dict[str | None, tuple[Mapping[str, str], Evidence]] = {}
+        """By location: the details of the first notice of a `strategy.reduce`, and all notices."""
+        self._recovered: set[str | None] = set()  # locations whose last result is finite
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas' values are summed for the variable."""
@@ -109,6 +113,21 @@ class Overflow(Finder):
                 self.context.overflow_given = given.first
         seen.recovered = False
         seen.evidence.add(given.first, *(one.event for one in given.arrivals.values()))
+
+    def on_notice(self, event: Event) -> None:
+        """Store a result of `strategy.reduce` that its dtype cannot hold."""
+        about = notices.details(event.note)
+        if event.operation == notices.OVERFLOW and {"op", "dtype", "exact", "got"} <= about.keys():
+            _, evidence = self._reduced.setdefault(event.location, (about, Evidence()))
+            evidence.add(event)
+            self._recovered.discard(event.location)
+
+    def on_take(self, event: Event) -> None:
+        """Store that a result of `strategy.reduce` at a line fits again."""
+        dtype = named(event.dtype or "bool")
+        value = value_of(event, dtype) if event.operation == "reduce" else None
+        if value is not None and dtype.kind == "f" and is_finite(value):
+            self._recovered.add(event.location)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Apply a local write to the exact component."""
@@ -159,7 +178,8 @@ class Overflow(Finder):
             followers = self.context.overflow_followers if is_first else ()
             if np.isfinite(together.first.got) or followers or not together.recovered:
                 found.append(_finding_of_given(together, followers))
-        return found
+        reduced = [one for at, one in self._reduced.items() if at not in self._recovered]
+        return [*found, *(_finding_of_reduced(*one) for one in reduced)]
 
     def _merge(self, event: Event, facts: VariableFacts, value: Flat) -> None:
         contributions = self._contributions.committed
@@ -328,6 +348,20 @@ def _finding_of_given(seen: _SeenGiven, followers: Sequence[str]) -> Finding:
         f"{given.first.call} of strategy.run." + became(followers),
         in_wider[0].upper() + in_wider[1:],
         paste=(f'value = context.{method}("{op}", value.astype(np.{wider}))',),
+    )
+
+
+def _finding_of_reduced(about: Mapping[str, str], evidence: Evidence) -> Finding:
+    op, dtype, wider = about["op"], about["dtype"], _wider(named(about["dtype"]))
+    exact, got = float(about["exact"]), float(about["got"])
+    return finding_of(
+        OVERFLOW,
+        None,
+        evidence,
+        _told(exact, got, dtype, evidence, is_mean=op == "MEAN")
+        + f" The first was the {op} of strategy.reduce.",
+        f"Return the value from the function of strategy.run in {wider}: value.astype(np.{wider}).",
+        paste=(f"return value.astype(np.{wider})",),
     )
 
 
