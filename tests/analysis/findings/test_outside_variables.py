@@ -23,6 +23,9 @@ def used(*operations: str, replicas: int = 2) -> ProgramHistory:
                 told.hear(waiting)
             continue
         replica_id, operation = one.split()
+        if operation in {"lock", "unlock"}:
+            (told.lock if operation == "lock" else told.unlock)(int(replica_id))
+            continue
         told.event(int(replica_id), "arrive", operation="host_call")
         note = {"variable": "step", "created_at": "model.py:3", "operation": operation}
         columns = {"location": f"model.py:{5 + (operation == 'read')}", "note": json.dumps(note)}
@@ -53,8 +56,13 @@ def test_values_of_plain_variables_are_not_looked_at() -> None:
         (["0 assign_add", "1 assign_add"], 0),
         (["0 read", "1 read"], 0),
         (["0 assign_add", "1 assign_add", "1 read"], 1),
+        ("0 lock,0 assign,0 unlock,1 lock,1 assign,1 unlock".split(","), 0),
+        ("0 lock,0 assign,0 unlock,1 assign".split(","), 1),
     ],
-    ids=["two assign", "one writes", "a counter", "only reads", "a counter that is read"],
+    ids=[
+        *("two assign", "one writes", "a counter", "only reads", "a counter that is read"),
+        *("under a lock", "one under a lock"),
+    ],
 )
 def test_only_writes_whose_order_matters_are_found(operations: list[str], count: int) -> None:
     assert count == sum(one.kind is PLAIN for one in used(*operations).findings())

@@ -99,10 +99,13 @@ def test_components_may_keep_a_distance(told: ProgramHistory) -> None:
     assert [] == told.found()
 
 
+@pytest.mark.parametrize("settings", ["NONE NONE", "ON_WRITE NONE"])
 @pytest.mark.parametrize(("later", "count"), [(False, 1), (True, 0)])
-def test_a_start_that_one_replica_alone_assigns_is_found(later: bool, count: int) -> None:
+def test_a_start_that_one_replica_alone_assigns_is_found(
+    later: bool, count: int, settings: str
+) -> None:
     """If it assigns its component again, this is a state of its own."""
-    told = ProgramHistory(2, w="NONE NONE")
+    told = ProgramHistory(2, w=settings)
     for start in range(1 + later):
         told.call()
         told.write(0, "w", 3.5 + start, at="restore.py:3")

@@ -90,11 +90,7 @@ class Conflicts(Finder):
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if one.mirrored and not one.merged and not one.deferred
-        }
+        self._variables = {number: one for number, one in context.variables.items() if one.unmerged}
         self._clocks, self._components = context.clocks, context.components
         self._accesses: dict[int, _Accesses] = {}
         self._touched: set[int] = set()  # variables that were accessed in the running call

@@ -72,9 +72,7 @@ class OneTruth(Finder):
         self._variables = {
             number: one
             for number, one in context.variables.items()
-            if one.own
-            or (one.gathered and one.first)
-            or (one.mirrored and not one.merged and not one.deferred)
+            if one.own or one.unmerged or (one.gathered and one.first)
         }
         self._uses: defaultdict[int, _Use] = defaultdict(_Use)
         self._turns: defaultdict[str | None, int] = defaultdict(int)

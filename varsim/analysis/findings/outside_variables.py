@@ -33,6 +33,8 @@ CHANGED: Final = FindingKind(name="object changed on a replica", about_values=Tr
 PLAIN: Final = FindingKind(name="variable outside the scope", about_values=True)
 
 _MOST_NAMED: Final = 3
+_LOCKS: Final = frozenset({"lock", "read_lock"})
+"""The operations of requests for a lock."""
 _WITHOUT_GIVEN: Final = frozenset({"merge_call", "strategy.reduce", "strategy.gather"})
 """Methods whose values no event shows. The notice is recorded only if the result has a use."""
 
@@ -76,6 +78,7 @@ class _Plain:
     last_read: dict[int, tuple[int, Event]] = field(default_factory=dict)
     racing: Evidence = field(default_factory=Evidence)  # of pairs of a read and a write
     racing_readers: set[int] = field(default_factory=set)
+    locks: frozenset[str] | None = None  # locks that every access has held; None before the first
 
     def begin(self, call: int | None) -> None:
         """Forget the accesses of the last call, if this is another one."""
@@ -98,6 +101,26 @@ class OutsideVariables(Finder):
         self._plain: dict[tuple[str, str], _Plain] = {}  # (name, line of the creation)
         self._requests: dict[int, tuple[int, list[int]]] = {}
         """Replica → its last request to the program, and the events of others that it knew then."""
+
+        self._locks: defaultdict[int, set[str]] = defaultdict(set)
+        """Replica → the locks that it holds. In the record, it requests and gets them in turn."""
+
+    def on_request(self, event: Event) -> None:
+        """Record that a replica gets a lock: until then, it does nothing else."""
+        if event.operation in _LOCKS and event.note is not None:
+            self._locks[event.process].add(event.note)
+
+    def on_release(self, event: Event) -> None:
+        """Record that a replica releases a lock."""
+        self._locks[event.process].discard(event.note or "")
+
+    def on_return(self, event: Event) -> None:
+        """Record that a replica ends a function, which releases all its locks."""
+        self._locks.pop(event.process, None)
+
+    def on_raise(self, event: Event) -> None:
+        """Record that a replica ends a function."""
+        self.on_return(event)
 
     def on_arrive(self, event: Event) -> None:
         """Record what a replica knows when it makes a request to the program."""
@@ -139,7 +162,11 @@ class OutsideVariables(Finder):
     def _race(self, one: _Plain, event: Event, operation: str) -> None:
         """Compare an access with those of other replicas that its replica did not know."""
         replica_id = event.replica
-        if replica_id is None or replica_id not in self._requests:
+        if replica_id is None:
+            return
+        held = frozenset(self._locks.get(replica_id, ()))
+        one.locks = held if one.locks is None else one.locks & held
+        if replica_id not in self._requests:
             return
         one.begin(event.call)
         request, known = self._requests[replica_id]
@@ -261,8 +288,10 @@ def _is_contended(one: _Plain) -> bool:
     """Return whether the order in which replicas use the variable decides values.
 
     Replicas that only add to a counter, which the program reads afterwards, get the same sum in
-    every order.
+    every order. If one lock protects all accesses, the program has thought of the order.
     """
+    if one.locks:
+        return False
     several = len(one.writers) > 1
     read = len(one.readers | one.writers) > 1 and bool(one.readers)
     return several and (len(one.assigners) > 1 or read)

@@ -1,7 +1,8 @@
 """Components that part, although the program treats them as one value, whoever reads them.
 
-Each replica has its own component under NONE, and under ON_READ until the program reads. Such
-components may differ on purpose. Two patterns show that they should be equal:
+Each replica has its own component under NONE, under ON_WRITE without an aggregation, and under
+ON_READ until the program reads. Such components may differ on purpose. Two patterns show that they
+should be equal:
 
 - *The value was not reduced.* One line writes several variables with the same settings, in each
   call after a collective. The components of one variable are always equal afterwards, so its value
@@ -69,7 +70,9 @@ class Parted(Finder):
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
-            number: one for number, one in context.variables.items() if one.has_own_values
+            number: one
+            for number, one in context.variables.items()
+            if one.has_own_values or one.unmerged
         }
         self._parts: defaultdict[int, _Parts] = defaultdict(_Parts)
         self._agreed: set[int] = set()  # replicas that came to a collective in the running call
@@ -115,7 +118,8 @@ class Parted(Finder):
         for number, one in sorted(self._parts.items()):
             facts = self._variables[number]
             twin = self._twin_of(facts, one)
-            if number in self.context.taken_as_one or one.parted is None:
+            done = self.context.taken_as_one | self.context.conflicting
+            if number in done or one.parted is None:
                 continue
             if twin is not None:
                 found.append(_not_reduced(facts, one, one.parted, twin))

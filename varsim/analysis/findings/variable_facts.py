@@ -59,6 +59,11 @@ class VariableFacts:
         """Return what an event recorded of a write; see `known_operand_of`."""
         return known_operand_of(event, self.numpy_dtype, self.shape)
 
+    @property
+    def unmerged(self) -> bool:
+        """Return whether it is mirrored, but a write in a replica changes only its component."""
+        return self.mirrored and not self.merged and not self.deferred
+
     def for_operation(self, operation: str | None) -> VariableFacts:
         """Return the facts about writes of replicas by one operation.
 
