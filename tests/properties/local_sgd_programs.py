@@ -32,7 +32,7 @@ import varsim as tf
 from tests.judged import not_valid
 from tests.properties.model import Array, mean_of
 from tests.replica_context import replica_id
-from varsim.analysis.outcome import Outcome, Verdict
+from varsim.analysis.outcome import Verdict
 from varsim.errors import MismatchError, VarsimError, WorkerLost
 from varsim.launch.link import Lost
 from varsim.testing import SimulatedCluster, simulated_cluster
@@ -465,7 +465,7 @@ def record(program: Program, folder: Path, cluster: Cluster = simulated_cluster)
 def verdicts(folder: Path) -> list[Verdict]:
     """Return the verdicts on the records of all incarnations that are not VALID."""
     folders = [folder, *folder.glob("incarnation-*")]
-    return [one for each in folders for one in not_valid(each) if not _is_cut_off(one)]
+    return [one for each in folders for one in not_valid(each)]
 
 
 def run(
@@ -475,11 +475,6 @@ def run(
     with TemporaryDirectory() as folder:
         counts = record(program, Path(folder), cluster)
         return counts, verdicts(Path(folder))
-
-
-def _is_cut_off(verdict: Verdict) -> bool:
-    """Return whether a verdict is UNKNOWN because the record of a killed worker has no end."""
-    return verdict.outcome is Outcome.UNKNOWN and "its worker was killed" in verdict.reason
 
 
 def main() -> int:

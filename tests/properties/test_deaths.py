@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import varsim as tf
 from tests.effort import many
+from tests.judged import judged
 from tests.properties.comparing import same
 from tests.properties.generation import programs
 from tests.properties.model import REFUSED, ModelVariable, outcome
@@ -22,10 +27,13 @@ from tests.properties.programs import (
     model_variables,
     run_steps,
 )
+from varsim.analysis.outcome import Outcome
 from varsim.errors import WorkerLost
 from varsim.sync.losses import Losses
 from varsim.testing import simulated_cluster
 from varsim.testing.simulation import SimulatedNetwork
+from varsim.tracing.trace import TraceOptions
+from varsim.tracing.trace_format import PROGRAM, file_name
 
 SYNC, AGG = tf.VariableSynchronization, tf.VariableAggregation
 
@@ -63,6 +71,33 @@ def test_values_read_after_a_loss_are_those_of_the_model(
                 rest.check_replicas(simulated.networks[0])
                 return
             assert same(model_outcome(step, models, 3), got), step
+
+
+@pytest.mark.thorough
+@settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(st.just(3)), st.none() | st.integers(0, 2**32), DEATHS)
+def test_no_promise_is_broken_in_a_record_that_ends_with_workers(
+    program: RandomProgram, seed: int | None, deaths: dict[int, int]
+) -> None:
+    """After the loss, the program reads every variable, as far as it can be read."""
+    with (
+        TemporaryDirectory() as folder,
+        simulated_cluster(seed, deaths=deaths),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        traces = Path(folder)
+        options = TraceOptions(traces)
+        with tf.distribute.MirroredStrategy(["a", "b", "c"], trace=options) as strategy:
+            variables = create(program, strategy)
+            with suppress(WorkerLost):
+                list(run_steps(program, strategy, variables))
+            for variable in [one for one in variables if one is not REFUSED]:
+                with suppress(tf.VarsimError):
+                    variable.numpy()
+        if not (traces / file_name(PROGRAM)).exists():  # a program without an operation
+            return
+        assert Outcome.INVALID not in {one.outcome for one in judged(traces)}
 
 
 def components_of(models: Sequence[ModelVariable]) -> Components:

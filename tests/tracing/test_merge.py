@@ -48,6 +48,7 @@ from varsim.tracing.trace_format import RecordKind, file_name
 ON_WRITE, MEAN = VariableSynchronization.ON_WRITE, VariableAggregation.MEAN
 ADD, ASSIGN = Operation.ASSIGN_ADD, Operation.ASSIGN
 NOTHING = Payload(None)
+IDLE = "ended without closing it, and the program did not need it any more"
 END_BYTES = len(msgpack.packb((RecordKind.ENDED, 2**60)))
 
 
@@ -405,7 +406,7 @@ def test_an_unclosed_trace_has_the_reason_for_its_workers_end(
 
     said = "the record of replica"
     assert [
-        f"{said} 0 was not closed, as after a kill",
+        f"{said} 0 was not closed: its worker {IDLE}",
         f"{said} 1 was not closed: its worker {why}",
     ] == sorted(traced.run["missing"])
 
@@ -424,13 +425,15 @@ def test_an_unclosed_trace_says_that_its_replica_had_not_returned(
             rewrite(traced.folder / file_name(process), lambda content: content[:-END_BYTES])
     traced.history()
 
+    idle = f": its worker {IDLE}"
     running = ": it had not returned from call 2 when the program ended its workers"
     kill = ", as after a kill"
     said = [one for one in sorted(traced.run["missing"]) if "replica" in one]
     assert [
-        f"the record of replica 0 was not closed{kill}",
+        f"the record of replica 0 was not closed{idle if program == 'ended' else kill}",
         f"the record of replica 1 was not closed{running if program == 'ended' else kill}",
     ] == said
+    assert (program == "ended") == ("cut_short" in traced.run)
 
 
 @pytest.mark.parametrize(

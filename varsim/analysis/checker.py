@@ -44,7 +44,7 @@ class Checker(EventObserver):
     """
 
     name: ClassVar[str]
-    promise: ClassVar[str]
+    promise: str
     """The promise in a few words; the verdict VALID shows this text."""
 
     compares: ClassVar[str] = "value"

@@ -99,7 +99,7 @@ def examine(
         compared = replace(compared, uncompared=uncompared)
     if compared is not None and ending is not None:
         compared = replace(compared, returned=ending.returned)
-    failed = failures(history, ending)
+    failed = failures(history, ending, judges.replay if whole else None)
     notes: list[Note] = notes_on(judges.unknown)
     if search is not None and whole:  # these notes come first, because they name program lines
         notes += search.notes()

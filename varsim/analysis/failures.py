@@ -17,6 +17,8 @@ from varsim.analysis.findings.model import (
     Finding,
     FindingKind,
 )
+from varsim.analysis.losses import account
+from varsim.analysis.replay import Replay
 from varsim.analysis.returned import ReturnedValue
 from varsim.protocol.messages import is_own_call
 from varsim.texts.facts import times
@@ -100,11 +102,12 @@ class _FailedCall:
     last: int = 0  # the number of the last such call
 
 
-def failures(history: History, ending: Ending | None) -> Failures:
+def failures(history: History, ending: Ending | None, replay: Replay | None = None) -> Failures:
     """Return the failures in a run. The record need not be whole.
 
     Args:
         ending: How the program ended; None if this is not known.
+        replay: A replay of all events, which shows what the replicas hold after a loss.
     """
     try:
         calls = list(_failed_calls(history))
@@ -112,7 +115,7 @@ def failures(history: History, ending: Ending | None) -> Failures:
     except (sqlite3.Error, TypeError):  # a damaged record
         calls, last = [], False
     if ending is None or not ending.is_known:
-        found = [_finding(history, one, ending) for one in _alike(calls)]
+        found = [_finding(history, one, ending, replay) for one in _alike(calls)]
         last = last and not (ending is not None and ending.goes_on)
         if last:
             what = f"{found[-1].what}\nNo later call is in the record."
@@ -124,8 +127,8 @@ def failures(history: History, ending: Ending | None) -> Failures:
     if ending.status == FAILED:
         last = last and not ending.goes_on
         ended = calls.pop() if last and _ended_the_run(calls[-1], ending) else None
-        own.append(_of_run(history, ending, ended))
-    others = [_finding(history, one, ending) for one in _alike(calls)]
+        own.append(_of_run(history, ending, ended, replay))
+    others = [_finding(history, one, ending, replay) for one in _alike(calls)]
     return Failures(findings=(*own, *others), run_failed=ending.status == FAILED)
 
 
@@ -170,11 +173,14 @@ def _ended_the_run(call: _FailedCall, ending: Ending) -> bool:
     return len(names) == 1 and first_line in call.said
 
 
-def _finding(history: History, call: _FailedCall, ending: Ending | None) -> Finding:
+def _finding(
+    history: History, call: _FailedCall, ending: Ending | None, replay: Replay | None
+) -> Finding:
     more = ""
     if call.count > 1:
         others = times(call.count - 1, "later call")
         more = f"\n{others} failed in the same way; the last one is call {call.last:,}."
+    more += _account(history, call.finish.error, call, replay)
     return Finding(
         kind=FAILED_CALL,
         variable_id=None,
@@ -226,14 +232,27 @@ def failed_run(ending: Ending) -> Finding:
     )
 
 
-def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Finding:
+def _of_run(
+    history: History, ending: Ending, call: _FailedCall | None, replay: Replay | None
+) -> Finding:
     """Return the finding about a run's failure, with the failed call that caused it, if any."""
     finding = failed_run(ending)
+    left = "" if ending.goes_on else _account(history, ending.kind, call, replay)
     if call is None:
-        return finding
-    where = f"\nThe error occurred in {_name(call)}{_by(call)}."
+        return replace(finding, what=finding.what + left)
+    where = f"\nThe error occurred in {_name(call)}{_by(call)}.{left}"
     locations = _locations(history, call) or finding.locations
     return replace(finding, what=finding.what + where, locations=locations, events=_events(call))
+
+
+def _account(
+    history: History, error: str | None, call: _FailedCall | None, replay: Replay | None
+) -> str:
+    """Return lines about lost replicas and the others, after an error that ends workers."""
+    if str(error).rpartition(".")[2] not in _ENDS_WORKERS:
+        return ""
+    told = account(history, replay, None if call is None else call.finish.call)
+    return f"\n{told}" if told else ""
 
 
 def _name(call: _FailedCall) -> str:
@@ -257,8 +276,12 @@ def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ..
     than the locations in the text, which are older.
     """
     locations = [one.location for one in call.raised if one.location]
+    if call.finish.error in _ENDS_WORKERS:
+        # A worker that varsim has ended was computing at a known line.
+        ended = history.events("kind = 'lost' AND note IS NOT NULL")
+        locations = [place for one in ended for place in _LOCATION.findall(one.note or "")]
     if call.finish.error == _LOST:
-        locations = list(_last_locations(history, call))
+        locations = locations or list(_last_locations(history, call))
     locations = locations or _LOCATION.findall(call.said) or list(_last_locations(history, call))
     return tuple((location, locations.count(location)) for location in dict.fromkeys(locations))[
         :MOST_LOCATIONS

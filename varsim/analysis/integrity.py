@@ -397,11 +397,19 @@ def missing(history: History) -> tuple[int | None, str]:
     return last, reason
 
 
+def cut_short(history: History) -> dict[int, str]:
+    """Return how the workers ended of the replicas whose records end there; usually {}."""
+    return {int(one): how for one, how in history.run.get("cut_short", {}).items()}
+
+
 def incompleteness(history: History) -> str:
     """Return why the record does not show the whole program; "" if it does."""
     _, reason = missing(history)
     window = history.run.get("window")
-    return reason or ("only a window of steps was recorded" if window else "")
+    if not reason and window:
+        return "only a window of steps was recorded"
+    ends = cut_short(history).items()
+    return reason or "; ".join(f"the record of {who(one)} ends early: {how}" for one, how in ends)
 
 
 def _is_gapless(history: History) -> bool:
@@ -426,8 +434,11 @@ def _is_gapless(history: History) -> bool:
 
 
 def _unfinished(history: History) -> str:
-    """Return a sentence about the processes that did not close their traces; "" if all did."""
-    if history.run.get("complete") is True:
+    """Return a sentence about the processes that did not close their traces; "" if all did.
+
+    A record that is only cut short is judged to its end: see `cut_short`.
+    """
+    if history.run.get("complete") is True or cut_short(history):
         return ""
     known = history.run.get("missing") or []
     why = f" ({'; '.join(map(str, known))})" if isinstance(known, list) and known else ""

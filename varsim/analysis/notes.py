@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from varsim.analysis.losses import unjudged
 from varsim.analysis.outcome import Note, Verdict
 from varsim.analysis.sampled import MESSAGES
 from varsim.analysis.verdict import is_whole
@@ -47,6 +48,8 @@ def not_looked_at(
     whole = is_whole(verdicts)
     if not whole:
         yield _of_record(history, verdicts[0].reason)
+    else:
+        yield from unjudged(history)
     if not compared and history.run.get("num_replicas") != 1:
         text = "whether values equal those of a single device"
         yield Note(text=f"{text}: {no_oracle}") if no_oracle else Note(text=text, option=ORACLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from varsim.analysis.components import ComponentState
 from varsim.tracing.history import Event
@@ -141,6 +141,17 @@ class PendingWrites:
         """Return the first uncommitted write to a variable."""
         writes = self._writes.get(number)
         return writes[0].event if writes else None
+
+    def give_up(self, number: int, replicas: Collection[int]) -> set[int]:
+        """Expect no more commits for some replicas; return those that still lacked one."""
+        lacking: set[int] = set()
+        writes = self._writes.get(number, deque())
+        for written in writes:
+            lacking |= written.remaining.intersection(replicas)
+            written.remaining.difference_update(replicas)
+        while writes and not writes[0].remaining:
+            writes.popleft()
+        return lacking
 
     def left(self) -> Iterator[PendingWrite]:
         """Yield all uncommitted writes."""

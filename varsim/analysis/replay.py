@@ -7,7 +7,7 @@ no more memory than a short one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from varsim.analysis import arithmetic
@@ -37,6 +37,7 @@ class Replay(EventObserver):
         *,
         from_start: bool = True,
         is_summarised: Callable[[int | None], bool] = lambda _: False,
+        cut_short: Collection[int] = (),
     ) -> None:
         self.num_replicas: Final = num_replicas
         self.replicas: Final = range(num_replicas)
@@ -44,6 +45,8 @@ class Replay(EventObserver):
         """Whether the record begins with the run. If not, a value is unknown until it is shown."""
         self.is_summarised: Final = is_summarised
         """See `History.is_summarised`."""
+        self.cut_short: Final = cut_short
+        """The replicas whose records end before those of the other processes."""
         self.promises: Final = promises
         self.variables: Final = ReplayedVariables(num_replicas, promises)
         self.merges = OpenMerges()
@@ -61,7 +64,9 @@ class Replay(EventObserver):
         self.joined = self._presence.joined
         self.givers = self._presence.givers
         self.at_barrier = self._presence.at_barrier
-        self.on_call = self._presence.on_call
+        self._failed: list[Event] = []  # the failures of calls whose last messages may come later
+        self.some_lost = False
+        """Whether a worker was lost so far: the program's own write can fail then."""
         self.on_arrive = self._presence.on_arrive
         self.on_answer = self._presence.on_answer
         self._answered: set[int] = set()  # variables with fetched components
@@ -97,7 +102,19 @@ class Replay(EventObserver):
 
     def on_write_by_program(self, event: Event) -> None:
         """Store a write of the program; commits apply it."""
+        if self.some_lost and not self.promises[event.variable or 0].deferred:
+            self.program_writes.forget(event.variable or 0)  # without a commit, they have failed
         self.program_writes.write(event, self.num_replicas)
+
+    def on_read_by_program(self, event: Event) -> None:
+        """Let components be unknown whose commits were not recorded, because their worker ended."""
+        if not self.cut_short:
+            return
+        variable = self.variables[event.variable]
+        for replica in self.program_writes.give_up(variable.number, self.cut_short):
+            known = variable.at_program[replica]
+            why = (event.event, None)
+            variable.at_program[replica] = ComponentState(None, None, -event.event, known.made, why)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Store a contribution, or apply a local write of a replica."""
@@ -172,10 +189,28 @@ class Replay(EventObserver):
             after.value = None if change is None else after.value
             variable.at_program[replica] = after
 
+    def on_call(self, event: Event) -> None:
+        """Begin a call, after which nothing of failed calls is sent."""
+        for failed in self._failed:
+            self._end(failed)
+        self._failed.clear()
+        self._presence.on_call(event)
+
     def on_finish(self, event: Event) -> None:
-        """End a call."""
-        self._presence.on_finish(event)
-        self.left = list(self.merges.end(event.call))
+        """End a call. What was decided before its failure can be sent after it."""
+        self.left = []
+        if event.note is None:
+            self.left = self._end(event)
+        else:
+            self._failed.append(event)
+
+    def _end(self, finish: Event) -> list[ReplayedMerge]:
+        self._presence.on_finish(finish)
+        return list(self.merges.end(finish.call))
+
+    def on_lost(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
+        """Record that a worker was lost."""
+        self.some_lost = True
 
     # ------------------------------------------------------------ fetches by the program
 

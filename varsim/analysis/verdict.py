@@ -27,7 +27,7 @@ from varsim.analysis.checkers.record import WellFormedRecord
 from varsim.analysis.checkers.reduction import Reduction
 from varsim.analysis.checkers.synced import Synced
 from varsim.analysis.checkers.versions import Versions
-from varsim.analysis.integrity import RowIntegrity, missing
+from varsim.analysis.integrity import RowIntegrity, cut_short, missing
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.promises import promise_of, synchronization_promise_of
@@ -99,6 +99,8 @@ class Judges:
         self.unknown: Mapping[str, list[VariableRow]] = {}
         """Why promises are not known, each with its variables, which are not judged."""
         self._record: WellFormedRecord | None = None
+        self.replay: Replay | None = None
+        """The replay of the events; None if the history does not describe the run."""
         self._last: int | None = None  # the last event before the first possible gap
         self._reason = ""  # the reason why the history cannot be judged to its end
         try:
@@ -116,7 +118,9 @@ class Judges:
             promises,
             from_start=not history.run.get("window"),
             is_summarised=history.is_summarised,
+            cut_short=cut_short(history),
         )
+        self.replay = replay
         self._last, self._reason = missing(history)
         promised = [synchronization_promise_of(row) for row in rows.values()]
         self._types = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from varsim.errors import TraceError
 from varsim.protocol.messages import Message
 from varsim.tracing.deliveries import Events
 from varsim.tracing.reading import Reading, TraceRecord
+from varsim.tracing.trace_endings import TraceEndings
 from varsim.tracing.trace_format import PROGRAM, RecordKind, file_name
 
 Sent = list[tuple[Message, Events]]
@@ -23,23 +23,6 @@ Mail = defaultdict[tuple[int, int], deque[Sent]]
 _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
 
-@dataclass(slots=True)
-class Gaps:
-    """What the record of a run lacks."""
-
-    whole: bool = True
-    """Whether every process closed its trace, and all records could be decoded."""
-    missing: list[str] = field(default_factory=list)
-    """Why the record is not whole, as clauses."""
-    limited: bool = False
-    """Whether a trace has reached its limit."""
-
-    def add(self, why: str) -> None:
-        """Add a reason why the record is not whole, as a clause."""
-        self.whole = False
-        self.missing.append(why)
-
-
 class CausalOrder:
     """The records of all traces of a run in one order.
 
@@ -48,19 +31,17 @@ class CausalOrder:
 
     Args:
         mail: The envelopes under way. The caller of `records` adds and removes them.
-        gaps: Gets what the traces lack, except for traces without a last record.
+        endings: Gets what the traces lack, and how each of them ended.
     """
 
-    def __init__(self, directory: Path, num_replicas: int, mail: Mail, gaps: Gaps) -> None:
+    def __init__(
+        self, directory: Path, num_replicas: int, mail: Mail, endings: TraceEndings
+    ) -> None:
         self._directory = directory
         self._num_replicas = num_replicas
         self._mail = mail
-        self._gaps = gaps
+        self._endings = endings
         self._traces: dict[int, Reading] = {}
-        self.unclosed: list[int] = []
-        """The processes whose traces have no last record."""
-        self.program_ended = False
-        """Whether the program closed its trace, which it does when it ends the workers."""
 
     def done(self) -> float:
         """Return the fraction of all traces that has been read, from 0 to 1."""
@@ -77,7 +58,7 @@ class CausalOrder:
         late: set[int] = set()  # processes that wait for an envelope that is not sent yet
         while ready or late:
             if not ready:  # a sender's trace ends too early
-                self._gaps.whole = False
+                self._endings.flaw()
                 process = late.pop()
                 self._mail[heads[process][2], process].append([])  # type: ignore[index]
             else:
@@ -103,7 +84,7 @@ class CausalOrder:
             if (self._directory / file_name(process)).exists():
                 yield process
             else:
-                self._gaps.whole = False
+                self._endings.flaw()
 
     def _open_trace(self, process: int) -> Iterator[TraceRecord]:
         trace = Reading(self._directory / file_name(process), self._num_replicas)
@@ -115,31 +96,11 @@ class CausalOrder:
         try:
             first = next(source, None)
         except TraceError:
-            self._gaps.whole, first = False, None
+            first = None
+            self._endings.flaw()
         if first is None:
             self._check_end(process, None)
         return first
 
     def _check_end(self, process: int, last: TraceRecord | None) -> None:
-        """Record how a trace ended."""
-        if last is None or last[0] != RecordKind.ENDED:
-            self._gaps.whole = False
-            damage = self._traces[process].damage
-            if damage:
-                why = f"ends early, because {damage}"
-            elif last is None or last[0] != RecordKind.CUT:
-                self.unclosed.append(process)
-                return
-            elif len(last) > 2 and last[2] is not None:
-                why = f"stops where it could not be written ({last[2]})"
-            else:
-                why = "reached its limit"
-                self._gaps.limited = True
-            self._gaps.missing.append(f"the record of {who(process)} {why}")
-        elif process == PROGRAM:
-            self.program_ended = True
-
-
-def who(process: int) -> str:
-    """Return the name of a process in sentences."""
-    return "the program" if process == PROGRAM else f"replica {process}"
+        self._endings.ends(process, last, self._traces[process].damage)

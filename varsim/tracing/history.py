@@ -100,6 +100,9 @@ RUN_KEYS: Final[Mapping[str, str]] = {
     "events": "number of events when the history was written",
     "complete": "whether every process ended its record, and all of it could be read",
     "missing": "reasons why the record is not complete",
+    "cut_short": "only if nothing else is missing: the replicas whose records end where their "
+    "workers ended → how they ended, such as `its worker was killed by SIGKILL`. Such a record has "
+    "everything that other processes know of the replica, so it is judged",
     "limited": "whether a process stopped its record at the limit of its size",
     "simulated": "only in the record of a simulated cluster: true; replicas took turns in one "
     "process, so `time_s` shows no waits",

@@ -29,7 +29,7 @@ from varsim.spec import ManualOperation
 from varsim.texts.files import TRACE_REMEDY
 from varsim.tracing import bounded
 from varsim.tracing.absent import AbsentMemory, RecordedReader
-from varsim.tracing.causal_order import CausalOrder, Gaps, Mail, Sent, who
+from varsim.tracing.causal_order import CausalOrder, Mail, Sent
 from varsim.tracing.decode import (
     FromProgram,
     FromReplica,
@@ -47,6 +47,7 @@ from varsim.tracing.reading import begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
 from varsim.tracing.run_facts import RunFacts
 from varsim.tracing.taken import add_taken
+from varsim.tracing.trace_endings import TraceEndings, who
 from varsim.tracing.trace_format import CARRY, RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 from varsim.tracing.validation import DamageError
@@ -85,9 +86,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 
     def batches() -> Iterator[EventBatch]:
         yield from merger.events(tell)
-        about["complete"] = merger.gaps.whole
-        about["missing"] = merger.gaps.missing
-        about["limited"] = merger.gaps.limited
+        about.update(merger.endings.entries())
         about.update(merger.variables.policies())
         about.update(merger.facts.entries())
 
@@ -121,7 +120,7 @@ class _Merger:
         window: tuple[int, int] | None = None,
     ) -> None:
         self.variables = RecordedVariables()
-        self.gaps = Gaps()
+        self.endings = TraceEndings()
         self.facts = RunFacts()
         self._absent = AbsentMemory()
         self._rows = HistoryRows(num_replicas, began_ns)
@@ -134,15 +133,13 @@ class _Merger:
             for replica_id in range(num_replicas)
         ]
         self._mail: Mail = defaultdict(deque)
-        self._order = CausalOrder(directory, num_replicas, self._mail, self.gaps)
+        self._order = CausalOrder(directory, num_replicas, self._mail, self.endings)
         self._last_messages: dict[int, list[Message]] = {}  # sender → messages of its last envelope
         self._window = window
         self._open = window is None
         """Whether events are in the window; events before the window are dropped."""
         self._shares: dict[int, list[int]] = {}  # call → number of rows of each replica
         self._reads: dict[int, Columns] = {}  # process → its last read, without `times`
-        self._endings: dict[int, str] = {}  # replica → how its worker was lost
-        self._running: dict[int, int] = {}  # replica → the call from which it has not returned
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
@@ -158,27 +155,16 @@ class _Merger:
                 if what is not None:
                     what(process, *record[2:])
             except LayoutError as error:
-                self.gaps.add(f"a contribution of {who(process)} has {error}")
+                self.endings.flaw(f"a contribution of {who(process)} has {error}")
             except (ProtocolError, ValueError, TypeError, LookupError):
-                self.gaps.whole = False  # a damaged record: its events are missing
+                self.endings.flaw()  # a damaged record: its events are missing
             if rows.count - taken >= most:
                 taken, batches = rows.count, rows.take()
                 if self._open:
                     yield from batches
         yield from rows.take()
-        self.gaps.missing += map(self._unclosed_text, self._order.unclosed)
         if tell is not None:
             tell(1.0)
-
-    def _unclosed_text(self, process: int) -> str:
-        why = ", as after a kill"
-        if process in self._endings:
-            why = f": its worker {self._endings[process]}"
-        elif self._order.program_ended and process in self._running:
-            call = self._running[process]
-            of_call = "a call of varsim itself" if is_own_call(call) else f"call {call}"
-            why = f": it had not returned from {of_call} when the program ended its workers"
-        return f"the record of {who(process)} was not closed{why}"
 
     def _by_kind(self) -> dict[int, Callable[..., None]]:
         """Return the method for each kind of record; other kinds have no events."""
@@ -261,7 +247,7 @@ class _Merger:
 
     def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002
         self._rows.add("lost", replica=replica, note=note)
-        self._endings[replica] = note
+        self.endings.lost(replica, note)
 
     def _shares_of_call(self, process: int, call: int, rows: list[int]) -> None:  # noqa: ARG002
         self._shares[call] = rows
@@ -359,7 +345,7 @@ class _Merger:
                 ):
                     self._open = self._window[0] <= message.call_id < self._window[1]
                 if isinstance(message, Start):
-                    self._running[peer] = message.call_id
+                    self.endings.begins(peer, message.call_id)
                 events = self._program.events_of(peer, message)
             else:
                 events = self._replicas[process].events_of(message)
@@ -373,7 +359,7 @@ class _Merger:
         rows = self._rows
         if process == PROGRAM:
             if any(isinstance(message, Returned | Raised) for message, _ in sent):
-                self._running.pop(peer, None)
+                self.endings.returned(peer)
             last = [events[-1] for _, events in sent if events]
             if last:
                 rows.add("receive", replica=peer, cause=last[-1])

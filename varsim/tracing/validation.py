@@ -265,6 +265,10 @@ ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "counted": (_are_texts, "a list of texts"),
     "missing": (_are_texts, "a list of texts"),
     "left_out": (_are_texts, "a list of texts"),
+    "cut_short": (
+        lambda value: _are_texts_by_key(value) and all(map(str.isdecimal, value)),
+        "texts by replica",
+    ),
     "policies": (_are_texts_by_key, "packages by keyword"),
     "policy_files": (_are_texts_by_key, "files by keyword"),
 }

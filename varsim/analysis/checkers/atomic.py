@@ -27,6 +27,7 @@ class Atomic(Checker):
         # call → members and position → arrivals
         self._arrived: dict[int, dict[tuple[str | None, int], list[Event]]] = {}
         self._running: dict[int, dict[int, Event]] = {}  # call → replica → its begin or return
+        self._failed: list[int] = []  # failed calls since the last begin of a call
 
     def on_write_by_replica(self, event: Event) -> None:
         """Check that a replica contributes to a merge only once."""
@@ -99,6 +100,13 @@ class Atomic(Checker):
             )
             self.wrong(None, reason, proof)
 
+    def on_call(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
+        """Drop what is known of failed calls, after which nothing of them is sent."""
+        for call in self._failed:
+            for known in (self._arrived, self._running, self._last):
+                known.pop(call, None)
+        self._failed.clear()
+
     def on_begin(self, event: Event) -> None:
         """Record that a replica runs a call, and check that it takes part in the call."""
         if event.process not in self.replay.present(event.call):
@@ -117,9 +125,12 @@ class Atomic(Checker):
 
     def on_finish(self, event: Event) -> None:
         """Check that all replicas have returned, unless the call has failed."""
+        if event.note is not None:  # what was decided before the failure can be sent after it
+            self._failed.append(event.call or 0)
+            return
         self._arrived.pop(event.call or 0, None)
         running = self._running.pop(event.call or 0, {})
-        for one in running.values() if event.note is None else ():
+        for one in running.values():
             if one.kind != "return" or not self.replay.may_know(one):
                 reason = f"a call has ended before {seen_by(one)} has returned"
                 self.wrong(None, reason, (one.event, event.event))
@@ -179,7 +190,7 @@ class Atomic(Checker):
     def end(self) -> None:
         """Report commits that had not reached all replicas when the record ended."""
         for replica, change in self.replay.in_flight.left():
-            if change.installed is not None:
+            if change.installed is not None and replica not in self.replay.cut_short:
                 self.undecided(
                     self.variable_of(change.event),
                     f"version {change.event.version} had not reached replica {replica} when the "

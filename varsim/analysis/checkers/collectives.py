@@ -60,6 +60,7 @@ class Collectives(Checker):
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)
         self._open: dict[_Key, _Open] = {}
+        self._failed: set[int] = set()  # failed calls since the last begin of a call
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether an event belongs to no variable."""
@@ -155,9 +156,18 @@ class Collectives(Checker):
             self.wrong(None, reason, proof)
         return expected
 
+    def on_call(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
+        """Drop the collectives of failed calls, after which some results may have been sent."""
+        if self._failed:
+            self._open = {key: one for key, one in self._open.items() if key[0] not in self._failed}
+            self._failed.clear()
+
     def on_finish(self, event: Event) -> None:
         """Drop the collectives of a call."""
-        self._open = {key: one for key, one in self._open.items() if key[0] != event.call}
+        if event.note is not None:
+            self._failed.add(event.call or 0)
+        else:
+            self._open = {key: one for key, one in self._open.items() if key[0] != event.call}
 
 
 def _key(event: Event) -> _Key:

@@ -12,6 +12,7 @@ class LostUpdate(Checker):
 
     A commit must arrive before the replica begins a later call, and before it answers a later
     request for its component. A failed call may drop writes that only some replicas have made.
+    After the loss of a worker, the program's own write may fail.
     """
 
     name = "lost-update"
@@ -75,7 +76,7 @@ class LostUpdate(Checker):
         """Check that the program's writes are committed before the program reads."""
         variable = self.variable_of(event)
         waiting = self.replay.program_writes.waiting(variable.number)
-        if waiting is None or variable.promise.deferred:
+        if waiting is None or variable.promise.deferred or self.replay.some_lost:
             return
         if None in {event.replica, waiting.replica} or event.replica == waiting.replica:
             proof = (waiting.event, event.event)
@@ -85,6 +86,6 @@ class LostUpdate(Checker):
         """Report writes of the program without a commit."""
         for written in self.replay.program_writes.left():
             variable = self.variable_of(written.event)
-            if not variable.promise.deferred:
+            if not variable.promise.deferred and not self.replay.some_lost:
                 reason = "the record does not show whether a write by the program had an effect"
                 self.undecided(variable, reason, written.event.event)

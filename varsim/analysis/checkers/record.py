@@ -5,6 +5,7 @@ from __future__ import annotations
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.integrity import RowIntegrity
 from varsim.analysis.replay import Replay
+from varsim.texts.facts import name_replicas
 from varsim.tracing.history import PROGRAM, Event
 
 _ENDS = frozenset({"return", "raise"})
@@ -30,6 +31,9 @@ class WellFormedRecord(Checker):
         self._at = [0 for _ in processes]  # last event of each process
         self._calls: list[list[int]] = [[] for _ in processes]  # running calls, innermost last
         self._knows_calls = replay.from_start
+        if replay.cut_short:
+            whose = name_replicas(list(replay.cut_short))
+            self.promise = f"the record is in causal order; that of {whose} ends with the worker"
 
     def accepts(self, event: Event) -> bool:
         """Return whether the event is valid; the pass ends at the first invalid event."""
