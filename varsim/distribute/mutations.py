@@ -18,7 +18,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -60,6 +60,7 @@ class _Object:
     code: CodeType  # the code that contains the object's name
     changed: Callable[[], Iterable[Change]]
     value: object = None  # the object itself; None for a name that can be bound to another object
+    before: Mapping[Any, Any] = field(default_factory=dict)  # the items of a list or dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,31 @@ class Watch:
                 text = _TEXT.format(kind=one.kind, name=name, location=location)
                 warning = f"{text}\n  {remedy}"
                 yield ChangedObject(one.kind, name, location, warning, one.code, one.value)
+
+    def kept_by(self, replica_id: int) -> list[ChangedObject]:
+        """Return the changes, except those of items that a replica keeps for itself.
+
+        Such an item has the number of the replica as its index or key, and the functions of the
+        replica use the object at another place, too: they need the item themselves.
+        """
+        own = {id(one.value) for one in self._objects if _changed_keys(one) == {replica_id}}
+        return [
+            one
+            for one in self.found()
+            if not (id(one.value) in own or f"[{replica_id}]" in one.name)
+            or self._uses(one.name) < 2
+        ]
+
+    def _uses(self, name: str) -> int:
+        """Return how often the watched functions load an object by its name or attribute."""
+        last = re.findall(r"\w+", name.partition("[")[0])[-1]
+        holder = self._holder_of(name)
+        codes = {*self._codes, *(() if holder is None else _methods_of(holder))}
+        return sum(
+            one.opname.startswith("LOAD") and last in _names_in(one)
+            for code in codes
+            for one in _instructions(code)
+        )
 
     def _holder_of(self, name: str) -> type | None:
         """Return the class of the object whose attribute has the name, as `a` for `a.losses`."""
@@ -209,7 +235,7 @@ class Watch:
             if not _are_same(before, after):
                 yield name, after
 
-        self._objects.append(_Object(kind, code, changed, value))
+        self._objects.append(_Object(kind, code, changed, value, dict(_parts(value))))
 
 
 _TEXT: Final = (
@@ -255,6 +281,16 @@ def _content(cell: CellType) -> tuple[object]:
 
 def _global(scope: Mapping[str, object], name: str) -> tuple[object]:
     return (scope.get(name, _ABSENT),)
+
+
+def _changed_keys(one: _Object) -> set[Any]:
+    """Return the keys of a dict, or the indices of a list, whose items are other objects now."""
+    now = dict(_parts(one.value))
+    return {
+        key
+        for key in {**one.before, **now}
+        if one.before.get(key, _ABSENT) is not now.get(key, _ABSENT)
+    }
 
 
 def _shown(key: object) -> str:
