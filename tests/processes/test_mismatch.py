@@ -262,8 +262,8 @@ def test_a_dtype_that_does_not_fit_the_variable_is_refused(stage: MismatchCluste
 def test_all_reduce_with_different_operations_or_values_is_refused(
     stage: MismatchCluster, kind: type[Exception], odd: tuple[str, Any], others: tuple[str, Any]
 ) -> None:
-    def step() -> None:
-        all_reduce(*(odd if replica_id() == 0 else others))
+    def step() -> object:
+        return all_reduce(*(odd if replica_id() == 0 else others))
 
     text = stage.fails(kind, step)
 
@@ -273,11 +273,11 @@ def test_all_reduce_with_different_operations_or_values_is_refused(
 
 
 def test_all_gather_with_different_widths_or_axes_is_refused(stage: MismatchCluster) -> None:
-    def widths() -> None:
-        all_gather(np.zeros((2, 2 + replica_id())))
+    def widths() -> object:
+        return all_gather(np.zeros((2, 2 + replica_id())))
 
-    def axes() -> None:
-        all_gather(np.zeros((2, 2)), axis=0 if replica_id() else 1)
+    def axes() -> object:
+        return all_gather(np.zeros((2, 2)), axis=0 if replica_id() else 1)
 
     stage.fails(ValueMismatchError, widths)
     stage.fails(MismatchError, axes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.model import Cause, Finding
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.findings.waits import STRAGGLER
 from varsim.report.findings_text import findings_text, in_lines
@@ -44,6 +44,15 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
         "  how sure  likely: programs that do this usually mean something else",
         "  events    12, 40",
     ] == findings_text([finding()])
+
+
+def test_what_follows_from_a_finding_is_a_line_of_it() -> None:
+    cause = Cause(STALE_READ, 1, "weights")
+    follower = finding(variable_id=2, variable="rate", cause=cause)
+    lines = findings_text([follower, finding(variable_id=1)])
+    assert "2 findings, 1 of which follows from another" == lines[0]
+    assert "  leads to  stale read: rate, train.py:12" in lines
+    assert "stale read: rate" not in lines
 
 
 def test_findings_about_cost_come_last_and_say_that_no_value_is_wrong() -> None:
