@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,17 @@ from unittest.mock import patch
 
 import numpy as np
 
+from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.waits import STRAGGLER
 from varsim.analysis.outcome import Outcome, overall
 from varsim.analysis.returned import ReturnedValue, compare_returned
-from varsim.analysis.search import find
+from varsim.analysis.search import find_and_compare
 from varsim.analysis.verdict import judge
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.variable_settings import VariableSettings
+from varsim.report.comparison_text import MOST
 from varsim.report.summary import RunStatus, Summary
 from varsim.testing import simulated_cluster
 from varsim.tracing import notices, trace
@@ -32,6 +34,9 @@ FOLDER: Final = Path(__file__).parent
 _MARK: Final = re.compile(r"\s*# (FAULT|ALSO): ([^:]+)(?:: (\S+))?$")
 _REPLICAS: Final = re.compile(r"^REPLICAS = (\d+)$", re.MULTILINE)
 _ORACLE: Final = re.compile(r"^ORACLE = True$", re.MULTILINE)
+UNEXPLAINED: Final = "unexplained difference"
+"""The kind of a mark at a difference from a single device that no finding explains."""
+
 _ATTEMPTS: Final = 8
 """Runs of a program on worker processes whose waits differ from the marks: on a busy machine, its
 times are those of all programs. Simulated programs run once."""
@@ -156,14 +161,37 @@ def run(path: Path, out: Path) -> Found:
 def _run(path: Path, text: str, out: Path) -> Found:
     faults, also = marks(path)
     with execution(path, text, out) as done:
-        found = find(done.history, done.oracle, returned=done.returned)
-        missed, unexpected = set(faults), set()
+        found, compared = find_and_compare(done.history, done.oracle, returned=done.returned)
+        missed = faults - unexplained(compared, path)
+        unexpected = set()
         for one, lines in zip(found, lines_of(found, path, done.history), strict=True):
             fit = {ExpectedFinding(one.kind.name, one.variable, line) for line in lines}
+            if one.kind.needs_oracle:  # it explains a difference
+                fit |= {ExpectedFinding(UNEXPLAINED, one.variable, line) for line in lines}
             missed -= fit
             if not fit & (faults | also):
                 unexpected.add(f"{one.kind.name}: {one.variable}, lines {sorted(lines)}")
         return Found(missed, unexpected, overall(judge(done.history)), done.failure)
+
+
+def unexplained(compared: Compared | None, path: Path) -> set[ExpectedFinding]:
+    """Return the marks for the differences that `varsim check` lists as not explained.
+
+    Such a difference need not be marked: it may have another cause than a mistake.
+    """
+    if compared is None:
+        return set()
+    of_variables = {
+        (one.variable, place)
+        for one in compared.leading[:MOST]
+        for place in (one.location, one.began.location)
+    }
+    of_collectives = {("", one.location) for one in compared.collectives if one.count}
+    return {
+        ExpectedFinding(UNEXPLAINED, variable, line)
+        for variable, place in of_variables | of_collectives
+        for line in _lines([place], path)
+    }
 
 
 def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:
@@ -223,14 +251,22 @@ def lines_of(findings: Sequence[Finding], path: Path, history: History) -> list[
         for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
     }
     return [
-        {
-            int(line)
-            for location in (
+        _lines(
+            [
                 *(location for location, _ in one.locations),
                 *(locations[event] for event in one.events),
-            )
-            if location and (file := location.rpartition(":"))[0].endswith(path.name)
-            for line in file[2:]
-        }
+            ],
+            path,
+        )
         for one in findings
     ]
+
+
+def _lines(locations: Iterable[str | None], path: Path) -> set[int]:
+    """Return the numbers of the lines of a program among some locations."""
+    return {
+        int(line)
+        for location in locations
+        if location and (file := location.rpartition(":"))[0].endswith(path.name)
+        for line in file[2:]
+    }

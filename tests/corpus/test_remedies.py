@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.corpus.harness import (
+    UNEXPLAINED,
     ExpectedFinding,
     execution,
     lines_of,
     marks,
     one_blas_thread,
     programs,
+    unexplained,
 )
 from tests.corpus.remedies import changes, mended, settings_of
 from tests.corpus.test_corpus import KNOWN_MISSES, name
 from varsim.analysis.causes import with_causes
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.waits import STRAGGLER
-from varsim.analysis.search import find
+from varsim.analysis.search import find, find_and_compare
 from varsim.whatif.remedies import tried
 
 HARDWARE = {STRAGGLER.name: "the device of a replica is slow, or gets more work"}
@@ -58,13 +60,16 @@ def test_the_remedy_removes_the_finding(path: Path, tmp_path: Path):
     text = path.read_text("utf-8")
     before, planted = _findings(path, text, tmp_path / "before")
     settings = settings_of(planted)
+    assert planted or kinds(path) == {UNEXPLAINED}
     assert settings or changes(text), [one.remedy for one in planted]
 
     program = tmp_path / path.name
     program.write_text(mended(text), "utf-8")
     with execution(program, program.read_text("utf-8"), tmp_path / "after", settings) as done:
-        after = find(done.history, done.oracle)
+        after, compared = find_and_compare(done.history, done.oracle)
+        left = {one.variable for one in unexplained(compared, program)}
     assert "" == done.failure
+    assert not {one.variable for one in marks(path)[0] if one.kind == UNEXPLAINED} & left
     assert [] == [one.what for one in after if _key(one) in {_key(it) for it in planted}]
     new = [one for one in after if _key(one) not in {_key(it) for it in before}]
     assert [] == [(one.kind.name, one.what) for one in new if one.kind.about_values]
@@ -82,7 +87,6 @@ def _findings(path: Path, text: str, out: Path) -> tuple[list[Finding], list[Fin
         for one, numbers in zip(found, lines, strict=True)
         if faults & {ExpectedFinding(one.kind.name, one.variable, line) for line in numbers}
     ]
-    assert planted
     return found, planted
 
 

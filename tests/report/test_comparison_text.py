@@ -148,7 +148,10 @@ def test_a_finding_about_values_may_be_the_reason():
 
 
 def test_the_first_locations_are_listed_and_the_others_are_counted():
-    many = tuple(replace(DIFFERENCE, location=f"{'a/' * 60}train.py:{i}") for i in range(MOST + 3))
+    many = tuple(
+        replace(DIFFERENCE, variable_id=i, location=f"{'a/' * 60}train.py:{i}")
+        for i in range(MOST + 3)
+    )
     lines = compared_text(replace(NONE, differences=many))
     assert "  - and 3 more locations (--all shows them)" in lines
     assert MOST + 1 == sum(line.startswith("  - ") for line in lines)
@@ -228,4 +231,71 @@ def test_the_text_shows_results_of_collectives_without_a_judgement():
     said = "all_reduce at train.py:7 (element [1]), in step 3: 8 instead of 2; 2 of 9 differ"
     assert said in flat(some)
     assert "train.py:8" not in flat(some)
-    assert not some.differs
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"scaled": 2}, False),  # all are N times the single device's, and nothing else differs
+        ({"scaled": 1}, True),
+        ({"scaled": 2, "values": 0}, True),  # nothing else was compared
+        ({"count": 0}, False),
+    ],
+)
+def test_results_outside_variables_count_as_unexplained_differences(
+    changes: dict[str, int], expected: bool
+):
+    values = changes.pop("values", NONE.values)
+    one = CollectiveDifference(operation="all_reduce", location="a.py:7", compared=9, count=2)
+    some = replace(NONE, values=values, collectives=(replace(one, **changes),))
+
+    assert expected is some.differs
+
+
+MERGED = replace(
+    DIFFERENCE,
+    variable="f1",
+    access=Access.MERGED,
+    location="train.py:9",
+    inside=True,
+    aggregation="MEAN",
+    event=7,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "MEAN combined the replicas' values of f1: the value of the whole batch is not the"),
+        ({"aggregation": "SUM"}, "is not the sum of the replicas' values"),
+        ({"alike": True}, "All replicas wrote the same value to f1: it depends on the number of"),
+        ({"access": Access.WRITTEN, "aggregation": ""}, "the program computed it from the number"),
+    ],
+)
+def test_a_difference_says_what_it_can_be_and_what_to_do(changes: dict[str, object], expected: str):
+    text = flat(replace(ONE, differences=(replace(MERGED, **changes),)))
+
+    assert expected in text
+    remedy = "merge numerator and denominator by SUM, and divide or exponentiate afterwards" in text
+    assert remedy is (changes.get("aggregation") in {None, "SUM"} and not changes.get("alike"))
+
+
+def test_a_read_names_the_write_by_which_its_value_parted_from_the_single_device():
+    read = replace(DIFFERENCE, variable="f1", origin=MERGED)
+    said = "f1, written by all replicas in step 8 at train.py:9: 638.205 instead of 211.342; read "
+
+    assert f"{said}by the program after step 8 at train.py:44; 2 of 4" in flat(
+        replace(ONE, differences=(read,))
+    )
+
+
+def test_a_difference_that_follows_from_an_earlier_one_is_counted():
+    other = replace(DIFFERENCE, variable_id=4, variable="loss", origin=MERGED)
+    both = replace(ONE, differences=(MERGED, other))
+
+    assert (MERGED,) == both.leading
+    assert "1 further location of loss differs because of earlier differences" in flat(both)
+    assert "loss, read by the program" in " ".join(compared_text(both, most=None))
+    alone = replace(ONE, differences=(other,))
+    assert (other,) == alone.leading  # f1 itself is not compared
+    assert "computed from f1, written by all replicas in step 8 at train.py:9" in flat(alone)

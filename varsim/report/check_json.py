@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Final
 
 from varsim.analysis.examination import Examination
-from varsim.analysis.findings.compared import Compared
+from varsim.analysis.findings.compared import Compared, ValueDifference
 from varsim.analysis.findings.model import Cause, Finding
 from varsim.analysis.outcome import Note, Verdict
 from varsim.analysis.served import ServedAccount, ServedExamination
+from varsim.report.difference_text import meaning_of, remedy_of
 from varsim.report.json_values import plain
 from varsim.report.summary import Plain
 from varsim.report.verdict_text import verdict_of
@@ -273,7 +274,18 @@ def _verdict(verdict: Verdict) -> VerdictJson:
 
 
 def _comparison(compared: Compared) -> dict[str, Plain]:
-    told: dict[str, Any] = plain({**asdict(compared), "rules_tried": compared.rules_tried})
+    whole = replace(compared, differences=tuple(map(_with_origin, compared.differences)))
+    told: dict[str, Any] = plain({**asdict(whole), "rules_tried": compared.rules_tried})
+    leading = compared.leading
     for one, difference in zip(told["differences"], compared.differences, strict=True):
         one["access"] = difference.access.value
+        one["leads"] = difference in leading
+        one["what"], one["remedy"] = meaning_of(difference), remedy_of(difference)
+        if one["origin"] is not None:
+            one["origin"]["access"] = difference.began.access.value
     return told
+
+
+def _with_origin(one: ValueDifference) -> ValueDifference:
+    """Return a difference with only the first of the differences from which it follows."""
+    return one if one.origin is None else replace(one, origin=replace(one.began, origin=None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from varsim.analysis.findings.compared import (
     CollectiveDifference,
@@ -12,8 +12,14 @@ from varsim.analysis.findings.compared import (
     ValueDifference,
 )
 from varsim.analysis.returned import ReturnedValue
-from varsim.report.formatting import count, names, number, visible, wrapped
-from varsim.report.json_values import plain
+from varsim.report.difference_text import (
+    difference_text,
+    meaning_of,
+    number_text,
+    remedy_of,
+    remedy_of_collective,
+)
+from varsim.report.formatting import count, names, visible, wrapped
 from varsim.report.terminal import WIDTH
 from varsim.texts.facts import element_text, times
 
@@ -72,10 +78,10 @@ def _of_variables(compared: Compared) -> str:
     said = f"{_counted(compared)} compared with a single device"
     if not compared.differences:
         return f"{said}, and none differs"
-    found = compared.unexplained
-    if not found:
+    if not compared.unexplained:
         return f"{said}; {_by(compared)} explain all {times(_differing(compared), 'difference')}"
-    return f"{said}, {_explained(compared)}; first: {difference_text(found[0])}"
+    first = (compared.leading or compared.unexplained)[0]
+    return f"{said}, {_explained(compared)}; first: {difference_text(first)}"
 
 
 def _and_more(number: int) -> str:
@@ -92,12 +98,9 @@ def compared_text(
         caused: Whether there is a finding about values, whose cause may explain the differences.
     """
     lines = [*_wrapped(f"compared with a single device: {_summed(compared)}", width, "")]
-    found = compared.unexplained
-    for index, one in enumerate(found[:most]):
-        first = "first: " if index == 0 and len(found) > 1 else ""
-        lines += _item(f"{first}{difference_text(one)}{_often(one)} (event {one.event})", width)
-    lines += _more(len(found), most, "locations", width)
+    lines += _unexplained(compared, width, most)
     lines += _of_collectives(compared.collectives, width, most)
+    lines += _remedies(compared, width, most)
     lines += _returned(compared.returned, width, most)
     for quotient in compared.quotients:
         said = (
@@ -122,6 +125,41 @@ def compared_text(
     if compared.copies:
         lines += _wrapped(_COPIES.format(names(compared.copies)), width, "  ")
     return lines
+
+
+def _unexplained(compared: Compared, width: int, most: int | None) -> Iterator[str]:
+    """Yield the lines on the differences of variables, with what they mean.
+
+    A difference that follows from another one is counted; it is listed if all are.
+    """
+    leading = compared.leading
+    listed = leading if most is not None else compared.unexplained
+    for index, one in enumerate(listed[:most]):
+        first = "first: " if index == 0 and len(listed) > 1 else ""
+        yield from _item(f"{first}{difference_text(one)}{_often(one)} (event {one.event})", width)
+    yield from _more(len(listed), most, "locations", width)
+    following = [one for one in compared.unexplained if one not in leading]
+    if following and most is not None:
+        who = names(list(dict.fromkeys(one.variable for one in following)))
+        said = f"{times(len(following), 'further location')} of {who} "
+        said += "differs" if len(following) == 1 else "differ"
+        yield from _item(
+            f"{said} because of earlier differences: the values were computed or read after these "
+            "(--all shows them)",
+            width,
+        )
+    for said in dict.fromkeys(filter(None, map(meaning_of, leading[:most]))):
+        yield from _wrapped(said, width, "  ")
+
+
+def _remedies(compared: Compared, width: int, most: int | None) -> Iterator[str]:
+    """Yield what to do about the listed differences, each text once."""
+    texts = [
+        *map(remedy_of, compared.leading[:most]),
+        *map(remedy_of_collective, compared.collectives[:most]),
+    ]
+    for said in dict.fromkeys(filter(None, texts)):
+        yield from _wrapped(said, width, "  ")
 
 
 def _began(compared: Compared) -> str:
@@ -153,14 +191,15 @@ def _of_collectives(
     for one in differ[:most]:
         element = "" if one.element is None else f" ({element_text(one.element)})"
         often = f"; {count(one.count)} of {count(one.compared)} differ there"
+        method = _METHODS.get(one.operation, one.operation)
+        by = f" ({one.reduction})" if one.reduction else ""
         yield from _item(
-            f"{_METHODS.get(one.operation, one.operation)} at {one.location}{element}, in step "
-            f"{one.step}: {_number(one.got)} instead of {_number(one.wanted)}{often} "
-            f"(event {one.event})",
+            f"{method}{by} at {one.location}{element}, in step {one.step}: {number_text(one.got)} "
+            f"instead of {number_text(one.wanted)}{often} (event {one.event})",
             width,
         )
     yield from _more(len(differ), most, "lines", width)
-    if differ:
+    if any(one.reduction != "MEAN" for one in differ):
         yield from _wrapped(
             "Such a result may be meant: for example, a sum that the program divides later.",
             width,
@@ -187,7 +226,7 @@ def _returned(returned: Sequence[ReturnedValue], width: int, most: int | None) -
 def _of_returned(one: ReturnedValue) -> str:
     which = "" if one.element is None else f" ({element_text(one.element)})"
     which = which if one.replica is None else f" (of replica {one.replica})"
-    return f"{one.name}{which}: {_number(one.got)} instead of {_number(one.wanted)}"
+    return f"{one.name}{which}: {number_text(one.got)} instead of {number_text(one.wanted)}"
 
 
 def _counted(compared: Compared) -> str:
@@ -226,21 +265,6 @@ def _by(compared: Compared) -> str:
 
 def _differing(compared: Compared) -> int:
     return sum(one.count for one in compared.differences)
-
-
-def difference_text(one: ValueDifference) -> str:
-    """Return the variable, the step, the location and both values."""
-    element = "" if one.element is None else f" ({element_text(one.element)})"
-    when = f"{'in' if one.inside else 'after'} step {one.step}"
-    where = f"{one.variable}{element}, {one.access.value} {when} at {one.location}"
-    if one.got is None:
-        return f"{where}: the number of elements is not the single device's"
-    return f"{where}: {_number(one.got)} instead of {_number(one.wanted)}"
-
-
-def _number(value: Any) -> str:
-    """Return a number with enough digits to show a difference that is more than rounding."""
-    return f"{value:.6g}" if isinstance(value, float) else number(plain(value))
 
 
 def _often(one: ValueDifference) -> str:

@@ -18,7 +18,7 @@ from varsim.analysis.findings.model import Certainty, Finding, FindingKind
 from varsim.analysis.outcome import Note, Outcome
 from varsim.analysis.served import ServedExamination
 from varsim.report.check_json import line_of
-from varsim.report.comparison_text import difference_text
+from varsim.report.difference_text import difference_text, meaning_of, remedy_of
 from varsim.report.findings_text import cause_text
 from varsim.report.verdict_text import verdict_of
 
@@ -151,14 +151,18 @@ def _result(finding: Finding, resolve: Resolve) -> dict[str, Any]:
 
 
 def _of_difference(difference: ValueDifference, resolve: Resolve) -> dict[str, Any]:
-    return {
+    said = [difference_text(difference), meaning_of(difference), remedy_of(difference)]
+    result = {
         "ruleId": DIFFERENCE,
         "level": "note",
-        "message": {"text": difference_text(difference)},
-        "locations": [_location(difference.location, resolve)],
+        "message": {"text": "\n\n".join(filter(None, said))},
+        "locations": [_location(difference.began.location, resolve)],
         "occurrenceCount": difference.unexplained,
         "properties": {"variable": difference.variable, "events": [difference.event]},
     }
+    if difference.origin is None:
+        return result
+    return result | {"relatedLocations": [_location(difference.location, resolve)]}
 
 
 def _location(place: str, resolve: Resolve) -> dict[str, Any]:

@@ -137,11 +137,16 @@ def _differs(replays: Replays, mended: Collection[int]) -> str:
         return ""
     if compared is None or not compared.differences:
         left = [found[0].variable for found in troubles(replays).values()]
-        if not left:
+        if left:
+            return (
+                f"`varsim check` has findings about the values of {names(left)} that no setting is "
+                "known to remove, and says what to do."
+            )
+        if compared is None or not compared.differs:
             return ""
         return (
-            f"`varsim check` has findings about the values of {names(left)} that no setting is "
-            "known to remove, and says what to do."
+            "Results outside variables differ from a single device, and no setting is known to "
+            "mend this: `varsim check` shows where."
         )
     values = times(sum(one.count for one in compared.differences), "compared value")
     of = names([one.variable for one in compared.differences])

@@ -303,3 +303,44 @@ def test_results_of_calls_are_compared():
     assert ("run", 3, 0) == (same.operation, same.compared, same.count)
     assert ("reduce", 3, 3) == (reduced.operation, reduced.compared, reduced.count)
     assert reduced.got == pytest.approx(4 * reduced.wanted, rel=1e-5)
+
+
+def test_the_first_write_that_differs_is_the_origin_of_a_read():
+    """The read shows the maximum later: the components part from the single device at the write."""
+
+    def maxima(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_READ MEAN")
+        on_each_batch(strategy, lambda batch: v.assign(part(batch).max()))
+        v.read_value()
+
+    one = only(comparison(maxima))
+
+    assert (Access.READ, Access.MERGED) == (one.access, one.began.access)
+    assert one.location != one.began.location
+    assert 1 == one.began.step
+
+
+def test_a_variable_that_is_computed_from_a_wrong_one_follows_from_it():
+    """What a replica reads before a write is a source; what it reads afterwards is none."""
+
+    def chained(strategy: Strategy) -> None:
+        with strategy.scope():
+            first = variable(0.0, "ON_WRITE MEAN", "first")
+            later = variable(0.0, "ON_WRITE MEAN", "later")
+            other = variable(0.0, "ON_WRITE MEAN", "other")
+
+        def step(batch: Any) -> None:
+            later.assign(first.read_value() + part(batch).mean())
+            other.assign(part(batch).max())
+            first.assign(part(batch).max())
+            first.read_value()
+
+        on_each_batch(strategy, step)
+
+    compared = comparison(chained)
+
+    assert {"first", "other"} == {one.variable for one in compared.leading}
+    assert {"first"} == {
+        one.began.variable for one in compared.differences if one.variable == "later"
+    }

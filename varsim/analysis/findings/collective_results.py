@@ -6,6 +6,7 @@ replicas later. So a difference is shown, and never judged.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -46,6 +47,7 @@ class CollectiveResults(EventObserver):
         self._theirs: dict[_Key, Iterator[Event]] = {}
         self._found: dict[_Key, CollectiveDifference] = {}
         self._same: list[Event] = []  # what the replicas returned in one place, so far
+        self._reductions: dict[_Key, str] = {}
         self._num_replicas = history.num_replicas
         self._step = 0
 
@@ -59,6 +61,12 @@ class CollectiveResults(EventObserver):
         if event.process == FIRST_REPLICA and event.operation and event.location:
             key = event.operation, event.location, None
             self._open[event.call, event.position, event.members] = key
+
+    def on_give_by_replica(self, event: Event) -> None:
+        """Store how a collective combines the values."""
+        key = self._open.get((event.call, event.position, event.members))
+        if key is not None and event.process == FIRST_REPLICA and event.note:
+            self._reductions.setdefault(key, str(json.loads(event.note).get("op") or ""))
 
     def on_result(self, event: Event) -> None:
         """Compare a result of replica 0."""
@@ -97,7 +105,9 @@ class CollectiveResults(EventObserver):
         before = self._found.get(key)
         if before is None:
             operation, location, _ = key
-            before = CollectiveDifference(operation=operation, location=location)
+            before = CollectiveDifference(
+                operation=operation, location=location, reduction=self._reductions.get(key, "")
+            )
         found = replace(before, compared=before.compared + 1)
         if not close(got, wanted):
             if not before.count:
@@ -112,7 +122,9 @@ class CollectiveResults(EventObserver):
                     got=got[index].item(),
                     wanted=wanted[index].item(),
                 )
-            found = replace(found, count=before.count + 1)
+            by = (self._num_replicas, 1 / self._num_replicas)
+            scaled = any(close(wide(got), wide(wanted) * factor) for factor in by)
+            found = replace(found, count=before.count + 1, scaled=before.scaled + scaled)
         self._found[key] = found
 
     def _results_of(self, key: _Key) -> Iterator[Event]:

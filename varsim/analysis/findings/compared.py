@@ -66,7 +66,17 @@ class ValueDifference:
     element: tuple[int, ...] | None  # index of the largest difference in an array
     got: Any  # the run's value; None if the sizes differ
     wanted: Any  # the single device's value
+    aggregation: str = ""  # how the replicas' values were combined; "" for a write by the program
+    alike: bool = False  # whether all replicas had the same value at the first difference
+    origin: ValueDifference | None = None
+    """The earlier difference from which this one follows: of the writes that a read combines, or of
+    a variable that was read before the write. None if no earlier difference is known."""
     explained: int = 0  # number of the differing values that findings explain
+
+    @property
+    def began(self) -> ValueDifference:
+        """Return the difference with which this one began: the write, or another variable's."""
+        return self if self.origin is None else self.origin.began
 
     @property
     def unexplained(self) -> int:
@@ -92,6 +102,8 @@ class CollectiveDifference:
     location: str  # file:line in the program
     compared: int = 0  # number of results that were compared
     count: int = 0  # number of results that differ
+    scaled: int = 0  # number of these that are the single device's value, N or 1/N times
+    reduction: str = ""  # how the replicas' values were combined: "MEAN"; "" if not known
     step: int = 0  # how many calls of strategy.run had begun at the first difference
     event: int = 0  # number of the event that shows the first difference
     element: tuple[int, ...] | None = None  # index of the largest difference in an array
@@ -138,9 +150,30 @@ class Compared:
         return tuple(one for one in self.differences if one.unexplained)
 
     @property
+    def leading(self) -> tuple[ValueDifference, ...]:
+        """Return the unexplained differences that follow from no other listed difference."""
+        listed = {one.variable_id for one in self.differences}
+        seen: set[int] = set()
+        found = []
+        for one in self.unexplained:
+            began = one.began.variable_id
+            follows = began != one.variable_id and began in listed
+            if not follows and began not in seen:
+                found.append(one)
+            seen.add(began)
+        return tuple(found)
+
+    @property
     def differs(self) -> bool:
         """Return whether there is a difference that is not explained by a finding."""
-        return bool(self.unexplained) or any(one.differs for one in self.returned)
+        if self.unexplained or any(one.differs for one in self.returned):
+            return True
+        return any(one.count and not self._is_meant(one) for one in self.collectives)
+
+    def _is_meant(self, one: CollectiveDifference) -> bool:
+        """Return whether a result is an intermediate one: a sum or a mean, scaled afterwards."""
+        checked = self.values or any(not value.why for value in self.returned)
+        return bool(checked) and one.scaled == one.count and not self.differences
 
 
 def site_of(event: Event) -> Site:

@@ -10,12 +10,10 @@ judgement: their cause may be a mistake, other batches, other random numbers or 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
-
-import numpy as np
 
 from varsim.analysis import sparse
 from varsim.analysis.arithmetic import (
@@ -36,17 +34,17 @@ from varsim.analysis.findings.compared import (
 )
 from varsim.analysis.findings.comparison import Comparison, sampled_alike
 from varsim.analysis.findings.components import ComponentTracker
+from varsim.analysis.findings.differences import difference_of
+from varsim.analysis.findings.flows import Flows
+from varsim.analysis.findings.paired_writes import PairedWrites
 from varsim.analysis.findings.sparse_changes import SUMMED, Changes, changes_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.oracle import FIRST_REPLICA, Oracle
 from varsim.analysis.presence import Presence
-from varsim.analysis.rounding import close, wide
+from varsim.analysis.rounding import close
 from varsim.spec import Rows
 from varsim.tracing.history import PROGRAM, Event
-
-_MOST_PENDING: Final = 1000
-"""Largest number of writes by which one replica may be ahead of another at one location."""
 
 _REDUCING: Final = frozenset({"all_reduce", "reduce_scatter"})
 _KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "arrive"})
@@ -63,15 +61,6 @@ class _Count:
     first: ValueDifference | None = None
 
 
-@dataclass(slots=True)
-class _WritesAtSite:
-    """The writes by all replicas at one location."""
-
-    counts: list[int]
-    open: dict[int, dict[int, Event]] = field(default_factory=dict)  # k → replica → k-th write
-    lost: bool = False  # whether some replica is too far ahead to match the writes
-
-
 class Comparisons(EventObserver):
     """Compares a value when all its events are known, and passes each comparison to a listener."""
 
@@ -84,13 +73,13 @@ class Comparisons(EventObserver):
         oracle: Oracle,
     ) -> None:
         self._num_replicas = num_replicas
-        self._presence = presence
         self._variables = variables
         self._components = components
         self.oracle = oracle
         self._listeners: list[Callable[[Comparison], None]] = []
         self._known: dict[int, bool] = {}
-        self._writes: dict[tuple[int, str], _WritesAtSite] = {}
+        self._writes = PairedWrites(num_replicas, presence)
+        self._flows = Flows()
         # variable → replica → the component that the replica sent last, and the replica's last
         # write
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)
@@ -103,8 +92,8 @@ class Comparisons(EventObserver):
         self._lacking: Counter[Site] = Counter()
         """Numbers of values that were not compared, for example because they were not recorded."""
         self._not_summed: dict[Site, str] = {}  # the operation of sparse writes without a sum
-        self._unequal: set[Site] = set()
-        """Sites where some replicas wrote more often than others."""
+        self._parted: dict[int, ValueDifference] = {}
+        """Variable → its first difference, also of a component that the program does not read."""
         self.read_in_replicas: set[int] = set()
         self.merged: set[int] = set()  # variables that the program wrote in a merge_call
         self.reduced_before: set[int] = set()  # variables that were written after an all_reduce
@@ -141,6 +130,7 @@ class Comparisons(EventObserver):
         if event.kind in {"call", "finish"}:
             self._in_call = event.kind == "call"
             self._step += event.begins_step
+            self._flows.on_call()
         elif event.kind == "arrive" and event.operation in _REDUCING:
             self._reduced_in[event.process] = event.call
         variable = event.variable
@@ -150,6 +140,8 @@ class Comparisons(EventObserver):
         if event.kind == "component":
             self._sent[variable][event.process] = event
         elif event.kind == "read":
+            if event.process == PROGRAM or not facts.summed:  # a component of a sum is a part
+                self._flows.on_read(event.process, variable)
             if event.process != PROGRAM:
                 self.read_in_replicas.add(variable)
             elif (
@@ -170,15 +162,19 @@ class Comparisons(EventObserver):
         variable = facts.variable_id
         fresh = variable not in self._first
         self._first.setdefault(variable, (location, event.process))
+        self._flows.on_write(event)
         if event.process != PROGRAM:
             if event.operation != "assign":
                 self.added_to.add(variable)
             if self._reduced_in.get(event.process, -1) == event.call:
                 self.reduced_before.add(variable)
+            compared = self._write(event, facts, location)
             if facts.gathered:
                 self._wrote[variable][event.process] = event
-            else:
-                yield from self._write(event, facts, location)
+                if compared is not None:
+                    self._follow(compared)
+            elif compared is not None:
+                yield compared
         elif event.replica is None:
             if self._in_call:
                 self.merged.add(variable)
@@ -223,40 +219,19 @@ class Comparisons(EventObserver):
             return None
         return self.oracle.created(event.variable)
 
-    def _write(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
+    def _write(self, event: Event, facts: VariableFacts, location: str) -> Comparison | None:
         """Store one replica's write. The write of the last replica completes the comparison."""
-        if self._presence.joined_during_call:
-            self._unequal.add(site_of(event))  # the replicas' writes cannot be paired by number
-            return
-        key, replica_id = (facts.variable_id, location), event.process
-        writes = self._writes.get(key)
-        if writes is None:
-            writes = self._writes[key] = _WritesAtSite([0] * self._num_replicas)
-        if writes.lost:
-            return
-        number = writes.counts[replica_id]
-        writes.counts[replica_id] += 1
-        together = writes.open.setdefault(number, {})
-        together[replica_id] = event
-        present = self._presence.of(event.call)
-        if len(together) == len(present):
-            del writes.open[number]
-            for joined in range(len(present), self._num_replicas):
-                writes.counts[joined] += 1  # a joined replica has no write to compare
-            wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, location)
-            fresh = not number and self._first[facts.variable_id][0] == location
-            before = self._before(event) if fresh else None
-            comparison = None
-            if wanted is not None:
-                comparison = _merged(event, together, facts, wanted, before)
-            if comparison is not None:
-                yield comparison
-            else:
-                self._count_lacking(event)
-        elif len(writes.open) > _MOST_PENDING:
-            writes.lost = True
-            writes.open.clear()
-            self._unequal.add(site_of(event))
+        paired = self._writes.add(event)
+        if paired is None:
+            return None
+        number, together = paired
+        wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, location)
+        fresh = not number and self._first[facts.variable_id][0] == location
+        before = self._before(event) if fresh else None
+        compared = None if wanted is None else _merged(event, together, facts, wanted, before)
+        if compared is None and not facts.gathered:
+            self._count_lacking(event)
+        return compared
 
     def _read(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
         variable, dtype = facts.variable_id, facts.numpy_dtype
@@ -295,26 +270,25 @@ class Comparisons(EventObserver):
             if count.first is None:
                 count.first = self._difference(site, comparison)
 
+    def _follow(self, comparison: Comparison) -> None:
+        """Record the first write to components whose result differs; it is not counted."""
+        site = site_of(comparison.event)
+        if site.variable_id not in self._parted and not close(comparison.got, comparison.wanted):
+            self._difference(site, comparison)
+
     def _difference(self, site: Site, comparison: Comparison) -> ValueDifference:
-        got, wanted = comparison.got, comparison.wanted
-        sized = len(got) == len(wanted)
-        element = _most_apart(got, wanted) if sized else 0
-        facts = self._variables[site.variable_id]
-        shown = comparison.index_of(element, facts.shape)
-        return ValueDifference(
-            variable_id=site.variable_id,
-            variable=facts.name,
-            access=site.access,
-            location=site.location,
-            count=1,
-            compared=1,
-            step=self._step,
-            inside=comparison.event.call is not None,
-            event=comparison.event.event,
-            element=shown,
-            got=got[element].item() if sized else None,
-            wanted=wanted[element].item() if sized else None,
-        )
+        """Return the difference that a comparison shows, with its origin."""
+        number, facts = site.variable_id, self._variables[site.variable_id]
+        origin = self._parted.get(number)
+        if origin is None:
+            by = () if site.access is Access.READ else (comparison.event.event, *comparison.others)
+            source = self._flows.source_of(number, by)
+            origin = None if source is None else self._parted[source]
+        found = difference_of(site, comparison, facts, self._step, origin)
+        if number not in self._parted and not self.is_prefix(site):
+            self._parted[number] = found
+            self._flows.part(number)
+        return found
 
     def explain(self, site: Site, number: int) -> None:
         """Record that a finding explains some of the differing values at a site.
@@ -342,9 +316,6 @@ class Comparisons(EventObserver):
 
     def compared(self) -> Compared:
         """Return the result of all comparisons. Call this after `Finder.finish`."""
-        for writes in self._writes.values():
-            left = [event for together in writes.open.values() for event in together.values()]
-            self._unequal.update(map(site_of, left[:1]))
         counts = {site: one for site, one in self._counts.items() if self._is_counted(site)}
         differences = [
             replace(one.first, count=one.differing, compared=one.count, explained=one.explained)
@@ -354,7 +325,7 @@ class Comparisons(EventObserver):
         return Compared(
             values=sum(one.count for one in counts.values()),
             locations=len({site.location for site in counts}),
-            differences=tuple(sorted(differences, key=lambda one: one.event)),
+            differences=tuple(sorted(differences, key=lambda one: (one.began.event, one.event))),
             uncompared=tuple(self._uncompared()),
             own=tuple(
                 one.name
@@ -376,8 +347,9 @@ class Comparisons(EventObserver):
         return self.oracle.is_uneven(*key)
 
     def _is_own(self, site: Site) -> bool:
-        """Return whether each replica writes its own value; such values are not compared."""
-        return site.access is Access.MERGED and not self._variables[site.variable_id].aggregation
+        """Return whether each replica writes its own component; such writes are not counted."""
+        facts = self._variables[site.variable_id]
+        return site.access is Access.MERGED and (facts.gathered or not facts.aggregation)
 
     def _uncompared(self) -> Iterator[Uncompared]:
         for number, facts in self._variables.items():
@@ -393,16 +365,17 @@ class Comparisons(EventObserver):
                 why = "it was neither read nor written outside strategy.run"
                 yield Uncompared(variable=facts.name, location="", why=why)
         prefixes = filter(self.is_prefix, self._counts)
-        for site in dict.fromkeys((*self._lacking, *self._unequal, *prefixes)):
+        unequal = self._writes.unequal()
+        for site in dict.fromkeys((*self._lacking, *sorted(unequal, key=_in_order), *prefixes)):
             if not self._is_own(site):
                 name = self._variables[site.variable_id].name
                 partly = site in self._counts and self._is_counted(site)
-                why = self._why(site)
+                why = self._why(site, unequal)
                 yield Uncompared(variable=name, location=site.location, why=why, partly=partly)
 
-    def _why(self, site: Site) -> str:
+    def _why(self, site: Site, unequal: Container[Site]) -> str:
         """Return why values at a site were not compared."""
-        if site in self._unequal:
+        if site in unequal:
             return "some replicas write it there more often than others"
         uneven = self.oracle.uneven.get(
             (site.variable_id, site.access.kind, site.access.process, site.location)
@@ -466,10 +439,5 @@ def _changes(
     return changes_of(parts, wanted) if len(parts) == len(operands) else None
 
 
-def _most_apart(got: Flat, wanted: Flat) -> int:
-    """Return the index of the largest difference between two values."""
-    one, other = wide(got), wide(wanted)
-    with np.errstate(all="ignore"):
-        apart = np.abs(one - other)
-    unknown = np.isnan(apart) & ~(np.isnan(one) & np.isnan(other)) & (one != other)
-    return int(np.where(unknown, np.inf, np.nan_to_num(apart, nan=0.0, posinf=np.inf)).argmax())
+def _in_order(site: Site) -> tuple[int, str]:
+    return site.variable_id, site.location

@@ -1,0 +1,107 @@
+"""The texts of one difference from a single device: what it is, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from varsim.analysis.findings.compared import Access, CollectiveDifference, ValueDifference
+from varsim.report.formatting import number
+from varsim.report.json_values import plain
+from varsim.texts.facts import element_text
+
+_HONEST: Final = "or it was drawn at random, or comes from training or state of each replica alone"
+
+_NOT_COMBINED: Final = {
+    "MEAN": (
+        "the value of the whole batch is not the mean of the replicas' values. It is for example "
+        "a ratio, a median, a norm, a variance, or a clipped or exponentiated value"
+    ),
+    "SUM": (
+        "the value of the whole batch is not the sum of the replicas' values. It is for example a "
+        "mean, a ratio, a maximum, a norm or a logarithm"
+    ),
+    "ONLY_FIRST_REPLICA": (
+        "the value of the first replica is not that of the whole batch. It was computed from this "
+        "replica's part"
+    ),
+}
+"""Aggregation → why the value can differ although everything before was equal."""
+
+_EXACT: Final = (
+    "What to do: of a ratio or a perplexity, merge numerator and denominator by SUM, and divide or "
+    "exponentiate afterwards. Of a variance or a norm, merge the count and the sums of values and "
+    "squares by SUM. Of a median, a maximum or a rank, merge the values themselves (all_gather, "
+    "or all_reduce with MAX or MIN). Merge gradients before you clip them. If the value is drawn "
+    "at random, draw it for the whole batch from one seed, and give each replica its part; a "
+    "value of a replica's own training is comparable only after a merge."
+)
+
+
+def difference_text(one: ValueDifference) -> str:
+    """Return the variable, the step, the location and both values, and where these began."""
+    began = one.began
+    if began is one:
+        return _one(one)
+    if began.variable_id == one.variable_id:
+        values = "" if _values(one) == _values(began) else f": {_values(one)}"
+        return f"{_one(began)}; {_place(one)}{values}"
+    return f"{_one(one)}; computed from {_one(began)}"
+
+
+def meaning_of(one: ValueDifference) -> str:
+    """Return in a sentence what a difference shows; "" if its first write is not known."""
+    began = one.began
+    name = began.variable
+    if one.explained:
+        return ""  # a finding says more
+    if began.access is Access.WRITTEN:
+        return (
+            f"No value that was compared earlier, and on which this write of {name} depends, "
+            "differs: the program computed it from the number of replicas, from values outside "
+            "variables, or at random."
+        )
+    why = _NOT_COMBINED.get(began.aggregation)
+    if began.access is Access.READ or why is None:
+        return ""
+    before = "No value that was compared earlier, and that the replicas read before, differs."
+    if began.alike:
+        return (
+            f"{before} All replicas wrote the same value to {name}: it depends on the number of "
+            "replicas, on the result of a collective, or on other data."
+        )
+    return (
+        f"{before} {began.aggregation} combined the replicas' values of {name}: {why}; {_HONEST}."
+    )
+
+
+def remedy_of(one: ValueDifference) -> str:
+    """Return what to do about a difference; "" if its cause cannot be limited."""
+    began = one.began
+    combined = began.access is Access.MERGED and began.aggregation in _NOT_COMBINED
+    return _EXACT if combined and not (began.alike or one.explained) else ""
+
+
+def remedy_of_collective(one: CollectiveDifference) -> str:
+    """Return what to do about a mean of a collective that is not the single device's value."""
+    return _EXACT if one.reduction == "MEAN" and one.scaled < one.count else ""
+
+
+def number_text(value: Any) -> str:
+    """Return a number with enough digits to show a difference that is more than rounding."""
+    return f"{value:.6g}" if isinstance(value, float) else number(plain(value))
+
+
+def _one(one: ValueDifference) -> str:
+    element = "" if one.element is None else f" ({element_text(one.element)})"
+    return f"{one.variable}{element}, {_place(one)}: {_values(one)}"
+
+
+def _place(one: ValueDifference) -> str:
+    when = f"{'in' if one.inside else 'after'} step {one.step}"
+    return f"{one.access.value} {when} at {one.location}"
+
+
+def _values(one: ValueDifference) -> str:
+    if one.got is None:
+        return "the number of elements is not the single device's"
+    return f"{number_text(one.got)} instead of {number_text(one.wanted)}"
