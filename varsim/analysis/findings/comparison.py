@@ -64,6 +64,13 @@ class Relation(Enum):
     ONLY_MINE = auto()  # all replicas' values are combined; the single device has replica 0's
     LARGEST = auto()  # the single device has the largest of the replicas' values
     SMALLEST = auto()  # the single device has the smallest of the replicas' values
+    GEOMETRIC = auto()  # the single device has the geometric mean of the replicas' values
+    QUADRATIC = auto()  # the single device has the root of their mean square
+    HARMONIC = auto()  # the single device has their harmonic mean
+    ROOT_OF_SUM = auto()  # the single device has the root of the sum of their squares
+    LOGARITHM = auto()  # the single device has the logarithm of the mean of their powers
+    VARIANCE = auto()  # the single device has their mean plus the variance of another variable
+    DEVIATION = auto()  # the same for the root of a variance
     OTHER = auto()
 
     __hash__ = object.__hash__

@@ -33,6 +33,7 @@ from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.example_counts import ExampleCounts
 from varsim.analysis.findings.extremes import extreme_of
 from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind
+from varsim.analysis.findings.other_means import other_mean_of, spread_of
 from varsim.analysis.findings.quotients import quotients
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
@@ -141,6 +142,8 @@ def had_the_whole_batch(
     Args:
         counted: The shard weights that counters of examples imply.
     """
+    if any(_is_whole(one, statistics) for one, statistics in aggregated):
+        return True
     if any(statistics.only_mine for _, statistics in aggregated):
         return False
     if any(
@@ -155,6 +158,7 @@ def had_the_whole_batch(
     return not others or any(
         weighed(statistics, counted)
         or extreme_of(statistics.kept, whole_batch=False)
+        or other_mean_of(statistics.kept)
         or all(comparison.sums_fractions for comparison in statistics.kept)
         for statistics in others
     )
@@ -166,17 +170,21 @@ def is_proved(aggregated: list[tuple[VariableFacts, ComparisonStatistics]]) -> b
     Replicas with different values prove it, if the single device's first value is related to all of
     them exactly, and not by chance.
     """
-    return any(
-        statistics.first not in {*INEXACT, Relation.ONLY_MINE}
-        and not statistics.shown[statistics.first].alike
-        and (
-            statistics.telling
-            or statistics.shown[statistics.first].has_fractional_parts
-            or statistics.related[statistics.first] >= AGAIN
-        )
-        for _, statistics in aggregated
-        if statistics.first is not None
-    )
+    return any(_proves(statistics) for _, statistics in aggregated)
+
+
+def _proves(statistics: ComparisonStatistics) -> bool:
+    first = statistics.first
+    if first is None or first in {*INEXACT, Relation.ONLY_MINE} or statistics.shown[first].alike:
+        return False
+    fractional = statistics.shown[first].has_fractional_parts
+    return statistics.telling or fractional or statistics.related[first] >= AGAIN
+
+
+def _is_whole(facts: VariableFacts, statistics: ComparisonStatistics) -> bool:
+    """Return whether a value is right in all comparisons, and is an aggregate of all replicas."""
+    right = statistics.related[Relation.RIGHT] == statistics.count
+    return right and not facts.first and _proves(statistics)
 
 
 def weighed(
@@ -260,9 +268,24 @@ class Scaling(Finder):
                 found = found or _by_program(comparisons, facts, statistics)
             elif whole_batch:
                 found = _by_replicas(comparisons, facts, statistics, counted)
+                found = found or self._other_mean(facts, statistics)
             if found is not None:
                 compared[site.variable_id][site] = found
         return self._told(comparisons, compared)
+
+    def _other_mean(
+        self, facts: VariableFacts, statistics: ComparisonStatistics
+    ) -> ScalingFault | None:
+        """Judge whether MEAN averages values of which a single device has another mean."""
+        if facts.aggregation != "MEAN" or statistics.first is Relation.RIGHT:
+            return None
+        kept, weights = statistics.kept, list(self._counted.weights_for(statistics.kept))
+        found = other_mean_of(kept, weights)
+        for other, means in self._aggregated():
+            right = means.related[Relation.RIGHT] == means.count
+            if found is None and right and other.aggregation == "MEAN":
+                found = spread_of(kept, means.kept, weights)
+        return None if found is None else _of(MEAN_OF_MEANS, found[1], statistics, found[0])
 
     def _aggregated(self) -> list[tuple[VariableFacts, ComparisonStatistics]]:
         return [

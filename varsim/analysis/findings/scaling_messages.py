@@ -101,12 +101,27 @@ def message(
         compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
         what = f"{what} {compared} with a single device show this. {_numbers(fault.shown, facts)}."
     settings = _settings(facts, fault, oracle)
-    paste = [_WEIGHTED.format(facts.dtype)] if fault.kind is MEAN_OF_MEANS else []
+    paste = _paste(facts, fault) if fault.kind is MEAN_OF_MEANS else []
     return finding_of(fault.kind, facts, evidence, what, remedy, paste=paste, settings=settings)
 
 
 _WEIGHTED: Final = 'value = context.all_reduce("MEAN", np.asarray(value, "{}"), weight=examples)'
 """A weighted mean in the dtype of the variable, as NumPy's means have float64."""
+
+_EXTREME: Final = 'value = context.all_reduce("{}", np.asarray(value, "{}"))'
+
+
+def _paste(facts: VariableFacts, fault: ScalingFault) -> list[str]:
+    """Return the line that writes the right value instead of a mean of means."""
+    if fault.relation in _EXTREMES:
+        return [_EXTREME.format(_EXTREMES[fault.relation][1], facts.dtype)]
+    if fault.relation not in _OTHER_MEANS:
+        return [_WEIGHTED.format(facts.dtype)]
+    expression = _OTHER_MEANS[fault.relation][2]
+    if fault.weights is not None:
+        expression = expression.replace("({})", "({}), weight=examples")
+    array = f'np.asarray(value, "{facts.dtype}")'
+    return [f"value = {expression.format(array)}"] if expression else []
 
 
 def _settings(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Proposed | None:
@@ -229,7 +244,13 @@ def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
             f"context.all_reduce('{op}', value) before the write (varsim only), or all_gather and "
             f"take the {which}.",
         )
-    del facts
+    if fault.relation in _OTHER_MEANS:
+        exact, instead, _ = _OTHER_MEANS[fault.relation]
+        return (
+            f"MEAN averages the replicas' values of {facts.name}, but a mean of the parts is not "
+            f"the value of the whole batch{_shards(fault.weights)}. {exact}",
+            instead,
+        )
     return (
         "Each replica contributes a mean of its own examples, and MEAN gives all replicas the same "
         f"weight, but their shards are not equal{_shards(fault.weights)}.",
@@ -239,6 +260,54 @@ def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
         "each contribution by the replica's share of the examples, with SUM.",
     )
 
+
+_OTHER_MEANS: Final = {
+    Relation.GEOMETRIC: (
+        "A single device has exactly the geometric mean of the replicas' values: the value is an "
+        "exponential of a mean, such as a perplexity.",
+        "Merge the mean first, and take the exponential afterwards.",
+        'np.exp(context.all_reduce("MEAN", np.log({})))',
+    ),
+    Relation.QUADRATIC: (
+        "A single device has exactly the root of the mean of their squares: the value is the root "
+        "of a mean, such as an RMSE.",
+        "Merge the mean of the squares first, and take the root afterwards.",
+        'np.sqrt(context.all_reduce("MEAN", np.square({})))',
+    ),
+    Relation.HARMONIC: (
+        "A single device has exactly their harmonic mean: the value is a ratio whose denominators "
+        "differ between the replicas, such as a rate.",
+        "Merge numerator and denominator by SUM, and divide afterwards.",
+        '1 / context.all_reduce("MEAN", 1 / {})',
+    ),
+    Relation.ROOT_OF_SUM: (
+        "A single device has exactly the root of the sum of their squares: the value is a norm, of "
+        "which each replica has a part.",
+        "Merge the squares by SUM first, and take the root afterwards.",
+        'np.sqrt(context.all_reduce("SUM", np.square({})))',
+    ),
+    Relation.LOGARITHM: (
+        "A single device has exactly the logarithm of the mean of the values whose logarithms the "
+        "replicas wrote, such as decibels.",
+        "Merge the mean first, and take the logarithm of what you read.",
+        "",
+    ),
+    Relation.VARIANCE: (
+        "A single device has exactly their mean plus the variance of the replicas' means, which "
+        "MEAN leaves out.",
+        "Merge the count, the sum of the values and the sum of their squares by SUM, and compute "
+        "the variance from what you read.",
+        "",
+    ),
+    Relation.DEVIATION: (
+        "The square on a single device is exactly the mean of their squares plus the variance of "
+        "the replicas' means, which MEAN leaves out.",
+        "Merge the count, the sum of the values and the sum of their squares by SUM, and compute "
+        "the standard deviation from what you read.",
+        "",
+    ),
+}
+"""Relation → what a single device has, what to do, and an expression for the right value."""
 
 _EXTREMES: Final = {Relation.LARGEST: ("largest", "MAX"), Relation.SMALLEST: ("smallest", "MIN")}
 
