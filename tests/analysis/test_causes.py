@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.analysis.build import parse_history
-from varsim.analysis.causes import leading
+from varsim.analysis.causes import leading, with_causes
 from varsim.analysis.examination import examine
 from varsim.analysis.findings.model import Finding
 from varsim.report.findings_text import findings_text
@@ -131,3 +132,15 @@ def test_a_cause_that_is_not_listed_leaves_its_follower_in_the_lead(tmp_path: Pa
     (follower,) = [one for one in found(tmp_path, CONFLICT) if one.cause is not None]
 
     assert [(follower, [])] == leading([follower])
+
+
+def test_a_finding_with_a_mistake_of_its_own_follows_from_no_other(tmp_path: Path) -> None:
+    """Two variables that an averaging skips are two mistakes, also if one is read for the other."""
+    findings = tuple(
+        replace(one, own_cause=one.variable == "w", cause=None) for one in found(tmp_path, SPREADS)
+    )
+    with open_history(tmp_path) as history:
+        after = causes(with_causes(history, findings))
+
+    assert after["write-write-conflict w"] is None
+    assert after["divergence v"] == "write-write-conflict v"

@@ -39,7 +39,7 @@ def with_causes(history: History, findings: Sequence[Finding]) -> tuple[Finding,
     flows = _flows(history, findings)
     return tuple(
         replace(one, cause=Cause(lead.kind, lead.variable_id, lead.variable))
-        if (lead := _lead_of(one, findings, flows)) is not None
+        if not one.own_cause and (lead := _lead_of(one, findings, flows)) is not None
         else one
         for one in findings
     )

@@ -165,10 +165,13 @@ def _remedies(compared: Compared, width: int, most: int | None) -> Iterator[str]
 def _began(compared: Compared) -> str:
     """Return which variable differed first, and which may have differed earlier."""
     said = []
-    if len({one.variable_id for one in compared.differences}) > 1:
-        first = compared.differences[0]
-        said.append(f"Of the compared variables, {first.variable} differed first.")
-    lacking = [one.variable for one in compared.uncompared if not one.partly]
+    began = [one.began for one in compared.differences]
+    if len({one.variable_id for one in (*compared.differences, *began)}) > 1:
+        said.append(f"Of the compared variables, {began[0].variable} differed first.")
+    known = {one.variable for one in began}
+    lacking = [
+        one.variable for one in compared.uncompared if not (one.partly or one.variable in known)
+    ]
     if lacking and compared.differences:
         who = names(lacking)
         said.append(f"{who} could not be compared, and may have differed earlier.")

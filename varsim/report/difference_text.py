@@ -18,7 +18,8 @@ _NOT_COMBINED: Final = {
     ),
     "SUM": (
         "the value of the whole batch is not the sum of the replicas' values. It is for example a "
-        "mean, a ratio, a maximum, a norm or a logarithm"
+        "mean, a ratio, a maximum, a norm or a logarithm; or some examples are in the parts of "
+        "several replicas, such as padding, or of none"
     ),
     "ONLY_FIRST_REPLICA": (
         "the value of the first replica is not that of the whole batch. It was computed from this "

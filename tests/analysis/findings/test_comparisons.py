@@ -12,6 +12,7 @@ import varsim as tf
 from tests.analysis.findings.on_one_device import (
     DATA,
     Program,
+    compared,
     comparison,
     on_each_batch,
     part,
@@ -25,6 +26,7 @@ from varsim.analysis.findings.compared import (
     Compared,
     ValueDifference,
 )
+from varsim.analysis.findings.remainders import COUNTED_TWICE
 from varsim.errors import MismatchError
 
 Strategy = tf.distribute.MirroredStrategy
@@ -344,3 +346,28 @@ def test_a_variable_that_is_computed_from_a_wrong_one_follows_from_it():
     assert {"first"} == {
         one.began.variable for one in compared.differences if one.variable == "later"
     }
+
+
+def test_sums_over_the_same_repeated_rows_are_explained_by_the_finding_about_the_counter():
+    """The last batch is padded: the rows are counted twice, and so are their hits."""
+
+    def padded(strategy: Strategy) -> None:
+        with strategy.scope():
+            hits = variable(0, "ON_READ SUM", "hits")
+            rows = variable(0, "ON_READ SUM", "rows")
+
+        def step(batch: Any) -> None:
+            count = tf.distribute.get_strategy().num_replicas_in_sync
+            own = part(np.concatenate([batch, batch[: len(batch) % count]]))
+            hits.assign_add(int((own > 2).sum()))
+            rows.assign_add(len(own))
+
+        for batch in (DATA[0], DATA[1, :-1]):
+            strategy.run(step, args=(batch,))
+        assert 0 < int(hits.read_value()) < int(rows.read_value())
+
+    found = compared(padded)
+    (one,) = [finding for finding in found if finding.kind is COUNTED_TWICE]
+
+    assert ("rows", True) == (one.variable, "hits is wrong in these calls only" in one.what)
+    assert not comparison(padded).unexplained

@@ -92,6 +92,8 @@ class Comparisons(EventObserver):
         self._lacking: Counter[Site] = Counter()
         """Numbers of values that were not compared, for example because they were not recorded."""
         self._not_summed: dict[Site, str] = {}  # the operation of sparse writes without a sum
+        self.wrong_calls: defaultdict[int, set[int | None]] = defaultdict(set)
+        """Variable → the calls in which what all replicas wrote together differs."""
         self._parted: dict[int, ValueDifference] = {}
         """Variable → its first difference, also of a component that the program does not read."""
         self.read_in_replicas: set[int] = set()
@@ -266,6 +268,8 @@ class Comparisons(EventObserver):
         count.count += comparison.times
         if not close(comparison.got, comparison.wanted):
             count.differing += comparison.times
+            if site.access is Access.MERGED:
+                self.wrong_calls[site.variable_id].add(comparison.event.call)
             count.not_finite += comparison.times if comparison.loses_finiteness else 0
             if count.first is None:
                 count.first = self._difference(site, comparison)
@@ -273,7 +277,10 @@ class Comparisons(EventObserver):
     def _follow(self, comparison: Comparison) -> None:
         """Record the first write to components whose result differs; it is not counted."""
         site = site_of(comparison.event)
-        if site.variable_id not in self._parted and not close(comparison.got, comparison.wanted):
+        if close(comparison.got, comparison.wanted):
+            return
+        self.wrong_calls[site.variable_id].add(comparison.event.call)
+        if site.variable_id not in self._parted:
             self._difference(site, comparison)
 
     def _difference(self, site: Site, comparison: Comparison) -> ValueDifference:
@@ -298,6 +305,17 @@ class Comparisons(EventObserver):
         """
         if (count := self._counts.get(site)) is not None:
             count.explained = min(count.explained + number, count.differing)
+
+    def explain_all(self, variable_id: int) -> None:
+        """Record that a finding explains all differing values of a variable."""
+        for site, count in self._counts.items():
+            if site.variable_id == variable_id:
+                count.explained = count.differing
+
+    def origin_of(self, variable_id: int) -> int | None:
+        """Return the variable with whose difference that of another variable began."""
+        found = self._parted.get(variable_id)
+        return None if found is None else found.began.variable_id
 
     def explain_not_finite(self, variable_id: int, locations: Iterable[str]) -> None:
         """Record that a finding explains all NaN and infinities of a variable at some locations."""

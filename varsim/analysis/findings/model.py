@@ -98,6 +98,7 @@ class Finding:
     settings: Proposed | None = None  # the settings that these lines select, if they select any
     tried: str = ""  # the result of a replay with these settings; "" without a replay
     cause: Cause | None = None  # the finding from which this one follows; None if it leads
+    own_cause: bool = False  # whether it has a mistake of its own, whatever values it read
     costs_only: bool = False  # whether it costs messages or time, and makes no value wrong
     mended_by_settings: bool = False  # whether other settings can remove it, by changing values
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -235,7 +235,34 @@ class Remainders(Finder):
         for (variable, _), additions in found.items():
             if variable not in self.context.explained_sums:
                 first.setdefault(variable, additions)
-        return [self._finding(variable, additions) for variable, additions in first.items()]
+        findings = [self._finding(variable, additions) for variable, additions in first.items()]
+        return [
+            replace(one, what=f"{one.what}{self._with_the_same_rows(one.variable_id, additions)}")
+            for one, additions in zip(findings, first.values(), strict=True)
+        ]
+
+    def _with_the_same_rows(self, variable: int | None, additions: _Additions) -> str:
+        """Return a sentence on the sums that are wrong because of the same rows; "" if none is.
+
+        Such a sum is wrong only in calls in which this variable is wrong, and right in others.
+        """
+        comparisons, explained = self.context.comparisons, self.context.explained_sums
+        assert comparisons is not None
+        calls = {one.event.call for one in additions.wrong}
+        if len(calls) == len(additions.known):
+            return ""
+        found = [
+            facts
+            for number, facts in self.context.variables.items()
+            if number != variable and number not in explained and facts.aggregation == "SUM"
+            if comparisons.wrong_calls.get(number, calls | {-1}) <= calls
+        ]
+        for facts in found:
+            comparisons.explain_all(facts.variable_id)
+            explained.add(facts.variable_id)
+        names = " and ".join(one.name for one in found)
+        verb = "is" if len(found) == 1 else "are"
+        return f" {names} {verb} wrong in these calls only, for the same reason." if found else ""
 
     def _others(
         self, exact: dict[tuple[int, str], _Additions]

@@ -14,10 +14,8 @@ aggregate of the replicas' values.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
@@ -26,7 +24,14 @@ from varsim.analysis.findings.comparison import (
     Comparison,
     Relation,
     is_truncated,
-    relation_of,
+)
+from varsim.analysis.findings.comparison_statistics import (
+    AGAIN,
+    FACTORS,
+    INEXACT,
+    NEARLY_ALL,
+    ComparisonStatistics,
+    show,
 )
 from varsim.analysis.findings.comparisons import Comparisons
 from varsim.analysis.findings.context import FindingContext
@@ -42,94 +47,15 @@ from varsim.analysis.findings.scaling_messages import (
     WRONG_FACTOR,
     ScalingFault,
     faults_like_the_first,
+    following,
     message,
+    source_message,
     together,
 )
 from varsim.analysis.findings.shard_weights import Weights, explains, fitted, sizes, uneven
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close, material
 from varsim.tracing.history import Event
-
-NEARLY_ALL: Final = 0.9
-"""Fraction of the comparisons in which a relation must hold to be reported."""
-
-AGAIN: Final = 3
-"""If a relation of whole numbers holds in this many comparisons, it does not hold by chance."""
-
-_MOST_KEPT: Final = 64
-"""Largest number of a variable's comparisons whose values are kept to find the shard sizes."""
-
-FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
-"""Exact relations of a value that is wrong by a factor of the number of replicas."""
-
-INEXACT: Final = (Relation.OTHER, Relation.ABOUT_TIMES_N)
-"""Relations after which the changes of the variable are compared instead of its values."""
-
-
-@dataclass(slots=True)
-class ComparisonStatistics:
-    """The comparisons of one variable at one location, and their relations."""
-
-    by_program: bool  # whether the program wrote the compared values
-    count: int = 0
-    first: Relation | None = None
-    telling: bool = False  # whether the first comparison excludes a relation by chance
-    first_alike: bool = False  # whether the first comparison is counted in `alike`
-    alike: int = 0  # comparisons with a wrong value, although all replicas had the same value
-    related: Counter[Relation] = field(default_factory=Counter)
-    evidence: dict[Relation, Evidence] = field(default_factory=dict)
-    shown: dict[Relation, Comparison] = field(default_factory=dict)  # relation → its first
-    kept: list[Comparison] = field(default_factory=list)
-    values: set[bytes] = field(default_factory=set)  # a few different values of the oracle
-
-    def add(self, comparison: Comparison, aggregation: str) -> None:
-        """Add a comparison."""
-        relation = relation_of(comparison, aggregation)
-        if (
-            self.first is None
-            and relation in INEXACT
-            and (change := comparison.change()) is not None
-        ):
-            by_change = relation_of(change, aggregation)
-            if by_change in FACTORS:
-                comparison, relation = change, by_change
-        alike = relation is not Relation.RIGHT and comparison.alike
-        if self.first is None:
-            self.first, self.telling = relation, comparison.telling
-            self.first_alike = alike
-        self.count += comparison.times
-        self.alike += comparison.times if alike else 0
-        self.related[relation] += comparison.times
-        _show(self.evidence.setdefault(relation, Evidence()), comparison)
-        if relation not in self.shown or len(self.kept) < _MOST_KEPT:
-            few = comparison.thinned()
-            self.shown.setdefault(relation, few)
-            if len(self.kept) < _MOST_KEPT:
-                self.kept.append(few)
-                self.values.add(few.wanted.tobytes())
-
-    def clearly(self, relation: Relation, *, by_first: bool = True) -> bool:
-        """Return whether this relation holds in so many comparisons that it is reported.
-
-        Args:
-            by_first: Whether the first comparison alone may be enough.
-        """
-        held = self.related[relation]
-        if self.first is not relation:
-            return False
-        if held >= NEARLY_ALL * self.count:
-            sure = self.telling or self.alike == self.count or self.shown[relation].large
-            return sure or held >= AGAIN
-        first = self.telling or self.first_alike
-        return by_first and first and not self.related[Relation.RIGHT]
-
-    @property
-    def only_mine(self) -> bool:
-        """Return whether the single device clearly did only the first replica's part."""
-        held = self.related[Relation.ONLY_MINE]
-        if not self.clearly(Relation.ONLY_MINE):
-            return False
-        return held >= AGAIN or self.shown[Relation.ONLY_MINE].odd
 
 
 def had_the_whole_batch(
@@ -271,7 +197,42 @@ class Scaling(Finder):
                 found = found or self._other_mean(facts, statistics)
             if found is not None:
                 compared[site.variable_id][site] = found
-        return self._told(comparisons, compared)
+        sources = self._sources(comparisons, compared) if whole_batch else {}
+        return [*self._told(comparisons, compared, sources), *self._told_of(comparisons, sources)]
+
+    def _sources(
+        self, comparisons: Comparisons, compared: Mapping[int, Mapping[Site, ScalingFault]]
+    ) -> dict[int, Site]:
+        """Return the sums that are N times too large because of a factor in a value read before.
+
+        Returns:
+            The variable of such a sum, and the site of the value with the factor.
+        """
+        scaled = {
+            site.variable_id: site
+            for site, statistics in self._statistics.items()
+            if site.variable_id not in compared
+            and statistics.clearly(Relation.TIMES_N, by_first=False)
+            and (statistics.by_program or self._facts[site].first)
+        }
+        found = {}
+        for number, faults in compared.items():
+            first = next(iter(faults.values()))
+            origin = comparisons.origin_of(number)
+            summed = self._variables[number].aggregation == "SUM"
+            if first.relation is Relation.TIMES_N and summed and origin in scaled:
+                found[number] = scaled[origin]
+        return found
+
+    def _told_of(self, comparisons: Comparisons, sources: Mapping[int, Site]) -> list[Finding]:
+        """Return a finding for each value with the factor, which its readers pass on."""
+        findings = []
+        for site in dict.fromkeys(sources.values()):
+            fault = _fault(WRONG_FACTOR, self._statistics[site], Relation.TIMES_N)
+            comparisons.explain(site, fault.evidence.count)
+            sums = [self._variables[one].name for one, by in sources.items() if by == site]
+            findings.append(source_message(self._facts[site], fault, sums))
+        return findings
 
     def _other_mean(
         self, facts: VariableFacts, statistics: ComparisonStatistics
@@ -295,7 +256,10 @@ class Scaling(Finder):
         ]
 
     def _told(
-        self, comparisons: Comparisons, compared: Mapping[int, Mapping[Site, ScalingFault]]
+        self,
+        comparisons: Comparisons,
+        compared: Mapping[int, Mapping[Site, ScalingFault]],
+        sources: Mapping[int, Site],
     ) -> list[Finding]:
         """Return a finding for each variable with a fault that nothing else explains."""
         findings = []
@@ -316,7 +280,10 @@ class Scaling(Finder):
                 continue  # `Parted` has the cause
             fault = together(list(alike.values()))
             summed_at = self.context.summed_before.get(number)
-            findings.append(message(self._variables[number], fault, comparisons.oracle, summed_at))
+            finding = message(self._variables[number], fault, comparisons.oracle, summed_at)
+            if number in sources:
+                finding = following(finding, self._variables[sources[number].variable_id])
+            findings.append(finding)
         return findings
 
 
@@ -445,7 +412,7 @@ def _of(
         return None
     evidence = Evidence()
     for comparison, _ in wrong:
-        _show(evidence, comparison)
+        show(evidence, comparison)
     first, weights = wrong[0]
     constant = all(one is weights for _, one in wrong)
     return ScalingFault(
@@ -457,11 +424,6 @@ def _of(
         weights if constant else None,
         alike=all(one.alike for one, _ in wrong),
     )
-
-
-def _show(evidence: Evidence, comparison: Comparison) -> None:
-    """Add a comparison to the evidence."""
-    evidence.add(comparison.event, *comparison.others, count=comparison.times)
 
 
 def _wrong(some: list[tuple[Comparison, Weights]]) -> list[tuple[Comparison, Weights]]:

@@ -12,6 +12,7 @@ from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.compared import Site
 from varsim.analysis.findings.comparison import Comparison, Relation
 from varsim.analysis.findings.model import (
+    Cause,
     Certainty,
     Evidence,
     Finding,
@@ -103,6 +104,39 @@ def message(
     settings = _settings(facts, fault, oracle)
     paste = _paste(facts, fault) if fault.kind is MEAN_OF_MEANS else []
     return finding_of(fault.kind, facts, evidence, what, remedy, paste=paste, settings=settings)
+
+
+def source_message(facts: VariableFacts, fault: ScalingFault, sums: Sequence[str]) -> Finding:
+    """Return the finding about a value with a factor N that comes into sums of what replicas write.
+
+    Args:
+        sums: The names of the variables with SUM that are N times too large because of it.
+    """
+    count, into = len(fault.shown.by_replica), " and ".join(sums)
+    compared = f"{fault.evidence.count:,} of {times(fault.count, 'comparison')}"
+    return finding_of(
+        WRONG_FACTOR,
+        facts,
+        fault.evidence,
+        f"The value is {count} times the single device's, and the replicas read it before they "
+        f"write {into}. SUM already adds up what they write to the value of the whole batch, so "
+        f"{into} changes {count} times too much. {compared} with a single device show the factor. "
+        f"{_numbers(fault.shown, facts)}.",
+        "Write the value without the factor: the batch of all replicas together is that of the "
+        "single device. A rate grows with the number of replicas only if the batch grows, too.",
+    )
+
+
+def following(finding: Finding, source: VariableFacts) -> Finding:
+    """Return the finding about a sum whose factor comes from a variable that was read before."""
+    return replace(
+        finding,
+        what=f"{finding.what} Replicas read {source.name} before, which has this factor.",
+        remedy=f"Correct {source.name} first: this sum is then right.",
+        paste=(),
+        settings=None,
+        cause=Cause(WRONG_FACTOR, source.variable_id, source.name),
+    )
 
 
 _WEIGHTED: Final = 'value = context.all_reduce("MEAN", np.asarray(value, "{}"), weight=examples)'

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
@@ -230,7 +230,7 @@ def _skipped(facts: VariableFacts, copies: _Copies, twins: Sequence[str]) -> Fin
         evidence.add(copies.parted, count=copies.differing)
     more = len(twins) - _MOST_NAMES
     named = ", ".join(twins[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-    return finding_of(
+    finding = finding_of(
         DIVERGENCE,
         facts,
         evidence,
@@ -240,3 +240,4 @@ def _skipped(facts: VariableFacts, copies: _Copies, twins: Sequence[str]) -> Fin
         "own copy, choose NONE, and do not use the copy of one replica as the value.",
         mended_by_settings=False,
     )
+    return replace(finding, own_cause=True)
