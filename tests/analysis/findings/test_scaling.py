@@ -340,6 +340,18 @@ def a_total_that_replica_0_alone_sets_back(strategy: Strategy) -> None:
         v.read_value()
 
 
+@planted("starts at N times its initial value: v")
+def a_total_whose_components_the_program_starts_after_a_step(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_READ SUM")
+    for number, batch in enumerate(DATA):
+        strategy.run(lambda some: v.assign_add(part(some).sum()), args=(batch,))
+        v.read_value()
+        if number == 0:
+            for one in v.values:
+                one.assign(40.0)  # here
+
+
 @planted("partial reset: v")
 def a_mean_of_which_the_program_sets_back_one_component(strategy: Strategy) -> None:
     with strategy.scope():

@@ -117,7 +117,7 @@ class Sums(Finder):
         self.context.explained_sums.add(site.variable_id)
 
     def _of_start(self, site: Site, reads: _Reads) -> Finding | None:
-        if reads.start is None or reads.started < reads.count or reads.multiples == reads.count:
+        if reads.start is None or reads.started < reads.wrong or reads.multiples == reads.count:
             return None
         self._explain(site, reads.started)
         start, comparison = reads.start
