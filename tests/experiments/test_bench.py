@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import pytest
 
@@ -21,7 +22,7 @@ from varsim.experiments.bench import (
     load_bench,
     run_bench,
 )
-from varsim.report.bench import Quantity
+from varsim.report.bench import Bench, Quantity
 from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 
@@ -58,11 +59,31 @@ class Told:
             self._act()
 
 
-@pytest.fixture(autouse=True)
-def _in_one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(bench, "BareStar", NoStar)
-    with simulated_cluster():
+@contextmanager
+def one_process() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, simulated_cluster():
+        patch.setattr(bench, "BareStar", NoStar)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process() -> Iterator[None]:
+    with one_process():
+        yield
+
+
+class Measured(NamedTuple):
+    found: Bench
+    watcher: Told
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """Measure once for all tests of a whole measurement."""
+    watcher, out = Told(), tmp_path_factory.mktemp("measured") / "runs"
+    with one_process():
+        return Measured(run_bench(SMALL, out, watcher), watcher, out)
 
 
 def interrupted() -> None:
@@ -73,8 +94,8 @@ def refused() -> None:
     raise StartError("no process could be started")
 
 
-def test_all_requested_figures_are_measured_and_positive():
-    found = run_bench(SMALL, Path("runs"), Told())
+def test_all_requested_figures_are_measured_and_positive(measured: Measured):
+    found = measured.found
 
     assert (RunStatus.DONE, [], SMALL.asked) == (found.status, found.left_out, len(found.figures))
     assert {*Quantity} == {figure.quantity for figure in found.figures}
@@ -97,22 +118,21 @@ def test_a_round_trip_to_one_worker_is_always_measured():
     assert plan.asked == len(found.figures)
 
 
-def test_figures_are_equal_after_saving_and_loading():
-    found = run_bench(SMALL, Path("runs"), Told())
+def test_figures_are_equal_after_saving_and_loading(measured: Measured):
+    found, _, out = measured
 
-    assert found == load_bench(Path("runs/latest-bench")) == load_bench(Path(found.directory))
+    assert found == load_bench(out / "latest-bench") == load_bench(Path(found.directory))
     assert found == from_plain(json.loads(as_json(found)), "x")
     assert ["bench.json"] == [path.name for path in Path(found.directory).iterdir()]
-    assert not Path("runs/latest").exists()
+    assert not (out / "latest").exists()
 
 
-def test_a_watcher_gets_the_next_figure_and_the_progress():
-    watcher = Told()
-    run_bench(SMALL, Path("runs"), watcher)
+def test_a_watcher_gets_the_next_figure_and_the_progress(measured: Measured):
+    told = measured.watcher.told
 
-    assert ("copies of 4 KiB", 0, SMALL.asked) == watcher.told[0]
-    assert "reads of 4 KiB, 2 workers" == watcher.told[-1][0]
-    assert sorted(done for _, done, _ in watcher.told) == [done for _, done, _ in watcher.told]
+    assert ("copies of 4 KiB", 0, SMALL.asked) == told[0]
+    assert "reads of 4 KiB, 2 workers" == told[-1][0]
+    assert sorted(done for _, done, _ in told) == [done for _, done, _ in told]
 
 
 def test_ctrl_c_ends_the_measurement_and_its_figures_are_saved():
