@@ -123,7 +123,12 @@ def test_all_incarnations_of_a_killed_run_are_judged(killed: str):
 
 @pytest.mark.parametrize(
     ("named", "number"),
-    [("", 1), ("/history.db", 1), ("/strategy-2", 2), ("/strategy-2/history.db", 2)],
+    [
+        ("", 1),
+        pytest.param("/history.db", 1, marks=pytest.mark.thorough),
+        pytest.param("/strategy-2", 2, marks=pytest.mark.thorough),
+        ("/strategy-2/history.db", 2),
+    ],
 )
 def test_an_event_is_shown_with_its_incarnation(named: str, number: int):
     assert 0 == ran("none").exit_code

@@ -103,7 +103,11 @@ def test_when_the_fork_server_is_killed_all_workers_are_lost(launch: Launch) -> 
         wait_for_exit(worker)
 
 
-@pytest.mark.parametrize("reaps", [False, True], ids=["ignored", "waited for"])
+@pytest.mark.parametrize(
+    "reaps",
+    [pytest.param(False, marks=pytest.mark.thorough), True],
+    ids=["ignored", "waited for"],
+)
 def test_a_program_may_take_the_exit_codes_of_all_its_children(launch: Launch, reaps: bool) -> None:
     """The program ignores SIGCHLD, or waits for all its children."""
     cluster = launch(1)
@@ -170,7 +174,7 @@ process.ProcessLauncher("tests.launch.programs:serve").launch(
 @pytest.mark.parametrize(
     "patch",
     [
-        "process.remove_leftovers = end",
+        pytest.param("process.remove_leftovers = end", marks=pytest.mark.thorough),
         pytest.param("process.ForkServer.fork_workers = end", marks=pytest.mark.slow),
         # A fork of the program holds the pipe, so the pipe stays open when the program ends.
         "process.remove_leftovers = lambda: os.fork() and end() or (os.close(2), os.read(0, 1))",

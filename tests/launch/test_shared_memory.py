@@ -81,7 +81,7 @@ def send(cluster: WorkerCluster, *arrays: Array) -> None:
     ("exchange", "transport", "shared"),
     [
         ("auto", "ipc", True),
-        ("shared", "ipc", True),
+        pytest.param("shared", "ipc", True, marks=pytest.mark.thorough),
         ("star", "ipc", False),
         ("auto", "tcp", False),
     ],

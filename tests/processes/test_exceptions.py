@@ -540,8 +540,18 @@ def ends(strategy: Strategy, step: Any) -> WorkerLost:
     ("ending", "reason", "said"),
     [
         ("os._exit(5)", "exited with code 5", "last words"),
-        ("os.kill(os.getpid(), 9)", "was killed by SIGKILL", "last words"),
-        ("os.kill(os.getpid(), 15)", "was killed by SIGTERM", "last words"),
+        pytest.param(
+            "os.kill(os.getpid(), 9)",
+            "was killed by SIGKILL",
+            "last words",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            "os.kill(os.getpid(), 15)",
+            "was killed by SIGTERM",
+            "last words",
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_the_error_for_a_lost_worker_says_how_it_ended(

@@ -50,7 +50,7 @@ def create_all(strategy: Any) -> tuple[Any, Any, Any]:
     return large, small, parts
 
 
-@pytest.mark.parametrize("exchange", ["star", "shared"])
+@pytest.mark.parametrize("exchange", [pytest.param("star", marks=pytest.mark.thorough), "shared"])
 def test_values_are_equal_with_every_exchange_and_the_record_is_valid(exchange, tmp_path: Path):
     trace = TraceOptions(tmp_path, level="messages")
     with cluster(2, exchange=exchange, trace=trace) as strategy:

@@ -52,7 +52,7 @@ def test_a_worker_ends_in_the_call_of_its_fault(fault: str, reason: str) -> None
         assert strategy.faults.missed() == []
 
 
-@pytest.mark.parametrize("replica", ["1", "coordinator"])
+@pytest.mark.parametrize("replica", ["1", pytest.param("coordinator", marks=pytest.mark.thorough)])
 def test_values_are_sent_through_sockets_if_shared_memory_is_full(
     replica: str, tmp_path: Path
 ) -> None:

@@ -43,7 +43,11 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_limit")
-@pytest.mark.parametrize("size", [2**10, 2**16], ids=["in messages", "in shared memory"])
+@pytest.mark.parametrize(
+    "size",
+    [2**10, pytest.param(2**16, marks=pytest.mark.thorough)],
+    ids=["in messages", "in shared memory"],
+)
 def test_writes_to_a_stopped_worker_are_limited(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program shows a warning and waits. The program continues when the worker continues."""
     count = 2**23 // (8 * size)

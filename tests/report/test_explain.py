@@ -453,7 +453,15 @@ def test_the_page_of_auto_says_when_auto_becomes_on_write():
     assert "assign_add all 16 16 0 9" in said  # the read sends 3 messages for each replica
 
 
-@pytest.mark.parametrize("replicas", [1, 2, 4, 64])
+@pytest.mark.parametrize(
+    "replicas",
+    [
+        pytest.param(1, marks=pytest.mark.thorough),
+        2,
+        pytest.param(4, marks=pytest.mark.thorough),
+        64,
+    ],
+)
 @pytest.mark.parametrize("synchronization", SHOWN)
 def test_a_page_fits_in_80_columns_and_nothing_is_cut(synchronization, replicas):
     """Pages with all aggregations side by side fit, too."""
@@ -511,6 +519,7 @@ def elsewhere(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.thorough
 def test_stale_missing_and_superfluous_pages_are_found_and_corrected(elsewhere, capsys):
     generate.write_mode_pages()
     assert [] == generate.stale()

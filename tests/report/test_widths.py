@@ -95,7 +95,15 @@ def shown(page: str, width: int) -> str:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize(
+    "width",
+    [
+        40,
+        pytest.param(60, marks=pytest.mark.thorough),
+        80,
+        pytest.param(120, marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_fits_any_console(page: str, width: int) -> None:
     """No line is too wide, and no word is cut: every word is in the page at another width."""
