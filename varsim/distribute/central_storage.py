@@ -53,7 +53,8 @@ class CentralStorageStrategy(MirroredStrategy):
         super()._set_up(strategy_id, devices)
         self._extended = CentralStorageExtended(self)
 
-    def _in_force(self, asked: VariableSpec, value: Array) -> VariableSpec:
+    def in_force(self, asked: VariableSpec, value: Array) -> VariableSpec:
+        """Return the spec of a new variable, which has one copy."""
         return replace(asked, synchronization=synchronization_of(Central()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from varsim.distribute.collective_arguments import parse_op
 from varsim.distribute.collectives import gathered
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.cross_replica import CrossReplica
-from varsim.distribute.distributed import DistributedVariable, class_of
+from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.extended import Extended
 from varsim.distribute.fault_injection import FaultPlan
 from varsim.distribute.faults import Fault, parse_fault
@@ -26,16 +25,16 @@ from varsim.distribute.functions import site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
 from varsim.distribute.incarnations import Incarnations
-from varsim.distribute.lease import Lease
 from varsim.distribute.lost_workers import MAX_RESTARTS, OnWorkerLost
 from varsim.distribute.naming import PROGRAM, new_id
+from varsim.distribute.own_variables import OwnVariables
 from varsim.distribute.plain_use import PlainUses
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
     reduced,
     require_own,
 )
-from varsim.distribute.requested import create_plain, requested
+from varsim.distribute.requested import create_plain
 from varsim.distribute.shares import Rows, uneven_rows
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.strategy_arguments import (
@@ -57,7 +56,6 @@ from varsim.errors import ReplicaError
 from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.launcher import LINK_LOSS_S, Backends, LaunchOptions
 from varsim.location import user_location, warn
-from varsim.protocol.limits import check_name
 from varsim.protocol.messages import Raised
 from varsim.shells.coordinator import Coordinator, RaisedBy
 from varsim.spec import Array, VariableSpec
@@ -65,9 +63,7 @@ from varsim.sync import creation
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import ProgramCall
 from varsim.sync.statistics import LockStatistics, VariableStatistics
-from varsim.texts.checkpoints import starts_on_each
 from varsim.texts.incarnations import Recovery
-from varsim.texts.policies import text_of
 from varsim.texts.uneven import UNEVEN, warning_of
 from varsim.tracing.trace import TraceOptions
 
@@ -201,9 +197,7 @@ class MirroredStrategy(Strategy):
         self.strategy_id = strategy_id
         self.devices = devices
         self._extended = Extended(self)
-        self._leases: weakref.WeakValueDictionary[int, Lease[ClusterVariable]] = (
-            weakref.WeakValueDictionary()
-        )
+        self._variables = OwnVariables(self)
 
     @classmethod
     def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
@@ -294,16 +288,13 @@ class MirroredStrategy(Strategy):
 
     def alive_variables(self) -> list[ClusterVariable]:
         """Return the variables that the program still has, in the order of their creation."""
-        found = (lease.holder() for _, lease in sorted(self._leases.items()))
-        return [variable for variable in found if variable is not None]
+        return self._variables.alive()
 
     def renewed(self, devices: tuple[str, ...]) -> None:
         """Set the devices of the new workers, of which there can be fewer than before."""
         self.devices = devices
         self._packer = CallPacker(len(devices))
-        for lease in self._leases.values():
-            for variable in lease.holders():
-                variable.forget_values()
+        self._variables.forget_values()
         if self.faults is not None:
             self.faults.resize(len(devices))
 
@@ -317,45 +308,16 @@ class MirroredStrategy(Strategy):
                 return create_plain(**kwargs)
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
             return frame.replica.session.call_host(CreateVariable(kwargs))
-        name = kwargs["name"] or "Variable"
-        check_name(name, "the name of a variable")
-        asked, array = requested(kwargs)
-        spec = self._in_force(asked, array)
-        warning = text_of(spec.synchronization).warning
-        if warning:
-            warn(f"variable {name!r}: {warning}", spec.created_at)
-        count = self.num_replicas_in_sync
-        if creation.adds_up(spec, array, count):
-            warn(starts_on_each(name, array, count), spec.created_at)
-        variable = self._make(spec, array)
-        variable.constraint = kwargs["constraint"]
-        return variable
+        return self._variables.create(kwargs)
 
-    def _in_force(self, asked: VariableSpec, value: Array) -> VariableSpec:
+    def in_force(self, asked: VariableSpec, value: Array) -> VariableSpec:
         """Return the spec of a new variable with the settings that apply."""
         count, adaptive = self.num_replicas_in_sync, self.auto == "adaptive"
         return creation.in_force(asked, value, count, strict=self.strict, adaptive=adaptive)
 
-    def _make(self, spec: VariableSpec, value: Array) -> ClusterVariable:
-        value.setflags(write=False)
-        self._incarnations.create(spec, value)
-        lease: Lease[ClusterVariable] = Lease()
-        self._incarnations.forget_with(lease, spec.variable_id)
-        PROGRAM.know("distributed", spec.variable_id, lease)
-        variable = class_of(spec.synchronization)(self, spec, lease)
-        self._leases[spec.variable_id] = lease
-        return variable
-
     def duplicate(self, variable: ClusterVariable) -> ClusterVariable:
         """Return a new variable with the same settings, components and policy state."""
-        components = self.cross.components(variable, range(self.num_replicas_in_sync))
-        spec = replace(variable.spec, variable_id=new_id(), created_at=user_location())
-        copy = self._make(spec, components[0])
-        copy.constraint = variable.constraint
-        if any(component is not components[0] for component in components):
-            self.cross.write_components(copy, dict(enumerate(components)))
-        self.cross.set_states(copy, self.cross.states(variable))
-        return copy
+        return self._variables.duplicate(variable)
 
     # ------------------------------------------------------------ checkpoints
 
