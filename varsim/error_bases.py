@@ -75,10 +75,6 @@ MAX_FIXES = 4
 """Largest number of fixes in the text of an error; `varsim explain` shows all fixes."""
 
 
-class VarsimWarning(UserWarning):
-    """The program is legal, but it probably does not do what its author expects."""
-
-
 class EndsIncarnation(VarsimError):
     """An error after which the workers of a strategy are incomplete.
 

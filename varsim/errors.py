@@ -47,13 +47,16 @@ from varsim.error_bases import MAX_FIXES as MAX_FIXES  # noqa: PLC0414  # public
 from varsim.error_bases import EndsIncarnation
 from varsim.error_bases import Fix as Fix  # noqa: PLC0414
 from varsim.error_bases import VarsimError as VarsimError  # noqa: PLC0414
-from varsim.error_bases import VarsimWarning as VarsimWarning  # noqa: PLC0414
 from varsim.texts.deadlocks import Deadlock
 from varsim.texts.facts import Fact
 from varsim.texts.losses import Loss
 from varsim.texts.missing_names import instead_of
 from varsim.texts.replicas import Group
 from varsim.texts.stalls import StallFailure
+
+
+class VarsimWarning(UserWarning):
+    """The program is legal, but it probably does not do what its author expects."""
 
 
 class VariableError(VarsimError):
