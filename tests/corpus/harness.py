@@ -40,6 +40,7 @@ UNEXPLAINED: Final = "unexplained difference"
 _ATTEMPTS: Final = 8
 """Runs of a program on worker processes whose waits differ from the marks: on a busy machine, its
 times are those of all programs. Simulated programs run once."""
+_WAITS: Final = re.compile(r"^WAITS = True$", re.MULTILINE)
 _PROCESSES: Final = re.compile(r"^PROCESSES = True$", re.MULTILINE)
 
 
@@ -231,11 +232,11 @@ def execution(
     if _PROCESSES.search(text):
         summary = run_experiment(experiment)
     else:
-        with (
-            simulated_cluster(),
-            patch.object(trace, "time", _ProcessorClock),
-            patch.object(notices, "simulated"),  # these times do show the work of each replica
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(simulated_cluster())
+            stack.enter_context(patch.object(trace, "time", _ProcessorClock))
+            if _WAITS.search(text):  # these times do show the work of each replica
+                stack.enter_context(patch.object(notices, "simulated"))
             summary = run_experiment(experiment)
     failure = "" if summary.status is RunStatus.DONE else str(summary.failure)
     folder = Path(summary.directory)

@@ -3,6 +3,7 @@
 import varsim as tf
 
 REPLICAS = 3
+WAITS = True
 
 
 def run(job: tf.Job):

@@ -5,6 +5,7 @@ import numpy as np
 import varsim as tf
 
 REPLICAS = 2
+WAITS = True
 MATRIX = np.random.default_rng(0).normal(size=(40, 40))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import varsim as tf
 
 REPLICAS = 4
+WAITS = True
 STEPS, BATCH = 8, 12
 DATA = np.linspace(0, 1, STEPS * BATCH)
 MATRIX = np.random.default_rng(0).normal(size=(40, 40))
