@@ -88,6 +88,29 @@ def test_attributes_of_the_programs_objects_are_checked() -> None:
     assert ["attribute 'self.steps'", *expected[2:]] == changed(functools.partial(model.step))
 
 
+class Callback:
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {"loss": []}
+
+    def on_batch_end(self, **logs: float) -> None:
+        for key, value in logs.items():
+            self.history[key].append(value)
+
+
+def test_an_item_of_an_attribute_is_checked_with_the_line_of_the_method() -> None:
+    callback = Callback()
+
+    def step() -> None:
+        callback.on_batch_end(loss=1.0)
+
+    watch = Watch()
+    watch.look_at(step, (), {})
+    step()
+    (one,) = watch.changes()
+    assert "callback.history['loss']" == one.name
+    assert location_of(Callback.on_batch_end, "append") == one.location
+
+
 def test_containers_of_all_kinds_are_checked_even_if_nested() -> None:
     history: dict[str, list[int]] = {"loss": []}
     seen, last, by_kind = {1}, deque([1]), Counter("a")

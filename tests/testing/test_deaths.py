@@ -151,7 +151,7 @@ def test_a_replica_is_killed_by_another_replica() -> None:
 
 
 @every_program
-def test_the_record_of_a_lost_worker_is_incomplete_and_unknown(
+def test_the_record_of_a_lost_worker_is_judged_and_says_where_it_ends(
     program: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(many(2)):
@@ -163,7 +163,8 @@ def test_the_record_of_a_lost_worker_is_incomplete_and_unknown(
             program()
         merge(options.directory, options.directory)
         with open_history(options.directory) as history:
-            assert Outcome.UNKNOWN is overall(judge(history)), f"seed {seed}"
+            assert Outcome.INVALID is not overall(judge(history)), f"seed {seed}"
             assert not history.run["complete"]
+            assert {str(seed % REPLICAS)} == set(history.run["cut_short"])
             (lost,) = history.events("kind = 'lost'")
             assert (seed % REPLICAS, KILLED) == (lost.replica, lost.note)

@@ -34,6 +34,7 @@ from varsim.location import location_in_code
 MAX_OBJECTS: Final = 1_000
 """Largest number of checked objects. The limit keeps the first call of a function short."""
 
+MAX_DEPTH: Final = 2  # of an object within others: `callback.history["loss"]` has depth 2
 MAX_ITEMS: Final = 1_000  # only the length of a longer container is compared
 MAX_BYTES: Final = 2**16  # only the shape of a larger array is compared
 
@@ -177,7 +178,7 @@ class Watch:
             self._look(name, scope.get(name, _ABSENT), code)
 
     def _look(self, name: str, value: Any, code: CodeType, depth: int = 0) -> None:
-        full = len(self._objects) >= MAX_OBJECTS or depth > 1
+        full = len(self._objects) >= MAX_OBJECTS or depth > MAX_DEPTH
         if full or id(value) in self._seen or any(word in name for word in _MEANT_TO_STAY):
             return
         match value:
@@ -387,11 +388,12 @@ def location_of_change(code: CodeType, name: str, holder: type | None = None) ->
     root, *inner = re.findall(r"\w+", name)
     line, fits = _line_of_change(code, root, inner)
     if fits < _ALL_FITS and holder is not None:
-        for method in _methods_of(holder):
-            attribute = re.findall(r"\w+", name.rpartition(".")[2])
-            found, fits = _line_of_change(method, method.co_varnames[0], attribute)
-            if fits == _ALL_FITS:
-                return location_in_code(method, found)
+        attribute = re.findall(r"\w+", name.rpartition(".")[2])
+        for names in (attribute, attribute[:1]):  # a method can compute the key of an item
+            for method in _methods_of(holder):
+                found, fits = _line_of_change(method, method.co_varnames[0], names)
+                if fits == _ALL_FITS:
+                    return location_in_code(method, found)
     return location_in_code(code, line)
 
 
