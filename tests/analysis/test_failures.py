@@ -16,6 +16,7 @@ from varsim.analysis.failures import (
     INTERRUPTED,
     UNKNOWN,
     Ending,
+    failed_run,
 )
 from varsim.analysis.findings.model import Finding
 
@@ -204,6 +205,44 @@ def test_the_finding_has_the_replicas_locations_in_the_error(tmp_path: Path):
     with story.history(tmp_path) as history:
         finding = only(examine(history, ending=RAN))
     assert (("a b.py:3", 1), ("d.py:4", 1)) == finding.locations
+
+
+def test_the_first_location_of_a_stuck_replica_is_its_line_in_the_program(tmp_path: Path):
+    said = (
+        "CallTimeout: replica 1 has made no progress:\n  replica 1 is blocked\n"
+        "    its Python stack, innermost first:\n      numpy/load.py:9 in load\n"
+        "      p.py:32 in batch\n      p.py:40 in step\n  replicas 0, 2: wait at p.py:34"
+    )
+    text = RAISED.replace(
+        "1 raise call=1 location=p.py:7 error=ValueError note=ValueError:_empty  ",
+        "1 return call=1",
+    )
+    story = parse_history(text)
+    story.events = [
+        one._replace(note=said) if one.kind == "finish" else one for one in story.events
+    ]
+    with story.history(tmp_path) as history:
+        finding = only(examine(history, ending=RAN))
+    assert (("p.py:32", 1), ("p.py:34", 1)) == finding.locations
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "says", "pastes"),
+    [
+        ("varsim.errors.MismatchError", "replicas did different things: x", "decide alike", True),
+        ("MismatchError", "replicas wait for replicas that will not arrive", "only one", True),
+        ("MismatchError", "replicas gave values that do not match", "summary.json", False),
+        ("CallTimeout", "no progress", "stall_fail_s", False),
+        ("WorkerLost", "worker was killed by SIGKILL", "memory", False),
+        ("WorkerLost", "worker ended with exit code 3", "printed last", False),
+    ],
+)
+def test_the_remedy_of_a_failed_run_follows_its_error(
+    kind: str, text: str, says: str, pastes: bool
+):
+    finding = failed_run(Ending(status=FAILED, kind=kind, text=text))
+    assert says in finding.remedy
+    assert bool(finding.paste) is pastes
 
 
 def test_an_interrupt_is_not_a_failure(tmp_path: Path):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from varsim.analysis.failure_remedies import remedy_of
 from varsim.analysis.findings.model import (
     MOST_EVENTS,
     MOST_LOCATIONS,
@@ -34,6 +35,11 @@ UNKNOWN: Final = "unknown"
 _DIGITS: Final = re.compile(r"\d+")
 _LOCATION: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULTILINE)
 """Matches a location in the text of an error."""
+
+_STACK: Final = re.compile(r"innermost first:\n((?: {6}.+\n?)+)")
+"""Matches the stack of a replica in the text of an error."""
+
+_FRAME: Final = re.compile(r"^ {6}(.+:\d+) in ", re.MULTILINE)
 
 _INTERRUPT: Final = "KeyboardInterrupt"
 _LOST: Final = "WorkerLost"
@@ -220,6 +226,7 @@ def _afterwards(call: _FailedCall, ending: Ending | None) -> str:
 
 def failed_run(ending: Ending) -> Finding:
     """Return the finding about the failure of a run, without using the run's record."""
+    remedy = remedy_of(ending.kind, ending.text)
     return Finding(
         kind=FAILED_RUN,
         variable_id=None,
@@ -227,8 +234,9 @@ def failed_run(ending: Ending) -> Finding:
         locations=((ending.location, 1),) if ending.location else (),
         count=1,
         what=f"{ending.kind}: {ending.text}",
-        remedy="`failure` in summary.json has the details.",
+        remedy=remedy.text,
         events=(),
+        paste=remedy.paste,
     )
 
 
@@ -282,10 +290,21 @@ def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ..
         locations = [place for one in ended for place in _LOCATION.findall(one.note or "")]
     if call.finish.error == _LOST:
         locations = locations or list(_last_locations(history, call))
-    locations = locations or _LOCATION.findall(call.said) or list(_last_locations(history, call))
+    said = _stuck_at(call.said) + _LOCATION.findall(call.said)
+    locations = locations or said or list(_last_locations(history, call))
     return tuple((location, locations.count(location)) for location in dict.fromkeys(locations))[
         :MOST_LOCATIONS
     ]
+
+
+def _stuck_at(said: str) -> list[str]:
+    """Return the lines at which replicas were stuck, in the file of the function that they run."""
+    found = []
+    for stack in _STACK.findall(said):
+        frames = _FRAME.findall(stack)
+        file = frames[-1].rpartition(":")[0]  # the outermost frame is the function's
+        found.append(next(one for one in frames if one.rpartition(":")[0] == file))
+    return found
 
 
 def _last_locations(history: History, call: _FailedCall) -> Iterator[str]:

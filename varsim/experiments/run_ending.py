@@ -22,7 +22,13 @@ from varsim.errors import (
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.extent import is_writable
 from varsim.protocol.paths import shown_path
-from varsim.protocol.tracebacks import exception_in, location_in, text_of, with_shown_paths
+from varsim.protocol.tracebacks import (
+    exception_in,
+    location_in,
+    notes_of,
+    text_of,
+    with_shown_paths,
+)
 from varsim.raised import traceback_of, without_text
 from varsim.report.summary import Failure, Phase, RunStatus, Summary
 from varsim.texts.facts import headline, times
@@ -98,7 +104,7 @@ def _text(error: BaseException) -> str:
         return f"the program called sys.exit({_shown(error.code)})"
     if isinstance(error, WorkerLost | CallTimeout):
         return error.after_run
-    return text_of(error)
+    return "\n".join([text_of(error), *notes_of(error)])
 
 
 def _shown(code: object) -> str:

@@ -34,6 +34,12 @@ def text_of(error: BaseException) -> str:
         return f"(no text: its __str__ raised {type(another).__name__})"
 
 
+def notes_of(error: BaseException) -> list[str]:
+    """Return the notes of an error that are texts."""
+    notes = BaseException.__getattribute__(error, "__dict__").get("__notes__")
+    return [one for one in notes if type(one) is str] if type(notes) is list else []
+
+
 def recorded(error: BaseException) -> str:
     """Return the class of an error, and its text for a record."""
     is_ours = issubclass(type(error), VarsimError)  # `isinstance` would run code of the class

@@ -1,0 +1,66 @@
+"""What to do about the failure of a run, by the class and the text of its error."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class FailureRemedy(NamedTuple):
+    """What to do about a failed run."""
+
+    text: str
+    paste: tuple[str, ...] = ()  # lines of a program that do what the text says
+
+
+def remedy_of(kind: str, text: str) -> FailureRemedy:
+    """Return what to do about an error.
+
+    Args:
+        kind: The error's class, with or without its module.
+        text: The error's text.
+    """
+    error = kind.rpartition(".")[2]
+    found = next((one for name, said, one in _REMEDIES if name == error and said in text), _NONE)
+    return found._replace(text=f"{found.text} {_DETAILS}".strip())
+
+
+_DETAILS: Final = "`failure` in summary.json has the details."
+_NONE: Final = FailureRemedy("")
+"""The remedy of other errors: their text says what to do, or they are the program's own."""
+
+_SAME_PATH: Final = FailureRemedy(
+    "Let all replicas do the same operations in the same order. If a condition depends on the data "
+    "of one replica, such as whether a gradient is finite, combine it first, so that all replicas "
+    "decide alike. If a file or a setting is missing on one replica, let the program read it, and "
+    "give it to strategy.run in `args`.",
+    (
+        "context = tf.distribute.get_replica_context()",
+        'all_agree = context.all_reduce("SUM", int(condition)) == context.num_replicas_in_sync',
+    ),
+)
+_EVERYBODY: Final = FailureRemedy(
+    "Move the operation out of the code that only some replicas run. If only one replica is to "
+    "report something, return the value from the function instead, and use it after strategy.run.",
+    ("value = strategy.experimental_local_results(strategy.run(step))[0]  # replica 0's",),
+)
+_STUCK: Final = FailureRemedy(
+    "Look at the first line: the replica waits or computes there, and the others wait for it. If "
+    "it only needs more time, raise stall_fail_s or VARSIM_CALL_TIMEOUT_S."
+)
+_LOST: Final = FailureRemedy(
+    "Look for the reason in what the worker printed last. on_worker_lost: restart lets a run go on "
+    "with new workers, and checkpoints keep values that only one worker has (docs/faults.md)."
+)
+_MEMORY: Final = FailureRemedy(
+    "If nobody killed the worker, the system did so because memory ran out: use fewer workers on "
+    "one host, or smaller batches. on_worker_lost: restart lets a run go on with new workers, and "
+    "checkpoints keep values that only one worker has (docs/faults.md)."
+)
+_REMEDIES: Final = (
+    ("MismatchError", "will not arrive", _EVERYBODY),
+    ("MismatchError", "did different things", _SAME_PATH),
+    ("CallTimeout", "", _STUCK),
+    ("WorkerLost", "killed by SIGKILL", _MEMORY),
+    ("WorkerLost", "", _LOST),
+)
+"""Classes of errors, a part of their texts, and what to do. The first that fits counts."""
