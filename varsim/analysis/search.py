@@ -11,6 +11,7 @@ from typing import Final
 
 from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
 from varsim.analysis.findings.amounts import Sums
+from varsim.analysis.findings.assigned_again import AssignedAgain
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.context import FindingContext, context_of
@@ -20,7 +21,7 @@ from varsim.analysis.findings.lagging import Lagging
 from varsim.analysis.findings.local_staleness import LocalStaleness
 from varsim.analysis.findings.locks import LockUse
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
-from varsim.analysis.findings.not_finite import NotFinite
+from varsim.analysis.findings.not_finite import NOT_FINITE, NotFinite
 from varsim.analysis.findings.one_truth import OneTruth
 from varsim.analysis.findings.outside_variables import OutsideVariables
 from varsim.analysis.findings.overflow import Overflow
@@ -52,6 +53,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Parted,
     Scaling,
     SummedAgain,
+    AssignedAgain,
     Dropped,
     NotFinite,
     Overflow,
@@ -79,6 +81,12 @@ Lost updates are found in the records of parameter servers: see `analysis/served
 """
 
 _ORDER: Final = {kind: index for index, kind in enumerate(KINDS)}
+
+
+def _place(finding: Finding) -> tuple[int, int, int]:
+    """Return the place of a finding in a list. Of the NaN and infinities, the first comes first."""
+    begin = min(finding.events, default=0) if finding.kind is NOT_FINITE else 0
+    return _ORDER[finding.kind], begin, finding.variable_id or 0
 
 
 def find(
@@ -145,7 +153,7 @@ class Search:
     def conclude(self) -> tuple[tuple[Finding, ...], Compared | None]:
         """Return the findings and the result of the comparison, after the last event."""
         found = [finding for finder in self._finders for finding in finder.finish()]
-        found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
+        found.sort(key=_place)
         context = self._context
         if context is None or context.comparisons is None or context.results is None:
             return tuple(found), None

@@ -54,7 +54,7 @@ def test_replicas_that_only_pass_on_a_nan_are_not_named():
     told.write(2, "loss", NAN)
     told.end()
 
-    merge, loss = found(told)
+    loss, merge = found(told)  # the first NaN comes first
     assert merge.what.startswith("Replica 1 wrote the first NaN")
     assert "In the same write, replicas 0, 2 wrote finite values." in merge.what
     assert "4 writes contained" in merge.what
@@ -112,7 +112,7 @@ def test_the_variable_with_the_first_nan_is_named():
     told.merge("first", [1.0, NAN])
     told.end()
 
-    merge, loss = found(told)
+    loss, merge = found(told)  # the first NaN comes first
     assert "Variable 'loss' became NaN or infinite earlier." in merge.what
     assert "before it" not in loss.what
 

@@ -153,17 +153,13 @@ def _finding(facts: VariableFacts, trouble: _DivergedReads) -> Finding:
     if facts.own and not trouble.synced:
         what += " Nothing ever synchronised them: with NONE, this is the duty of the program."
     if facts.mirrored and facts.aggregation:
-        paste = (
-            'value = strategy.reduce("MEAN", values, axis=None)  # values: one for each replica',
-            "variable.assign(value)",
-        )
         found = finding_of(
             DIVERGENCE,
             facts,
             trouble.evidence,
             what,
             _ONE_VALUE,
-            paste=paste,
+            paste=_one_value(facts, trouble.first),
             mended_by_settings=False,
         )
     else:
@@ -187,11 +183,23 @@ def _write_first(trouble: _DivergedReads, found: Finding) -> tuple[tuple[str, in
     return (write, *(one for one in found.locations if one[0] != write[0]))[:MOST_LOCATIONS]
 
 
+def _one_value(facts: VariableFacts, diverging: Event | None) -> tuple[str, str]:
+    """Return lines that write one value instead of one for each copy, by the same operation."""
+    operation = "assign" if diverging is None else diverging.operation or "assign"
+    changes = operation in {"assign_add", "assign_sub"}
+    op = "SUM" if changes and facts.aggregation == "SUM" else "MEAN"
+    name = facts.name if facts.name.isidentifier() else "variable"
+    return (
+        f'value = strategy.reduce("{op}", values, axis=None)  # values: one for each replica',
+        f"{name}.{operation if changes else 'assign'}(value)",
+    )
+
+
 _ONE_VALUE: Final = (
     "The aggregation combines only what replicas write; here the program gave each copy another "
-    "value. Compute or draw one value in the program, and assign it to the variable. If the value "
-    "differs between replicas, as the argument of extended.update, combine it first "
-    "(strategy.reduce)."
+    "value. Compute or draw one value in the program, and write it to the variable. If the value "
+    "differs between replicas, as an accumulator that is the argument of extended.update, reduce "
+    "it first (strategy.reduce)."
 )
 """The remedy if the program writes different values to the copies of an aggregated variable."""
 
