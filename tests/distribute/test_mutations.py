@@ -109,6 +109,7 @@ def test_an_item_of_an_attribute_is_checked_with_the_line_of_the_method() -> Non
     (one,) = watch.changes()
     assert "callback.history['loss']" == one.name
     assert location_of(Callback.on_batch_end, "append") == one.location
+    assert location_of(step, "callback.") == one.named_at
 
 
 def test_containers_of_all_kinds_are_checked_even_if_nested() -> None:

@@ -71,6 +71,7 @@ class ChangedObject:
     kind: str  # the word for the object, such as list
     name: str
     location: str
+    named_at: str  # file:line where the function, or one that it calls, names the object
     warning: str
     code: CodeType  # the code that contains the name
     value: object  # the object; None for an attribute, or a name that is bound to another object
@@ -115,7 +116,9 @@ class Watch:
                 remedy = VARIABLES_END if any(isinstance(i, Variable) for i in now) else _REMEDY
                 text = _TEXT.format(kind=one.kind, name=name, location=location)
                 warning = f"{text}\n  {remedy}"
-                yield ChangedObject(one.kind, name, location, warning, one.code, one.value)
+                named_at = location_of_change(one.code, name)
+                told = one.kind, name, location, named_at, warning
+                yield ChangedObject(*told, one.code, one.value)
 
     def kept_by(self, replica_id: int) -> list[ChangedObject]:
         """Return the changes, except those of items that a replica keeps for itself.

@@ -198,7 +198,8 @@ class ProgramFunctions:
     def _report(self, changes: Iterable[ChangedObject]) -> None:
         """Record changes of the replica's copies of objects, and warn of them."""
         for one in changes:
-            notices.changed(self._recorder, self._replica_id, one.kind, one.name, one.location)
+            about = one.kind, one.name, one.location, one.named_at
+            notices.changed(self._recorder, self._replica_id, *about)
             self._noticed.append((one.warning, one.location))
 
     def _raised(self, error: BaseException) -> FunctionRaises:

@@ -79,8 +79,8 @@ class SharedObjects:
                 used_at = use_of(change.name, change.code, one.aliases, self._program)
             if used_at:
                 for replica_id in sorted(one.replicas):
-                    about = change.kind, change.name, change.location, used_at
-                    notices.changed(trace, replica_id, *about)
+                    about = change.kind, change.name, change.location, change.named_at
+                    notices.changed(trace, replica_id, *about, used_at)
         self._changed.clear()
 
 

@@ -87,9 +87,10 @@ KINDS: Final[Mapping[str, str]] = {
     "replicas share it), plain (the program reads or writes, for `replica`, a variable that was "
     "created outside the scope), not_finite (replicas gave NaN or infinity to merge_call or "
     "strategy.reduce) or overflow (the result of strategy.reduce exceeds the range of the dtype). "
-    "`note` has the details as JSON: method and given_at, the line of the collective; kind and "
-    "name, and used_at, the line where the program uses a shared object; variable, created_at and "
-    "operation; operation, replicas and what (NaN or infinity); or op, dtype, exact and got",
+    "`note` has the details as JSON: method and given_at, the line of the collective; kind, "
+    "name, named_at, the line where a function names the object, and used_at, the line where the "
+    "program uses a shared object; variable, created_at and operation; operation, replicas and "
+    "what (NaN or infinity); or op, dtype, exact and got",
     "receive": "the program receives a message of a replica; caused by the replica's last event "
     "before this message",
     "return": "a replica's function has returned",

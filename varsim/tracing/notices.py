@@ -51,18 +51,27 @@ def discarded(
 
 
 def changed(
-    trace: Trace | None, replica_id: int, kind: str, name: str, location: str, used_at: str = ""
+    trace: Trace | None,
+    replica_id: int,
+    kind: str,
+    name: str,
+    location: str,
+    named_at: str,
+    used_at: str = "",
 ) -> None:
     """Record that a replica changed an object of the program: its own copy, or the object itself.
 
     Args:
         kind: The word for the object, such as list.
         name: The name of the object in the program.
+        named_at: The line where a function of strategy.run names the object, as file:line. The
+            change at `location` can be in a method that it calls.
         used_at: The line where the program uses the object, as file:line, if replicas run in the
             program's process and share its objects; "" if a replica has its own copy.
     """
     if trace is not None:
-        note = {"kind": kind, "name": name} | ({"used_at": used_at} if used_at else {})
+        note = {"kind": kind, "name": name, "named_at": named_at}
+        note |= {"used_at": used_at} if used_at else {}
         trace.noticed(None, CHANGED, replica_id, location, json.dumps(note))
 
 

@@ -150,12 +150,13 @@ def test_a_changed_object_is_found() -> None:
 
 def test_an_object_that_replicas_share_is_found_with_its_use() -> None:
     told = ProgramHistory(2)
-    note = json.dumps({"kind": "list", "name": "losses", "used_at": "main.py:9"})
+    lines = {"named_at": "main.py:5", "used_at": "main.py:9"}
+    note = json.dumps({"kind": "list", "name": "losses"} | lines)
     for me in told.replicas:
         told.event(-1, "notice", operation="changed", replica=me, location="step.py:4", note=note)
 
     (finding,) = told.findings()
-    assert (CHANGED, (("step.py:4", 2),)) == (finding.kind, finding.locations)
+    assert (CHANGED, (("step.py:4", 2), ("main.py:5", 2))) == (finding.kind, finding.locations)
     assert "Replicas 0, 1 changed the list 'losses' of the program at step.py:4" in finding.what
     assert "uses it at main.py:9. This works only in a simulated cluster" in finding.what
 

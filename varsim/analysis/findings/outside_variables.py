@@ -365,7 +365,7 @@ def _changed(name: str, events: Sequence[Event]) -> Finding:
             f"{first.location}. A replica is another process, so the program's {kind} did not "
             "change."
         )
-    return finding_of(
+    found = finding_of(
         CHANGED,
         None,
         evidence,
@@ -377,6 +377,10 @@ def _changed(name: str, events: Sequence[Event]) -> Finding:
             "for value in strategy.experimental_local_results(results): …",
         ),
     )
+    named_at = told.get("named_at", "")
+    if named_at and named_at not in dict(found.locations):
+        found = replace(found, locations=(*found.locations, (named_at, found.count)))
+    return found
 
 
 def _first_parting(event: Event | None) -> str:
