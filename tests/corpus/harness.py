@@ -31,6 +31,11 @@ from varsim.tracing import notices, trace
 from varsim.tracing.history import History, open_history, open_oracle
 
 FOLDER: Final = Path(__file__).parent
+EARLY_BLIND: Final = "blind", "blind2"
+LATER_BLIND: Final = "blind3", "blind4", "blind5"
+BLIND: Final = EARLY_BLIND + LATER_BLIND
+"""The sets of programs whose authors had not seen the checkers, in the order of their runs."""
+
 _MARK: Final = re.compile(r"\s*# (FAULT|ALSO): ([^:]+)(?:: (\S+))?$")
 _REPLICAS: Final = re.compile(r"^REPLICAS = (\d+)$", re.MULTILINE)
 _ORACLE: Final = re.compile(r"^ORACLE = True$", re.MULTILINE)
@@ -123,6 +128,16 @@ class Found:
 def programs(*folders: str) -> list[Path]:
     """Return the programs in these folders of the corpus."""
     return [path for folder in folders for path in sorted((FOLDER / folder).glob("*.py"))]
+
+
+def planted_in(sets: Iterable[str]) -> list[Path]:
+    """Return the programs with a fault of some blind sets."""
+    return programs(*(f"{one}/planted" for one in sets))
+
+
+def clean_in(sets: Iterable[str]) -> list[Path]:
+    """Return the programs without a fault of some blind sets."""
+    return programs(*(f"{one}/clean" for one in sets))
 
 
 def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.corpus.harness import (
+    BLIND,
     UNEXPLAINED,
     ExpectedFinding,
     execution,
     lines_of,
     marks,
     one_blas_thread,
+    planted_in,
     programs,
     unexplained,
 )
@@ -37,11 +39,14 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def mendable(folder: str) -> list[Path]:
-    """Return the programs of a folder whose faults are found, and are not about hardware."""
+EVERY_PLANTED = [*programs("planted"), *planted_in(BLIND)]
+
+
+def mendable() -> list[Path]:
+    """Return the programs whose faults are found, and are not about hardware."""
     return [
         path
-        for path in programs(folder)
+        for path in EVERY_PLANTED
         if path.stem not in KNOWN_MISSES and kinds(path) - HARDWARE.keys()
     ]
 
@@ -52,7 +57,7 @@ def kinds(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [one for folder in ("planted", "blind/planted", "blind2/planted") for one in mendable(folder)],
+    mendable(),
     ids=name,
 )
 def test_the_remedy_removes_the_finding(path: Path, tmp_path: Path):
@@ -95,8 +100,7 @@ def _key(finding: Finding) -> tuple[str, str]:
 
 
 def test_programs_without_a_remedy_are_only_about_hardware():
-    every = programs("planted", "blind/planted", "blind2/planted")
-    for path in every:
+    for path in EVERY_PLANTED:
         if kinds(path) <= HARDWARE.keys():
             assert [] == changes(path.read_text("utf-8")), path
 
