@@ -200,7 +200,7 @@ class RowIntegrity:
             return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
             return "its cause has a larger number"
-        if kind in _OUTSIDE_VARIABLES:
+        if kind in _OUTSIDE_VARIABLES or (kind == "notice" and dtype is not None):
             return self._wrong_array(event)
         if indices is not None or (value is not None and operation in sparse.OPERATIONS):
             return self._wrong_rows(event)
@@ -230,7 +230,7 @@ class RowIntegrity:
     def _wrong_array(self, event: Event) -> str | None:
         """Return what is wrong with an array outside variables."""
         value, indices, dtype, shape = event.value, event.indices, event.dtype, event.shape
-        operation = None if event.kind == "take" else event.operation
+        operation = None if event.kind in {"take", "notice"} else event.operation
         if event.variable is not None or indices is not None or operation is not None:
             return "an array outside variables has a variable, an operation or indices"
         try:

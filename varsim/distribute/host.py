@@ -70,8 +70,8 @@ class RunHost:
         request = self._codec.unpack(host_call.request)
         try:
             with entered(self._around), on_behalf_of(host_call.location):
-                self._plain_uses.note(self._recorder, replica_id, host_call, request)
                 result = self._do(replica_id, request)
+                self._plain_uses.note(self._recorder, replica_id, host_call, request)
         except Exception as error:  # the requesting replica raises it again
             # Not by an assignment, which the exception's class may refuse.
             BaseException.with_traceback(error, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from varsim.distribute.host_requests import HostRequest, ReadVariable, WriteVariable
 from varsim.distribute.variable import Variable
 from varsim.protocol.messages import HostCall
@@ -34,7 +36,7 @@ class PlainUses:
     def note(
         self, trace: Trace | None, replica_id: int, host_call: HostCall, request: HostRequest
     ) -> None:
-        """Count and record a replica's request, if it reads or writes a plain variable.
+        """Count and record a replica's request, if it has read or written a plain variable.
 
         Args:
             trace: The trace of the program's process; None if nothing is recorded.
@@ -53,8 +55,10 @@ class PlainUses:
             use.reads += 1
         else:
             use.writes += 1
-        about = operation, host_call.location, use.spec.name, use.spec.created_at
-        notices.plain(trace, host_call.call_id, replica_id, *about)
+        if trace is not None:
+            about = operation, host_call.location, use.spec.name, use.spec.created_at
+            value = np.asarray(variable.convert())
+            notices.plain(trace, host_call.call_id, replica_id, *about, value)
 
     def _use_of(self, variable: Variable) -> PlainUse:
         key = variable.spec.name, variable.spec.created_at

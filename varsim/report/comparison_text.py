@@ -186,15 +186,17 @@ def _of_collectives(
         return
     results = times(sum(one.compared for one in collectives), "value")
     differ = [one for one in collectives if one.count]
+    plain = ", variables outside the scope" if any(one.variable for one in collectives) else ""
     how_many = f"{count(sum(one.count for one in differ))} of them different"
-    said = (
-        f"results of collectives and calls: {results}, {how_many if differ else 'and none differs'}"
-    )
+    how_many = how_many if differ else "and none differs"
+    said = f"results of collectives and calls{plain}: {results}, {how_many}"
     yield from _wrapped(said, width, "  ")
     for one in differ[:most]:
         element = "" if one.element is None else f" ({element_text(one.element)})"
         often = f"; {count(one.count)} of {count(one.compared)} differ there"
         method = _METHODS.get(one.operation, one.operation)
+        if one.variable:
+            method = f"value of {one.variable}, created outside the scope"
         by = f" ({one.reduction})" if one.reduction else ""
         yield from _item(
             f"{method}{by} at {one.location}{element}, in step {one.step}: {number_text(one.got)} "

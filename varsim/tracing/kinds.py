@@ -90,7 +90,8 @@ KINDS: Final[Mapping[str, str]] = {
     "`note` has the details as JSON: method and given_at, the line of the collective; kind, "
     "name, named_at, the line where a function names the object, and used_at, the line where the "
     "program uses a shared object; variable, created_at and operation; operation, replicas and "
-    "what (NaN or infinity); or op, dtype, exact and got",
+    "what (NaN or infinity); or op, dtype, exact and got. A plain notice has the value "
+    "after the operation as `value`",
     "receive": "the program receives a message of a replica; caused by the replica's last event "
     "before this message",
     "return": "a replica's function has returned",

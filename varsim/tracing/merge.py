@@ -285,6 +285,7 @@ class _Merger:
         replica: int | None,
         location: str,
         note: str,
+        value: Recorded | None = None,
     ) -> None:
         if operation == SIMULATED:
             self.facts.simulated = True
@@ -292,7 +293,8 @@ class _Merger:
         columns: dict[str, Any] = {"operation": operation, "location": location, "note": note}
         columns |= {} if call is None else {"call": call}
         columns |= {} if replica is None else {"replica": replica}
-        self._rows.add("notice", **columns)
+        shown = None if value is None else recorded(*value)
+        self._rows.add("notice", value=shown, **columns)
 
     def _begin(self, process: int, call: int, cause: int) -> None:
         self._rows.begin(call)

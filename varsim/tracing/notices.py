@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from varsim.spec import Array
 from varsim.tracing.trace import Trace
 
 DISCARDED, CHANGED, PLAIN = "discarded", "changed", "plain"
@@ -106,13 +107,14 @@ def overflow(
 
 
 def plain(
-    trace: Trace | None,
+    trace: Trace,
     call_id: int,
     replica_id: int,
     operation: str,
     location: str,
     name: str,
     created_at: str,
+    value: Array,
 ) -> None:
     """Record an operation of a replica on a variable that was created outside the scope.
 
@@ -120,10 +122,10 @@ def plain(
         operation: read, or the name of an `Operation`.
         name: The name of the variable.
         created_at: The line that created the variable, as file:line.
+        value: The value of the variable after the operation.
     """
-    if trace is not None:
-        told = {"variable": name, "created_at": created_at, "operation": operation}
-        trace.noticed(call_id, PLAIN, replica_id, location, json.dumps(told))
+    told = {"variable": name, "created_at": created_at, "operation": operation}
+    trace.noticed(call_id, PLAIN, replica_id, location, json.dumps(told), value=value)
 
 
 def details(note: str | None) -> Mapping[str, str]:

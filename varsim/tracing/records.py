@@ -187,7 +187,12 @@ def _wrote(num_replicas: int, *members: object) -> bool:
 
 
 def _compressed(num_replicas: int, *members: object) -> bool:
-    return _wrote(num_replicas, *members) and len(members[-1]) == _VALUE_MEMBERS  # type: ignore[arg-type]  # a list
+    return _wrote(num_replicas, *members) and _is_value(members[-1])
+
+
+def _is_value(value: object) -> bool:
+    """Return whether a member of a record has the columns of a value."""
+    return type(value) is list and len(value) == _VALUE_MEMBERS and _is_operand(value)
 
 
 def _is_access(num_replicas: int, members: tuple[object, ...]) -> bool:
@@ -218,11 +223,13 @@ def _shared(num_replicas: int, *members: object) -> bool:
 
 
 def _noticed(num_replicas: int, *members: object) -> bool:
-    if len(members) != _NOTICE_MEMBERS:
+    about, value = members[:_NOTICE_MEMBERS], members[_NOTICE_MEMBERS:]
+    if len(about) != _NOTICE_MEMBERS or len(value) > 1:
         return False
-    call, operation, replica, location, note = members
+    call, operation, replica, location, note = about
     return (
-        (call is None or _is_count(call))
+        all(map(_is_value, value))
+        and (call is None or _is_count(call))
         and _is_text(operation, _MAX_WORD)
         and _is_owner(replica, num_replicas)
         and _is_text(location)

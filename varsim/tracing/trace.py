@@ -301,10 +301,15 @@ class Trace:
             about = operation, variable_id, owner, version, age_ns, location
             self._note(RecordKind.SHARED, *about, self._values.written(value), list(members))
 
-    def noticed(self, *what: Any) -> None:
-        """Record what a process noticed about the program; `notices.py` has the members."""
+    def noticed(self, *what: Any, value: Array | None = None) -> None:
+        """Record what a process noticed about the program; `notices.py` has the members.
+
+        Args:
+            value: The value of the variable that the notice is about, if it is about one.
+        """
         if self._open:
-            self._note(RecordKind.NOTICED, *what)
+            shown = () if value is None else (self._values.shown(value),)
+            self._note(RecordKind.NOTICED, *what, *shown)
 
     def served_variable(self, variable_id: int, name: str, location: str) -> None:
         """Record on a parameter server that a variable was created; `served` has its value."""

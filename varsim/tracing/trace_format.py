@@ -45,7 +45,7 @@ class RecordKind(IntEnum):
     SERVED = 17  # process, closure or 0, variable_id, operation, version, version that the closure
     # had read or -1, location, value or rows; only of a server
     COMPRESSED = 18  # variable_id, replica, operation, location, value before it is compressed
-    NOTICED = 19  # call_id or None, operation, replica or None, location, note: see `notices.py`
+    NOTICED = 19  # call_id or None, operation, replica or None, location, note[, value]: `notices`
     COUNTED = 20  # what the program used to learn the number of replicas, location; the first use
     TAKEN = 21  # operation, location, [leaf, replica or None, value as in `Kept`], …
 

@@ -43,9 +43,11 @@ def test_a_plain_variable_that_replicas_write_and_read_is_found_with_its_creatio
     assert "replicas 0, 1 wrote it 2 times" in finding.what
 
 
-def test_values_of_plain_variables_are_not_looked_at() -> None:
-    (note,) = used("0 read", "1 read").notes()
-    assert note.text.endswith("they are not recorded: 'step' (model.py:3)")
+def test_what_is_not_known_of_plain_variables_is_said() -> None:
+    of_program, of_values = used("0 read", "1 read").notes()
+    assert of_program.text.startswith("what the program itself reads and writes")
+    assert of_program.text.endswith("created outside the scope: 'step' (model.py:3)")
+    assert "were not recorded whole" in of_values.text
 
 
 @pytest.mark.parametrize(

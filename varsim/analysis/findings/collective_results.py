@@ -1,4 +1,6 @@
-"""Compare values outside variables with a single device: results of collectives and of calls.
+"""Compare values with a single device that are not those of distributed variables.
+
+They are results of collectives and of calls, and the values of plain variables after each call.
 
 Such a result is an intermediate value: a program may sum means, and divide by the number of
 replicas later. So a difference is shown, and never judged.
@@ -17,13 +19,18 @@ from varsim.analysis.arithmetic import Flat, value_of
 from varsim.analysis.findings.compared import CollectiveDifference
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import FIRST_REPLICA
+from varsim.analysis.plain_values import PlainName, last_of_calls, plain_name
 from varsim.analysis.rounding import close, wide
 from varsim.extension_dtypes import named
 from varsim.texts.facts import index_of
 from varsim.tracing.history import Event, History
+from varsim.tracing.notices import PLAIN
 
 _Key = tuple[str, str, str | None]
-"""An operation, its file:line, and of a `take` the number of the value in the result."""
+"""An operation, its file:line, and of a `take` the number of the value in the result.
+
+For a plain variable: PLAIN, the file:line of its creation, and its name.
+"""
 
 _RUN: Final = "run"
 
@@ -38,7 +45,8 @@ class CollectiveResults(EventObserver):
     """Compares what replica 0 gets from each collective, in order, line by line.
 
     It also compares what the program gets from `strategy.reduce` and `strategy.gather`, and from
-    `strategy.run` if all replicas return the same value.
+    `strategy.run` if all replicas return the same value; and plain variables, after each call
+    whose replicas use them.
     """
 
     def __init__(self, history: History, oracle: History) -> None:
@@ -50,6 +58,8 @@ class CollectiveResults(EventObserver):
         self._reductions: dict[_Key, str] = {}
         self._num_replicas = history.num_replicas
         self._step = 0
+        self._plain = last_of_calls(history)
+        self._last_of_calls = {number for last in self._plain.values() for number in last}
 
     def on_call(self, event: Event) -> None:
         """Count the steps."""
@@ -89,6 +99,12 @@ class CollectiveResults(EventObserver):
             alike = all((one.shape, one.value) == (first.shape, first.value) for one in self._same)
             self._compare_with_next(key, first, is_compared=alike)
 
+    def on_notice(self, event: Event) -> None:
+        """Compare the value of a plain variable after the last use of a call."""
+        if event.event in self._last_of_calls:
+            name, created_at = plain_name(event)
+            self._compare_with_next((PLAIN, created_at, name), event)
+
     def _compare_with_next(self, key: _Key, event: Event, *, is_compared: bool = True) -> None:
         if key not in self._theirs:
             self._theirs[key] = self._results_of(key)
@@ -104,9 +120,12 @@ class CollectiveResults(EventObserver):
     def _compare(self, key: _Key, event: Event, got: Flat, wanted: Flat) -> None:
         before = self._found.get(key)
         if before is None:
-            operation, location, _ = key
+            operation, location, name = key
             before = CollectiveDifference(
-                operation=operation, location=location, reduction=self._reductions.get(key, "")
+                operation=operation,
+                location=location,
+                variable=(name or "") if operation == PLAIN else "",
+                reduction=self._reductions.get(key, ""),
             )
         found = replace(before, compared=before.compared + 1)
         if not close(got, wanted):
@@ -130,6 +149,9 @@ class CollectiveResults(EventObserver):
     def _results_of(self, key: _Key) -> Iterator[Event]:
         """Yield the single device's results at a line; none if the numbers of calls differ."""
         operation, location, note = key
+        if operation == PLAIN:
+            yield from self._plain_of(PlainName(note or "", location))
+            return
         where = _ARRIVALS if note is None else _TAKES
         about = (operation, location) if note is None else (operation, location, note)
         counts = [
@@ -149,6 +171,12 @@ class CollectiveResults(EventObserver):
             for one in self._oracle.events(found, (event.call, event.position)):
                 if one.members == event.members:
                     yield one
+
+    def _plain_of(self, name: PlainName) -> Iterator[Event]:
+        numbers = last_of_calls(self._oracle).get(name, [])
+        if len(numbers) == len(self._plain[name]):
+            for number in numbers:
+                yield from self._oracle.events("event = ?", (number,))
 
 
 def _value(event: Event) -> Flat | None:

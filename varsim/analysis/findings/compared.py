@@ -98,8 +98,9 @@ class Uncompared:
 class CollectiveDifference:
     """Results of a collective at one line, and how they differ from a single device."""
 
-    operation: str  # "all_reduce"
-    location: str  # file:line in the program
+    operation: str  # "all_reduce"; "plain" for the value of a plain variable after each call
+    location: str  # file:line in the program; of a plain variable, that of its creation
+    variable: str = ""  # the name of a plain variable
     compared: int = 0  # number of results that were compared
     count: int = 0  # number of results that differ
     scaled: int = 0  # number of these that are the single device's value, N or 1/N times

@@ -24,6 +24,7 @@ from varsim.analysis.findings.model import (
     led_by,
 )
 from varsim.analysis.outcome import Note
+from varsim.analysis.sampled import MESSAGES
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing import notices
 from varsim.tracing.history import Event
@@ -68,6 +69,7 @@ class _Plain:
     evidence: Evidence = field(default_factory=Evidence)  # of the writes
     writes: int = 0
     reads: int = 0
+    lacks_values: bool = False  # whether a value was not recorded whole
     assigners: set[int] = field(default_factory=set)  # replicas that assign a value
     writers: set[int] = field(default_factory=set)
     readers: set[int] = field(default_factory=set)
@@ -179,14 +181,15 @@ class OutsideVariables(Finder):
         (one.last_read if reads else one.last_write)[replica_id] = request, event
 
     def notes(self) -> list[Note]:
-        """Return the note that values of plain variables are not recorded."""
-        used = [f"{name!r} ({created_at})" for name, created_at in self._plain]
-        if not used:
-            return []
-        more = f" and {len(used) - _MOST_NAMED} more" if len(used) > _MOST_NAMED else ""
-        names = f"{', '.join(used[:_MOST_NAMED])}{more}"
-        text = "values of variables outside the scope, which replicas used: they are not recorded"
-        return [Note(text=f"{text}: {names}")]
+        """Return notes about plain variables: which of their values were not recorded."""
+        return [
+            Note(text=f"{text}: {_listed(used)}")
+            for text, used in (
+                (_OWN_WRITES, list(self._plain)),
+                (_NOT_WHOLE, [key for key, one in self._plain.items() if one.lacks_values]),
+            )
+            if used
+        ]
 
     def finish(self) -> list[Finding]:
         """Return the findings, one for each object, variable or line."""
@@ -244,6 +247,23 @@ class OutsideVariables(Finder):
         return led_by(found, one.notice.location)
 
 
+_OWN_WRITES: Final = (
+    "what the program itself reads and writes, outside strategy.run, of variables that were "
+    "created outside the scope"
+)
+_NOT_WHOLE: Final = (
+    "values of variables outside the scope that were not recorded whole, so they were not compared "
+    f"with a single device ({MESSAGES} records them)"
+)
+
+
+def _listed(used: Sequence[tuple[str, str]]) -> str:
+    """Return plain variables as text: their names and the lines of their creation."""
+    shown = [f"{name!r} ({created_at})" for name, created_at in used[:_MOST_NAMED]]
+    more = f" and {len(used) - _MOST_NAMED} more" if len(used) > _MOST_NAMED else ""
+    return f"{', '.join(shown)}{more}"
+
+
 def _line_with(method: str, op: str) -> tuple[str, ...]:
     """Return a line that uses the result of a collective."""
     match method:
@@ -272,6 +292,7 @@ def _are_ids(given: Given) -> bool:
 def _use(one: _Plain, event: Event, operation: str) -> None:
     """Count an operation on a plain variable, in the order in which the program did it."""
     replica_id = -1 if event.replica is None else event.replica
+    one.lacks_values = one.lacks_values or event.value is None
     if operation == notices.READ:
         one.reads += 1
         one.readers.add(replica_id)
