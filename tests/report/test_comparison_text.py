@@ -298,7 +298,7 @@ def test_a_difference_that_follows_from_an_earlier_one_is_counted():
     both = replace(ONE, differences=(MERGED, other))
 
     assert (MERGED,) == both.leading
-    assert "1 further location of loss differs because of earlier differences" in flat(both)
+    assert "1 further location of loss differs after earlier differences" in flat(both)
     assert "loss, read by the program" in " ".join(compared_text(both, most=None))
     alone = replace(ONE, differences=(other,))
     assert (other,) == alone.leading  # f1 itself is not compared

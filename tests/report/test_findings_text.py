@@ -55,16 +55,16 @@ def test_what_follows_from_a_finding_is_a_line_of_it() -> None:
     assert "stale read: rate" not in lines
 
 
-def test_findings_about_cost_come_last_and_say_that_no_value_is_wrong() -> None:
+def test_findings_about_cost_come_last_and_show_no_wrong_value() -> None:
     cost = finding(kind=STRAGGLER, costs_only=True, variable="cheap")
     lines = findings_text([cost, finding()])
     assert "2 findings (1 of cost only)" == lines[0]
     titles = "stale read: weights", "waiting for one replica: cheap"
     assert [*titles] == [one for one in lines if one in titles]
     assert [
-        "  effect    only cost: messages or time that the program does not need. No value",
-        "            is wrong.",
-    ] == [one for one in lines if "cost: " in one or "is wrong" in one]
+        "  effect    only cost: messages or time that the program does not need. This",
+        "            finding does not show a wrong value.",
+    ] == [one for one in lines if "cost: " in one or "wrong value" in one]
 
 
 def test_a_finding_without_a_histogram_has_no_line_for_staleness() -> None:

@@ -421,7 +421,7 @@ def test_the_report_says_if_adaptive_saved_nothing():
         (
             Judgement(outcome="UNKNOWN", reasons=["w: a value is missing"]),
             "varsim cannot tell whether it kept every promise of these settings (UNKNOWN): w: a "
-            "value is missing. No recorded event breaks a promise.",
+            "value is missing. The checks that could be made found no broken promise.",
         ),
         (
             Judgement(outcome="INVALID", reasons=["w: two copies differ", "w: a read is old"]),

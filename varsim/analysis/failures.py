@@ -194,8 +194,8 @@ def _finding(
         locations=_locations(history, call),
         count=call.count,
         what=f"{_name(call)} failed{_by(call)}: {call.said}{more}",
-        remedy=f"Operations that were not completed in this call had no effect. "
-        f"{_afterwards(call, ending)}",
+        remedy="Writes before the failure keep their effect. A write that was in progress may have "
+        f"changed some components. {_afterwards(call, ending)}",
         events=_events(call),
     )
 

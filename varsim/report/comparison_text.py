@@ -144,8 +144,8 @@ def _unexplained(compared: Compared, width: int, most: int | None) -> Iterator[s
         said = f"{times(len(following), 'further location')} of {who} "
         said += "differs" if len(following) == 1 else "differ"
         yield from _item(
-            f"{said} because of earlier differences: the values were computed or read after these "
-            "(--all shows them)",
+            f"{said} after earlier differences, which probably caused them: their writers had read "
+            "a variable that differed (--all shows them)",
             width,
         )
     for said in dict.fromkeys(filter(None, map(meaning_of, leading[:most]))):

@@ -13,7 +13,10 @@ from varsim.report.formatting import bounded, count, middle, visible, wrapped
 from varsim.report.grouping import grouped, name_of, short, without_numbers
 from varsim.report.terminal import WIDTH
 
-_COST: Final = "only cost: messages or time that the program does not need. No value is wrong."
+_COST: Final = (
+    "only cost: messages or time that the program does not need. This finding does not show a "
+    "wrong value."
+)
 
 _INDENT: Final = 2
 _LABEL_WIDTH: Final = 10

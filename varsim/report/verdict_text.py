@@ -51,7 +51,8 @@ def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
         "INVALID": f"varsim broke a promise of these settings (INVALID): {why}. This is a fault of "
         "varsim, not of your program: please report it, with the run's directory.",
         "UNKNOWN": "varsim cannot tell whether it kept every promise of these settings "
-        f"(UNKNOWN): {why}. No recorded event breaks a promise. {_OF_VARSIM}",
+        f"(UNKNOWN): {why}. The checks that could be made found no "
+        f"broken promise. {_OF_VARSIM}",
     }[outcome]
 
 

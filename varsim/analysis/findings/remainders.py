@@ -262,7 +262,11 @@ class Remainders(Finder):
             explained.add(facts.variable_id)
         names = " and ".join(one.name for one in found)
         verb = "is" if len(found) == 1 else "are"
-        return f" {names} {verb} wrong in these calls only, for the same reason." if found else ""
+        return (
+            f" {names} {verb} wrong only in these calls, probably because of the same rows."
+            if found
+            else ""
+        )
 
     def _others(
         self, exact: dict[tuple[int, str], _Additions]

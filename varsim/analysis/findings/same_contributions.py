@@ -248,8 +248,9 @@ def _written_once(facts: VariableFacts, one: _Equal, said: str, more: str = "") 
 
 def _broadcast(facts: VariableFacts | None, one: _Equal) -> Finding:
     said = (
-        f"{_what_was_equal(facts, one)} is this value again. Other values differed between "
-        "replicas, so this value does not depend on a replica's data, and needs no exchange."
+        f"{_what_was_equal(facts, one)} is this value again. In this run, the value was equal on "
+        "all replicas, although other values differed. It probably does not depend on a replica's "
+        "data, and then needs no exchange."
     )
     if facts is None:
         remedy = "Remove the collective, and use the value itself: all replicas have it."
@@ -262,7 +263,7 @@ def _same_data(suspects: Sequence[tuple[VariableFacts | None, _Equal]]) -> Findi
     (facts, one), *others = suspects
     said = (
         f"{_what_was_equal(facts, one)} adds nothing. No value that replicas exchanged in this run "
-        "differed between replicas: every replica computed the same data."
+        "differed between replicas, so all replicas probably used the same data."
     )
     if names := [other.name for other, _ in others if other is not None]:
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
