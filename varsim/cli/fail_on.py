@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from varsim.analysis.unexplained import DIFFERENCE
 from varsim.cli.exit_codes import WrongUse
 from varsim.nearest import did_you_mean
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 ANY: Final = "any"
 """Every kind of finding."""
-
-DIFFERENCE: Final = "unexplained-difference"
-"""A difference from a single device that no rule explains; this is not a finding."""
 
 
 def words() -> list[str]:
@@ -95,7 +93,3 @@ def not_looked_for(
         unseen.add(DIFFERENCE)
     why = "without an oracle" if found.compared is None else "because no rule could be tried"
     return sorted(asked & unseen), why
-
-
-def _word(kind: str) -> str:
-    return "-".join(kind.lower().replace("_", " ").replace("-", " ").split())

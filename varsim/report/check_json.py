@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Final
+from dataclasses import asdict, replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from varsim.analysis.examination import Examination
 from varsim.analysis.findings.compared import Compared, ValueDifference
@@ -16,15 +18,15 @@ from varsim.report.json_values import plain
 from varsim.report.summary import Plain
 from varsim.report.verdict_text import verdict_of
 
-_DESCRIBED: Final = {"use_attribute_docstrings": True}
-"""Tells pydantic to use the docstring below each field as the field's description."""
+
+class _Described(BaseModel):
+    """A part of the document. The docstring below each field is its description in the schema."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocationJson:
+class LocationJson(_Described):
     """A line of the program."""
-
-    __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     file: str
     """The path of the file, as the program's working directory or `sys.path` show it."""
@@ -34,11 +36,8 @@ class LocationJson:
     """How many occurrences of the problem this line has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CauseJson:
+class CauseJson(_Described):
     """The finding from which another one follows."""
-
-    __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     word: str
     """The kind of that finding as one word."""
@@ -48,11 +47,8 @@ class CauseJson:
     """The name of its variable; empty if it is not about one variable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingJson:
+class FindingJson(_Described):
     """One kind of problem with one variable, and all its occurrences."""
-
-    __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     kind: str
     """The kind of the finding, in words: "stale read"."""
@@ -88,11 +84,8 @@ class FindingJson:
     """For stale reads: pairs of a staleness and the number of reads with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictJson:
+class VerdictJson(_Described):
     """Whether varsim kept one of its promises."""
-
-    __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     checker: str
     """The name of the promise: "agreement"; for parameter servers, the name of the variable."""
@@ -112,11 +105,8 @@ class VerdictJson:
     """The numbers of the fewest events that prove the outcome."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedVariableJson:
+class ServedVariableJson(_Described):
     """What happened to one variable on a parameter server."""
-
-    __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     variable_id: int
     """The number of the variable."""
@@ -138,11 +128,8 @@ class ServedVariableJson:
     """The number of writes that happened twice, because a worker was lost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoteJson:
+class NoteJson(_Described):
     """Something that was not examined."""
-
-    __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     text: str
     """What was not examined, and why."""
@@ -150,11 +137,8 @@ class NoteJson:
     """The option that examines it; empty if there is no such option."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckJson:
+class CheckJson(_Described):
     """The result of `varsim check` for one record of a run."""
-
-    __pydantic_config__: ClassVar[Any] = _DESCRIBED
 
     status: str | None
     """How the run ended: "done", "failed" or "interrupted"; null if this is not known."""
@@ -162,26 +146,24 @@ class CheckJson:
     """Whether varsim kept its promises: VALID, INVALID or UNKNOWN; null without a record."""
     verdict: str = ""
     """The outcome in sentences."""
-    verdicts: list[VerdictJson] = field(default_factory=list)
+    verdicts: list[VerdictJson] = Field(default_factory=list)
     """The outcome for each promise."""
-    variables: list[ServedVariableJson] = field(default_factory=list)
+    variables: list[ServedVariableJson] = Field(default_factory=list)
     """What happened to each variable of parameter servers; empty for the record of replicas."""
     findings: list[FindingJson]
     """The failure of the run, if it failed, and what looks wrong or wasteful in the program."""
     compared: dict[str, Plain] | None = None
     """The comparison with a single device; null without an oracle."""
-    not_looked_at: list[NoteJson] = field(default_factory=list)
+    not_looked_at: list[NoteJson] = Field(default_factory=list)
     """What was not examined, and the option that examines it."""
-    further: list[CheckJson] = field(default_factory=list)
+    further: list[CheckJson] = Field(default_factory=list)
     """The results for the run's other records: other strategies, and starts after lost workers."""
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the document."""
-    from pydantic import TypeAdapter
-
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return {**draft, **TypeAdapter(CheckJson).json_schema(), "title": "varsim check"}
+    return {**draft, **CheckJson.model_json_schema(), "title": "varsim check"}
 
 
 def check_json(

@@ -6,7 +6,10 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html. Names of secti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -17,92 +20,118 @@ from varsim.analysis.findings.compared import ValueDifference
 from varsim.analysis.findings.model import Certainty, Finding, FindingKind
 from varsim.analysis.outcome import Note, Outcome
 from varsim.analysis.served import ServedExamination
+from varsim.analysis.unexplained import DIFFERENCE
 from varsim.report.check_json import line_of
 from varsim.report.difference_text import difference_text, meaning_of, remedy_of
 from varsim.report.findings_text import cause_text
 from varsim.report.verdict_text import verdict_of
 
-DIFFERENCE: Final = "unexplained-difference"
-"""The rule of a difference from a single device that no finding explains."""
-
 _SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 _ROOT: Final = "SRCROOT"
-"""The base of relative file names: the working directory."""
+"""The base of file names below the working directory."""
 
-Resolve = Callable[[str], Path | None]
-"""Returns the path of a file that a record names, or None if the file is not found."""
+_PROGRAM_ROOT: Final = "PROGRAMROOT"
+"""The base of the file names of a program that is not below the working directory."""
+
+_MARKDOWN: Final = re.compile(r"[\\`*_\[\]<>#|~]")
+"""The characters that Markdown gives a meaning, and that a backslash makes literal."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFolders:
+    """The folders in which the files of a record's program may be."""
+
+    folders: tuple[Path, ...]
+    """The first folder that has a file counts."""
+
+    def find(self, file: str) -> Path | None:
+        """Return the path of a file that the record names, or None if no folder has it."""
+        paths = (base / file for base in self.folders)  # an absolute name replaces the base
+        return next((path for path in paths if path.is_file()), None)
+
+    def bases(self) -> dict[str, Path]:
+        """Return the bases of relative file names (3.14.14): the first that has a file counts."""
+        here = Path.cwd()
+        folders = (_absolute(one) for one in self.folders if one.is_dir())
+        program = next((one for one in folders if not one.is_relative_to(here)), None)
+        return {_ROOT: here} if program is None else {_ROOT: here, _PROGRAM_ROOT: program}
 
 
 def sarif_of(
-    found: Sequence[Examination | ServedExamination], version: str, resolve: Resolve
+    found: Sequence[Examination | ServedExamination], version: str, sources: SourceFolders
 ) -> dict[str, Any]:
     """Return a SARIF log with one run for each examined record.
 
     Args:
         version: The version of varsim.
-        resolve: A function that finds the files that a record names.
+        sources: The folders of the program.
     """
-    return _log([_run(one, version, resolve) for one in found])
+    return _log([_run(one, version, sources) for one in found])
 
 
-def sarif_of_failure(failed: Finding, version: str, resolve: Resolve) -> dict[str, Any]:
+def sarif_of_failure(failed: Finding, version: str, sources: SourceFolders) -> dict[str, Any]:
     """Return a SARIF log with the failure of a run that has no record."""
-    return _log([_of([_result(failed, resolve)], [failed.kind], [], version, failed=True)])
-
-
-def files_in(folders: Iterable[Path]) -> Resolve:
-    """Return a function that looks for files in folders: the first folder that has it counts."""
-    bases = list(dict.fromkeys(folders))
-
-    def resolve(file: str) -> Path | None:
-        paths = (base / file for base in bases)  # an absolute name replaces the base
-        return next((path for path in paths if path.is_file()), None)
-
-    return resolve
+    rules = _Rules([failed.kind])
+    results = [_result(failed, rules, sources)]
+    return _log([_of(results, rules, [], version, sources, failed=True)])
 
 
 def _log(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": runs}
 
 
-def _run(found: Examination | ServedExamination, version: str, resolve: Resolve) -> dict[str, Any]:
-    results = [_result(one, resolve) for one in found.findings]
-    kinds = list(dict.fromkeys(one.kind for one in found.findings))
-    if found.compared is not None:
-        results += [_of_difference(one, resolve) for one in found.compared.unexplained]
+def _run(
+    found: Examination | ServedExamination, version: str, sources: SourceFolders
+) -> dict[str, Any]:
+    unexplained = () if found.compared is None else found.compared.unexplained
+    rules = _Rules([one.kind for one in found.findings], differs=bool(unexplained))
+    results = [_result(one, rules, sources) for one in found.findings]
+    results += [_of_difference(one, rules, sources) for one in unexplained]
     notes = [_notification(one) for one in found.not_looked_at]
     if found.outcome is not Outcome.VALID:
         level = "error" if found.outcome is Outcome.INVALID else "warning"
-        notes.insert(0, {"level": level, "message": {"text": verdict_of(found)}})
-    return _of(results, kinds, notes, version, failed=found.run_failed)
+        notes.insert(0, {"level": level, "message": _message(verdict_of(found))})
+    return _of(results, rules, notes, version, sources, failed=found.run_failed)
 
 
 def _of(
     results: list[dict[str, Any]],
-    kinds: Sequence[FindingKind],
+    rules: _Rules,
     notes: list[dict[str, Any]],
     version: str,
+    sources: SourceFolders,
     *,
     failed: bool,
 ) -> dict[str, Any]:
-    rules = [_rule(one) for one in kinds]
-    if any(one["ruleId"] == DIFFERENCE for one in results):
-        rules.append(_rule_of_differences())
-    names = [one["id"] for one in rules]
-    for one in results:
-        one["ruleIndex"] = names.index(one["ruleId"])
-    base = f"{Path.cwd().as_uri().rstrip('/')}/"
+    bases = {
+        name: {"uri": f"{base.as_uri().rstrip('/')}/"} for name, base in sources.bases().items()
+    }
     return {
-        "tool": {"driver": {"name": "varsim", "version": version, "rules": rules}},
+        "tool": {"driver": {"name": "varsim", "version": version, "rules": rules.described}},
         "invocations": [
             {"executionSuccessful": not failed, "toolExecutionNotifications": notes},
         ],
-        "originalUriBaseIds": {_ROOT: {"uri": base}},
+        "originalUriBaseIds": bases,
         "columnKind": "unicodeCodePoints",
         "results": results,
     }
+
+
+class _Rules:
+    """The rules of a run's results, each with the index that a result gives (3.27.6)."""
+
+    def __init__(self, kinds: Iterable[FindingKind], *, differs: bool = False) -> None:
+        of_words = {kind.word: _rule(kind) for kind in kinds}
+        if differs:
+            of_words[DIFFERENCE] = _rule_of_differences()
+        self.described = list(of_words.values())
+        self._indices = {word: index for index, word in enumerate(of_words)}
+
+    def reference(self, word: str) -> dict[str, Any]:
+        """Return the members of a result that name its rule."""
+        return {"ruleId": word, "ruleIndex": self._indices[word]}
 
 
 def _rule(kind: FindingKind) -> dict[str, Any]:
@@ -130,15 +159,14 @@ def _level(kind: FindingKind, *, costs_only: bool) -> str:
     return "warning" if kind.certainty is Certainty.PATTERN else "error"
 
 
-def _result(finding: Finding, resolve: Resolve) -> dict[str, Any]:
+def _result(finding: Finding, rules: _Rules, sources: SourceFolders) -> dict[str, Any]:
     name = f"{finding.variable}: " if finding.variable else ""
-    paste = "\n\n" + "\n".join(finding.paste) if finding.paste else ""
-    cause = "" if finding.cause is None else f"\n\n{cause_text(finding.cause)}"
-    places = [_location(place, resolve) for place, _ in finding.locations]
+    cause = "" if finding.cause is None else cause_text(finding.cause)
+    places = [_location(place, sources) for place, _ in finding.locations]
     result = {
-        "ruleId": finding.kind.word,
+        **rules.reference(finding.kind.word),
         "level": _level(finding.kind, costs_only=finding.costs_only),
-        "message": {"text": f"{name}{finding.what}\n\n{finding.remedy}{paste}{cause}"},
+        "message": _message(f"{name}{finding.what}", finding.remedy, cause, paste=finding.paste),
         "locations": places[:1],
         "occurrenceCount": finding.count,
         "properties": {
@@ -150,39 +178,64 @@ def _result(finding: Finding, resolve: Resolve) -> dict[str, Any]:
     return result | ({"relatedLocations": places[1:]} if places[1:] else {})
 
 
-def _of_difference(difference: ValueDifference, resolve: Resolve) -> dict[str, Any]:
-    said = [difference_text(difference), meaning_of(difference), remedy_of(difference)]
+def _of_difference(
+    difference: ValueDifference, rules: _Rules, sources: SourceFolders
+) -> dict[str, Any]:
+    said = (difference_text(difference), meaning_of(difference), remedy_of(difference))
     result = {
-        "ruleId": DIFFERENCE,
+        **rules.reference(DIFFERENCE),
         "level": "note",
-        "message": {"text": "\n\n".join(filter(None, said))},
-        "locations": [_location(difference.began.location, resolve)],
+        "message": _message(*said),
+        "locations": [_location(difference.began.location, sources)],
         "occurrenceCount": difference.unexplained,
         "properties": {"variable": difference.variable, "events": [difference.event]},
     }
     if difference.origin is None:
         return result
-    return result | {"relatedLocations": [_location(difference.location, resolve)]}
+    return result | {"relatedLocations": [_location(difference.location, sources)]}
 
 
-def _location(place: str, resolve: Resolve) -> dict[str, Any]:
+def _location(place: str, sources: SourceFolders) -> dict[str, Any]:
     line = line_of(place)
-    path = resolve(line["file"])
+    path = sources.find(line["file"])
     return {
         "physicalLocation": {
-            "artifactLocation": _artifact(line["file"] if path is None else path),
+            "artifactLocation": _artifact(path or line["file"], sources),
             "region": {"startLine": max(1, line["line"])},
         }
     }
 
 
-def _artifact(path: Path | str) -> dict[str, str]:
-    """Return where a file is: relative to the working directory if it is below it (3.4)."""
-    whole = Path.cwd() / path
-    if whole.is_relative_to(Path.cwd()):
-        return {"uri": quote(whole.relative_to(Path.cwd()).as_posix()), "uriBaseId": _ROOT}
+def _artifact(path: Path | str, sources: SourceFolders) -> dict[str, str]:
+    """Return where a file is: relative to the first base that it is below (3.4)."""
+    whole = _absolute(path)
+    for name, base in sources.bases().items():
+        if whole.is_relative_to(base):
+            return {"uri": quote(whole.relative_to(base).as_posix()), "uriBaseId": name}
     return {"uri": whole.as_uri()}
 
 
+def _absolute(path: Path | str) -> Path:
+    return Path(os.path.normpath(Path.cwd() / path))  # unlike `Path.resolve`, it keeps links
+
+
 def _notification(note: Note) -> dict[str, Any]:
-    return {"level": "note", "message": {"text": f"not looked at: {note}"}}
+    return {"level": "note", "message": _message(f"not looked at: {note}")}
+
+
+def _message(*paragraphs: str, paste: Sequence[str] = ()) -> dict[str, str]:
+    """Return a message (3.11): as plain text, and as Markdown if it has lines to paste."""
+    said = [one for one in paragraphs if one]
+    if not paste:
+        return {"text": _literal("\n\n".join(said))}
+    code = "\n".join(paste)
+    shown = [_MARKDOWN.sub(r"\\\g<0>", one).replace("\n", "  \n") for one in said]
+    return {
+        "text": _literal("\n\n".join([*said, code])),
+        "markdown": _literal("\n\n".join([*shown, f"```python\n{code}\n```"])),
+    }
+
+
+def _literal(text: str) -> str:
+    """Return text without placeholders: a brace is written twice (3.11.5)."""
+    return text.replace("{", "{{").replace("}", "}}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from varsim.analysis.findings.model import Finding
     from varsim.analysis.served import ServedExamination
     from varsim.experiments.run_records import RunRecord
-    from varsim.report.sarif import Resolve
+    from varsim.report.sarif import SourceFolders
     from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
@@ -181,7 +181,7 @@ def _show(judged: Sequence[_Judged], form: str | None, *, everything: bool) -> N
     if form == "json":
         from varsim.report.check_json import check_json
 
-        say_json(asdict(check_json(found[0], found[1:])), 2)
+        say_json(check_json(found[0], found[1:]).model_dump(), 2)
     elif form == "sarif":
         from varsim.report.sarif import sarif_of
 
@@ -266,7 +266,7 @@ def _show_failure(run: Path, failed: Finding, without_record: str, form: str | N
     if form == "json":
         from varsim.report.check_json import failure_json
 
-        say_json(asdict(failure_json(failed)), 2)
+        say_json(failure_json(failed).model_dump(), 2)
     elif form == "sarif":
         from varsim.report.sarif import sarif_of_failure
 
@@ -275,20 +275,21 @@ def _show_failure(run: Path, failed: Finding, without_record: str, form: str | N
         say("\n".join([*finding_text(failed), "", without_record]))
 
 
-def _files_of(run: Path) -> Resolve:
-    """Return a function that finds the files of a run's program.
+def _files_of(run: Path) -> SourceFolders:
+    """Return the folders of a run's program.
 
-    They are the files that the program was run from, if they are on this machine, or else the copy
-    in the run's directory.
+    Its files are those that the program was run from, if they are on this machine, or else the
+    copy in the run's directory.
     """
     from varsim.experiments.carried_program import PROGRAM, origin_of
     from varsim.experiments.store import RunFiles
-    from varsim.report.sarif import files_in
+    from varsim.report.sarif import SourceFolders
 
     folder = RunFiles(run).of_run().path
     origin = origin_of(folder)
     known = [origin.get(key) for key in ("program", "working_directory")]
-    return files_in([*(Path(one) for one in known if one), Path.cwd(), folder / PROGRAM])
+    folders = (*(Path(one) for one in known if one), Path.cwd(), folder / PROGRAM)
+    return SourceFolders(tuple(dict.fromkeys(folders)))
 
 
 def _exit_code(found: Examination | ServedExamination, asked: frozenset[str]) -> int:
