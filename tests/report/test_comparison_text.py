@@ -235,6 +235,7 @@ def test_the_text_shows_results_of_collectives_without_a_judgement():
     plain = replace(one, operation="plain", variable="last", element=None)
     said = "value of last, created outside the scope at train.py:7, in step 3: 8 instead of 2"
     assert said in flat(replace(NONE, collectives=(plain,)))
+    assert "may be meant" not in flat(replace(NONE, collectives=(plain,)))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ The notice of a replica's operation has the variable's value after the operation
 
 from __future__ import annotations
 
+import json
 from typing import Final, NamedTuple
 
 from varsim.tracing import notices
@@ -25,6 +26,18 @@ def plain_name(event: Event) -> PlainName:
     """Return the plain variable of a notice; its parts are empty if the notice lacks them."""
     told = notices.details(event.note)
     return PlainName(told.get("variable", ""), told.get("created_at", ""))
+
+
+def plain_variables(history: History) -> list[PlainName]:
+    """Return the plain variables that replicas used, in the order of their first use."""
+    return list(dict.fromkeys(plain_name(event) for event in history.events(PLAIN_EVENTS)))
+
+
+def shape_of(history: History, name: PlainName) -> list[int]:
+    """Return the shape of the first recorded value of a plain variable; [] if there is none."""
+    events = history.events(f"{PLAIN_EVENTS} AND shape IS NOT NULL")
+    shapes = (event.shape for event in events if plain_name(event) == name)
+    return list(json.loads(next(shapes, None) or "[]"))
 
 
 def last_of_calls(history: History) -> dict[PlainName, list[int]]:

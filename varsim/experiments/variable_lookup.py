@@ -12,6 +12,7 @@ import numpy as np
 from varsim.analysis import component_distance as distances
 from varsim.analysis.integrity import valid_events
 from varsim.analysis.lens import moments
+from varsim.analysis.plain_values import plain_variables
 from varsim.analysis.search import find
 from varsim.errors import ConfigError
 from varsim.experiments.store import load_summary
@@ -43,7 +44,8 @@ def find_variable(history: History, name: str) -> VariableRow:
     if found:
         numbers = listed(str(row.variable) for row in found)
         raise ConfigError(f"{len(found)} variables are called {name!r}; give a number: {numbers}")
-    raise ConfigError(no_variable(name, (row.name for row in rows)))
+    plain = [one.name for one in plain_variables(history)]
+    raise ConfigError(no_variable(name, (*(row.name for row in rows), *plain)))
 
 
 def most_telling(history: History, run: Path) -> Chosen:

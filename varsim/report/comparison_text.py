@@ -204,7 +204,7 @@ def _of_collectives(
             width,
         )
     yield from _more(len(differ), most, "lines", width)
-    if any(one.reduction != "MEAN" for one in differ):
+    if any(one.reduction != "MEAN" and not one.variable for one in differ):
         yield from _wrapped(
             "Such a result may be meant: for example, a sum that the program divides later.",
             width,

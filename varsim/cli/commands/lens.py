@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -11,6 +12,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import WrongUse
 from varsim.cli.output import say_json
+from varsim.cli.plain_lens import lens_of_plain, plain_to_show
 from varsim.cli.record import find_records, open_record
 from varsim.cli.server_records import lens_of_servers
 from varsim.cli.shown_records import say_of_ending, say_of_others
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from varsim.analysis.lens import Moment
-    from varsim.experiments.run_records import RunRecord
+    from varsim.experiments.run_records import RunRecord, RunRecords
     from varsim.tracing.history import History, VariableRow
 
 _ELEMENTS: Final = 3
@@ -54,6 +56,9 @@ def lens(
     based, its value, and how often it was read. RUN can also be a directory with the traces of
     parameter servers (trace=).
 
+    For a variable that was created outside the scope, each row is an operation of a replica: the
+    call, the replica, the operation, the value after it, and the line.
+
     \b
     varsim lens
     varsim lens latest weights
@@ -63,21 +68,20 @@ def lens(
     from varsim.experiments.variable_lookup import find_variable, most_telling, shape_of
     from varsim.report.page import print_page
 
+    index_of = partial(_index_of_one, at)
+    options = {"everything": everything, "as_json": as_json}
     try:
         records = find_records(run)
         first, *later = records.incarnations
         if first.of_servers:
-            say_of_others(records, [first], as_json=as_json)
-            say_of_ending(first, as_json=as_json)
-            lens_of_servers(
-                first,
-                variable,
-                lambda shape, name: _index_of_server(at, shape, name),
-                everything=everything,
-                as_json=as_json,
-            )
+            _say_of_first(records, as_json=as_json)
+            lens_of_servers(first, variable, index_of, **options)
             return
         with open_record(first.path) as (history, oracle):
+            if plain := plain_to_show(history, variable):
+                _say_of_first(records, as_json=as_json)
+                lens_of_plain(history, oracle, plain, index_of, **options)
+                return
             if variable is None:
                 row, why = most_telling(history, first.path)
             else:
@@ -103,6 +107,13 @@ def lens(
         _show(console, shown, element, why=why, free=at is None, everything=everything)
 
     print_page(show, sys.stdout)
+
+
+def _say_of_first(records: RunRecords, *, as_json: bool) -> None:
+    """Say what is not shown besides the first record, and how the first record ended."""
+    first = records.incarnations[0]
+    say_of_others(records, [first], as_json=as_json)
+    say_of_ending(first, as_json=as_json)
 
 
 class _Shown(NamedTuple):
@@ -198,8 +209,8 @@ _UNKNOWN: Final = (
 )
 
 
-def _index_of_server(at: str | None, shape: Sequence[int], name: str) -> int | None:
-    """Return the index of the element that is shown of a variable on a parameter server."""
+def _index_of_one(at: str | None, shape: Sequence[int], name: str) -> int | None:
+    """Return the index of the element that is shown of a variable with one value, or None."""
     if not shape:
         return 0
     return None if at is None or at == "mean" else _element(at, shape, name)
