@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,12 @@ def test_a_failed_run_and_its_failed_call_are_one_finding(tmp_path: Path):
     assert "ValueError: empty\nThe error occurred in call 1 on replica 1." == finding.what
     assert (("p.py:7", 1),) == finding.locations
     assert found.run_failed
+
+
+def test_a_script_that_every_worker_runs_is_named_instead_of_its_call(tmp_path: Path):
+    found = examined(RAISED, tmp_path, replace(FAILED_SO, spmd=True))
+
+    assert "ValueError: empty\nThe error occurred in the script on replica 1." == only(found).what
 
 
 @pytest.mark.parametrize("text", [RAISED + SUCCEEDED, SUCCEEDED.replace("\n", "\nreplicas 2\n", 1)])

@@ -364,6 +364,10 @@ def test_calls_are_counted_if_the_workload_reports_no_steps():
     assert "x: 3 steps" == headline(step=3, total_steps=3, calls=7)
     failed = partial(headline, status=RunStatus.FAILED)
     assert "x: failed after 1 call" == failed(step=0, total_steps=None, calls=1)
+    spmd = {"step": 0, "total_steps": None, "experiment": {"name": "x", "spmd": True}}
+    assert "x: every worker ran the whole script" == headline(calls=1, **spmd)
+    assert "x: failed in the script that every worker runs" == failed(calls=1, **spmd)
+    assert "x: failed before the script that every worker runs" == failed(calls=0, **spmd)
     assert "x: failed after 1 of 3 steps" == failed(step=1, total_steps=3, calls=1)
 
 

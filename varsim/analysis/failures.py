@@ -54,6 +54,7 @@ class Ending:
 
     status: str  # DONE, FAILED, INTERRUPTED or UNKNOWN
     reached: str = ""  # "after 3 of 5 steps"
+    spmd: bool = False  # whether every worker ran the whole script, as the function of one call
     kind: str = ""  # the class of the error, if the run failed
     text: str = ""  # the text of that error
     location: str = ""  # where in the program the error was raised, as file:line
@@ -193,7 +194,7 @@ def _finding(
         variable="",
         locations=_locations(history, call),
         count=call.count,
-        what=f"{_name(call)} failed{_by(call)}: {call.said}{more}",
+        what=f"{_name(call, ending)} failed{_by(call)}: {call.said}{more}",
         remedy="Writes before the failure keep their effect. A write that was in progress may have "
         f"changed some components. {_afterwards(call, ending)}",
         events=_events(call),
@@ -248,7 +249,7 @@ def _of_run(
     left = "" if ending.goes_on else _account(history, ending.kind, call, replay)
     if call is None:
         return replace(finding, what=finding.what + left)
-    where = f"\nThe error occurred in {_name(call)}{_by(call)}.{left}"
+    where = f"\nThe error occurred in {_name(call, ending)}{_by(call)}.{left}"
     locations = _locations(history, call) or finding.locations
     return replace(finding, what=finding.what + where, locations=locations, events=_events(call))
 
@@ -263,9 +264,10 @@ def _account(
     return f"\n{told}" if told else ""
 
 
-def _name(call: _FailedCall) -> str:
-    own = is_own_call(call.finish.call)
-    return "a call of varsim itself" if own else f"call {call.finish.call}"
+def _name(call: _FailedCall, ending: Ending | None) -> str:
+    if is_own_call(call.finish.call):
+        return "a call of varsim itself"
+    return "the script" if ending is not None and ending.spmd else f"call {call.finish.call}"
 
 
 def _by(call: _FailedCall) -> str:

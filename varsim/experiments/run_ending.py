@@ -165,6 +165,7 @@ def ending_of(summary: Summary) -> Ending:
     return Ending(
         status=DONE if ended and summary.interrupted else summary.status.value,
         reached=_reached(summary),
+        spmd=bool(summary.script_reached),
         kind="" if failure is None else failure.kind,
         text="" if failure is None else failure.text,
         location="" if failure is None else failure.location,
@@ -212,7 +213,7 @@ def _reached(summary: Summary) -> str:
         ended = summary.ended_closures
         some = f"{ended:,} of " if ended < summary.closures else ""
         return f"after {some}{times(summary.closures, 'closure')}"
-    return f"after {times(summary.calls, 'call')}"
+    return summary.script_reached or f"after {times(summary.calls, 'call')}"
 
 
 def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:

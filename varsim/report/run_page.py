@@ -48,6 +48,7 @@ _IN_WORDS: Final = {
     Phase.WRITING.value: "saving it",
 }
 
+_WHOLE_SCRIPT: Final = "every worker ran the whole script"
 _INTERRUPTED_CALL: Final = (
     "Call {call} was interrupted: what its replicas had already written is in these values, and "
     "the table of costs may lack it."
@@ -154,19 +155,23 @@ def _headline(summary: Summary) -> str:
     """Return the name of the workload, and the number of its steps or calls."""
     done, planned, what = summary.step, summary.total_steps, "step"
     if not summary.is_of_last:  # the steps are those of the whole run
-        return f"{summary.experiment['name']}: {times(summary.calls, 'call')}"
+        done_in_part = "a part of the script" if summary.script_reached else ""
+        return f"{summary.experiment['name']}: {done_in_part or times(summary.calls, 'call')}"
+    name, reached = summary.experiment["name"], summary.script_reached
+    afterwards = any(part in _IN_WORDS for part in summary.interrupted)
+    early = summary.status is RunStatus.FAILED or (
+        summary.status is RunStatus.INTERRUPTED and not afterwards
+    )
+    if reached:
+        return f"{name}: {summary.status.value} {reached}" if early else f"{name}: {_WHOLE_SCRIPT}"
     if planned is None and not done:  # the workload does not report steps
         done, what = summary.calls, "call"
         if summary.servers:
             done, what = summary.ended_closures, "closure"
             planned = summary.closures if done < summary.closures else None
-    name = summary.experiment["name"]
     of_all = "" if planned is None else f" of {count(planned)}"
     what += "s" * ((done if planned is None else planned) != 1)
-    afterwards = any(part in _IN_WORDS for part in summary.interrupted)
-    if summary.status is RunStatus.FAILED or (
-        summary.status is RunStatus.INTERRUPTED and not afterwards
-    ):
+    if early:
         return f"{name}: {summary.status.value} after {count(done)}{of_all} {what}"
     if what.startswith("closure"):  # a program that catches an error has cancelled closures
         return f"{name}: {count(done)}{of_all} {what}"

@@ -277,6 +277,13 @@ class Summary:
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
 
     @property
+    def script_reached(self) -> str:
+        """Return how far a script came that every worker ran (`--spmd`); "" for other runs."""
+        if not self.experiment.get("spmd"):
+            return ""
+        return f"{'in' if self.calls else 'before'} the script that every worker runs"
+
+    @property
     def ended_closures(self) -> int:
         """Return the number of closures that ended; older runs have only the scheduled ones."""
         return self.closures if self.closures_ended is None else self.closures_ended
