@@ -51,8 +51,8 @@ _CAUSED: Final = (
 
 _COPIES: Final = (
     "of {}, only reads and writes of the program are compared: inside strategy.run, replicas may "
-    "read older values, as the policy allows, and no rule says which differences from a single "
-    "device that explains"
+    "read older values, as the policy allows, and no rule says how large a difference this can "
+    "cause"
 )
 
 

@@ -14,7 +14,8 @@ _HONEST: Final = "or it was drawn at random, or comes from training or state of 
 _NOT_COMBINED: Final = {
     "MEAN": (
         "the value of the whole batch is not the mean of the replicas' values. It is for example "
-        "a ratio, a median, a norm, a variance, or a clipped or exponentiated value"
+        "a mean over different numbers of examples, a ratio, a median, a norm, a variance, or a "
+        "clipped or exponentiated value"
     ),
     "SUM": (
         "the value of the whole batch is not the sum of the replicas' values. It is for example a "
@@ -29,10 +30,11 @@ _NOT_COMBINED: Final = {
 """Aggregation → why the value can differ although everything before was equal."""
 
 _EXACT: Final = (
-    "What to do: of a ratio or a perplexity, merge numerator and denominator by SUM, and divide or "
-    "exponentiate afterwards. Of a variance or a norm, merge the count and the sums of values and "
-    "squares by SUM. Of a median, a maximum or a rank, merge the values themselves (all_gather, "
-    "or all_reduce with MAX or MIN). Merge gradients before you clip them. If the value is drawn "
+    "What to do: of a mean, merge the sum and the count by SUM. Of a ratio or a perplexity, "
+    "merge numerator and denominator by SUM, and divide or exponentiate afterwards. Of a variance "
+    "or a norm, merge the count and the sums of values and squares by SUM. Of a median, "
+    "a maximum or a rank, merge the values themselves (all_gather, or all_reduce with MAX or MIN). "
+    "Merge gradients before you clip them. If the value is drawn "
     "at random, draw it for the whole batch from one seed, and give each replica its part; a "
     "value of a replica's own training is comparable only after a merge."
 )

@@ -65,7 +65,7 @@ def test_a_variable_that_gets_the_result_only_follows(settings):
     told.end()
 
     (finding,) = told.findings()
-    assert "By the result, variables became NaN or infinite: w at step.py:12." in finding.what
+    assert "Replicas then wrote NaN or infinity to: w at step.py:12." in finding.what
 
 
 def test_a_variable_that_was_first_is_the_cause():
@@ -123,4 +123,4 @@ def test_a_variable_after_an_overflow_only_follows():
     told.end()
     (finding,) = told.findings()
     assert "overflow of a sum" == finding.kind.name
-    assert "variables became NaN or infinite: w at step.py:12" in finding.what
+    assert "Replicas then wrote NaN or infinity to: w at step.py:12" in finding.what

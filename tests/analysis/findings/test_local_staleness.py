@@ -17,7 +17,7 @@ from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
-UNHEARD = "Writes of which no message had reached the reader do not count"
+UNHEARD = "A write is counted only after a message about it has reached the reader"
 
 
 def test_stale_reads_that_the_policy_intends_are_a_note() -> None:
@@ -130,7 +130,7 @@ def test_reads_that_cannot_be_judged_are_counted():
 
     assert "0 of 0 reads lacked" in note
     assert note.endswith(
-        "1 read more could not be judged: too many writes followed those that their replicas knew"
+        "1 read more could not be judged: varsim no longer kept the writes that are needed for this"
     )
 
 

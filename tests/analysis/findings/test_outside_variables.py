@@ -105,7 +105,7 @@ def test_a_discarded_result_of_different_values_is_found(apart: float, count: in
     assert [DISCARDED] * count == [one.kind for one in found]
     for finding in found:
         assert (("step.py:9", 1),) == finding.locations
-        assert "Components part: w since the write at step.py:12 in call 1." in finding.what
+        assert "Components diverge: w since the write at step.py:12 in call 1." in finding.what
         assert ('value = context.all_reduce("SUM", value)',) == finding.paste
 
 

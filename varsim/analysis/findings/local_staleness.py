@@ -388,7 +388,7 @@ _MIXED: Final = (
     "of the components"
 )
 
-_DROPPED: Final = "too many writes followed those that their replicas knew"
+_DROPPED: Final = "varsim no longer kept the writes that are needed for this"
 
 
 def _note(synchronization: str, found: Sequence[tuple[VariableFacts, UnsyncedWrites]]) -> Note:
@@ -402,6 +402,6 @@ def _note(synchronization: str, found: Sequence[tuple[VariableFacts, UnsyncedWri
     left = f". {times(undecided, 'read')} more could not be judged: {_DROPPED}" if undecided else ""
     return Note(
         text=f"whether reads of {', '.join(names)}{more} in replicas are too old: {stale:,} of "
-        f"{times(reads, 'read')} lacked earlier writes of other replicas{intends}. Writes "
-        f"of which no message had reached the reader do not count{mixed}{left}"
+        f"{times(reads, 'read')} lacked earlier writes of other replicas{intends}. A write "
+        f"is counted only after a message about it has reached the reader{mixed}{left}"
     )

@@ -155,7 +155,7 @@ def became(followers: Sequence[str]) -> str:
     """Return the sentence about the variables that a result has made NaN or infinite."""
     if not followers:
         return ""
-    return f" By the result, variables became NaN or infinite: {', '.join(followers)}."
+    return f" Replicas then wrote NaN or infinity to: {', '.join(followers)}."
 
 
 def _bad_of(given: Given, replica_id: int, op: str) -> tuple[int, int, bool] | None:

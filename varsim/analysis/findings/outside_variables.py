@@ -234,7 +234,7 @@ class OutsideVariables(Finder):
         ]
         if parted:
             more = f" and {len(parted) - _MOST_NAMED} more" if len(parted) > _MOST_NAMED else ""
-            said += f" Components part: {', '.join(parted[:_MOST_NAMED])}{more}."
+            said += f" Components diverge: {', '.join(parted[:_MOST_NAMED])}{more}."
         found = finding_of(
             DISCARDED,
             None,

@@ -324,9 +324,10 @@ class Remainders(Finder):
             COUNTED_TWICE if several else TRUNCATION,
             facts,
             evidence,
-            f"In {len(wrong):,} of {times(len(additions.known), 'write')} the {self.num_replicas} "
-            f"replicas add together {steps}{more}: {_cause(additions)}. Together the sum is "
-            f"{amount} too {'large' if several else 'small'}.",
+            f"In {len(wrong):,} of {times(len(additions.known), 'write')}, the sum over the "
+            f"{self.num_replicas} replicas is wrong: {steps}{more}. The reason: "
+            f"{_cause(additions)}. The total error is {amount} (too "
+            f"{'large' if several else 'small'}).",
             _REMEDY_TWICE if several else _REMEDY_SHORT,
         )
 

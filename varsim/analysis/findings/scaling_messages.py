@@ -119,8 +119,9 @@ def source_message(facts: VariableFacts, fault: ScalingFault, sums: Sequence[str
         facts,
         fault.evidence,
         f"The value is {count} times the single device's, and the replicas read it before they "
-        f"write {into}. SUM already adds up what they write to the value of the whole batch, so "
-        f"{into} changes {count} times too much. {compared} with a single device show the factor. "
+        f"write {into}. The sum of what the replicas write is already the value of the whole "
+        f"batch. With this factor, {into} changes {count} times too much. {compared} with a single "
+        "device show the factor. "
         f"{_numbers(fault.shown, facts)}.",
         "Write the value without the factor: the batch of all replicas together is that of the "
         "single device. A rate grows with the number of replicas only if the batch grows, too.",

@@ -308,8 +308,8 @@ class Waits(Finder):
             f"These waits add up to {milliseconds(late.lost_s)} for each of them, on average: "
             f"{share:.0%} of the time of all calls. {mostly:.0%} of this waiting was at "
             f"{where}. Replica {replica_id} did {path:.0%} of the work on the critical path. The "
-            "work of the other replicas at one line typically varied by "
-            f"{milliseconds(noise_s)}, which is the noise of this host.",
+            "noise of the host is the typical variation, between calls, of the time that the other "
+            f"replicas need at one line: {milliseconds(noise_s)}.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow"
             f"{_RARER.get(variable, _RARER_WRITES)}.",
         )
