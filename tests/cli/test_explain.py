@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
@@ -24,9 +26,24 @@ def test_without_arguments_all_modes_are_shown():
     result = explain()
 
     assert 0 == result.exit_code
-    assert 24 >= len(result.stdout.splitlines())
+    assert 25 >= len(result.stdout.splitlines())
     assert "ON_WRITE  NONE                copies diverge" in result.stdout
     assert "varsim explain on_read sum" in " ".join(result.stdout.split())
+    assert "Further: bounded_staleness:S, central, compressed:INNER:BY" in result.stdout
+
+
+def test_a_policy_of_an_installed_package_is_listed_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "acme_policies-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-policies\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[varsim.policies]\nacme = varsim.sync.policies.local_sgd:LocalSGD\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert "(of acme-policies 1.0)" in " ".join(explain().stdout.split())
 
 
 def test_a_synchronization_without_an_aggregation_shows_all_its_aggregations():

@@ -55,13 +55,26 @@ def _blocks(synchronization: str | None, aggregation: str | None, replicas: int)
     from varsim.texts.modes import ADAPTIVE
 
     if synchronization is None:
-        return [*of_overview(content.overview(replicas)), Paragraph(_HINT)]
+        return [*of_overview(content.overview(replicas)), Paragraph(f"{_policies()} {_HINT}")]
     word = "auto" if synchronization.lower() == ADAPTIVE else synchronization
     asked = _synchronization(word)
     aggregations = content.aggregations_of(asked)
     if aggregation is not None:
         aggregations = (_aggregation(aggregation),)
     return list(of_page(content.page(asked, aggregations, replicas)))
+
+
+def _policies() -> str:
+    """Return a sentence with the other synchronizations, and the packages that provide them."""
+    from varsim.distribute.policies import POLICIES, synchronization_names
+    from varsim.texts.modes import TENSORFLOW
+
+    named = []
+    forms = synchronization_names()[len(TENSORFLOW) :]
+    for keyword, form in zip(sorted(POLICIES.names()), forms, strict=True):
+        package = POLICIES.package_of(keyword)
+        named.append(f"`{form}`" + (f" (of {package})" if package else ""))
+    return f"Further: {', '.join(named)}."
 
 
 _HINT = "More: `varsim explain on_read sum`, `varsim explain local_sgd:8`; --replicas N."
