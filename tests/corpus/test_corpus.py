@@ -27,6 +27,7 @@ from varsim.analysis.search import SEARCHED_KINDS
 from varsim.experiments import carried_program
 
 KNOWN_MISSES = {
+    "missing_quotes": "the weights of the replicas are unknown: an unexplained difference",
     "average_length_rounds_down": "values of collectives are not compared with one device",
     "budget_leaks": "only the components' shares of an assign are recorded (varsim warns)",
     "mean_of_accuracies": "it has only a few scalar means of unequal shards, and no counts",
