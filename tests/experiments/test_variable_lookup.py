@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import varsim as tf
+from tests.analysis.findings.on_one_device import on_each_batch, part, records_of, variable
 from tests.analysis.test_lens import LensHistory
 from tests.report.summaries import lens, summary, variable_summary
 from varsim.errors import ConfigError
@@ -70,6 +73,26 @@ def test_the_variable_that_differs_most_is_chosen(tmp_path: Path) -> None:
     assert "v" == row.name
     assert "its replicas are furthest apart, by 100 % of its largest element" in why
     assert why.endswith("at the end of call 1")
+
+
+def one_counter_of_two_is_wrong(strategy: tf.distribute.MirroredStrategy) -> None:
+    with strategy.scope():
+        right = variable(0, "ON_READ SUM", "right")
+        wrong = variable(0, "ON_READ ONLY_FIRST_REPLICA", "wrong")
+
+    def step(batch: np.ndarray) -> None:
+        right.assign_add(int((part(batch) > 3).sum()))
+        wrong.assign_add(len(part(batch)))
+
+    on_each_batch(strategy, step)
+    wrong.numpy()
+
+
+def test_a_finding_of_the_comparison_with_a_single_device_counts(tmp_path: Path) -> None:
+    with records_of(one_counter_of_two_is_wrong) as (history, oracle):
+        assert ["right", "wrong"] == [
+            most_telling(history, tmp_path, one).row.name for one in (None, oracle)
+        ]
 
 
 def test_if_no_variable_differs_the_most_written_one_is_chosen(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from varsim.analysis import component_distance as distances
+from varsim.analysis.failures import Ending
 from varsim.analysis.integrity import valid_events
 from varsim.analysis.lens import moments
 from varsim.analysis.plain_values import plain_variables
-from varsim.analysis.search import find
+from varsim.analysis.returned import ReturnedValue
+from varsim.analysis.search import find_and_compare
+from varsim.analysis.verdict import sound
 from varsim.errors import ConfigError
 from varsim.experiments.store import load_summary
 from varsim.nearest import listed, no_variable
@@ -48,32 +51,47 @@ def find_variable(history: History, name: str) -> VariableRow:
     raise ConfigError(no_variable(name, (*(row.name for row in rows), *plain)))
 
 
-def most_telling(history: History, run: Path) -> Chosen:
+def most_telling(
+    history: History,
+    run: Path,
+    oracle: History | None = None,
+    ending: Ending | None = None,
+) -> Chosen:
     """Return the most informative variable: with a finding, or else with the largest differences.
 
     Args:
         run: The run's directory, or its history. For a long run, only its summary is read.
+        oracle: The history of the same program on a single device, for comparison.
+        ending: How the run ended, with what the program returned; None if it is unknown.
     Raises:
         ConfigError: The run has no variable, or its history is damaged.
     """
     if not history.variables:
         raise ConfigError("the record of this run has no variable")
     (last,) = history.connection.execute("SELECT MAX(event) FROM events").fetchone()
-    for choice in _of_all(history) if (last or 0) <= _MOST_EVENTS else _of_summary(history, run):
+    returned = () if ending is None else ending.returned
+    is_short = (last or 0) <= _MOST_EVENTS
+    choices = _of_all(history, oracle, returned) if is_short else _of_summary(history, run)
+    for choice in choices:
         return choice
     written = _most_written(history)
     why = "no recorded values of replicas differ, and it was written most often"
     return Chosen(history.variables[written], why)
 
 
-def _of_all(history: History) -> Iterator[Chosen]:
+def _of_all(
+    history: History, oracle: History | None, returned: Sequence[ReturnedValue]
+) -> Iterator[Chosen]:
     """Choose a variable by reading the whole history, after a check of all its rows."""
     for _ in valid_events(history):
         pass
-    for finding in find(history):
+    findings, compared = find_and_compare(history, sound(oracle), returned=returned)
+    for finding in findings:
         if finding.variable_id is not None and finding.kind.about_values:
             row = history.variables[finding.variable_id]
             yield Chosen(row, f"`varsim check` has a finding about it: {finding.kind.name}")
+    for difference in () if compared is None else (*compared.leading, *compared.unexplained):
+        yield Chosen(history.variables[difference.variable_id], _UNLIKE)
     best, chosen = 0.0, None
     for row in history.variables.values():
         for moment in moments(history, row):
@@ -86,6 +104,9 @@ def _of_all(history: History) -> Iterator[Chosen]:
                 )
     if chosen is not None:
         yield chosen
+
+
+_UNLIKE: Final = "its values differ from a single device's, and no finding explains this"
 
 
 def _of_summary(history: History, run: Path) -> Iterator[Chosen]:

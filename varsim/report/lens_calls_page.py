@@ -32,6 +32,7 @@ def print_calls(
     element: int | None,
     *,
     aggregation: str = "",
+    parts: bool = False,
     flaw: str = "",
     everything: bool = False,
 ) -> None:
@@ -40,6 +41,8 @@ def print_calls(
     Args:
         aggregation: The variable's aggregation, for the sentences on calls without some replicas.
         element: The index of the element in the flattened value; None prints the mean.
+        parts: Whether each component is only a part of the value, so that differences are normal.
+            Then rows have no mark for them.
         flaw: Why the record is not whole; "" if it is whole.
         everything: Whether to print all calls. If not, print the first and the last calls, and the
             calls around the first difference.
@@ -59,8 +62,9 @@ def print_calls(
         beside["lacks"] = [NOTHING if one is None else f"{one:.2%}" for one in lacks]
     beside |= _paced_cells([moments[index].paced for index in indices])
     calls = [str(moments[index].step) for index in indices]
-    marks = [DIFFERS if moments[index].diverged else "" for index in indices]
-    firsts = [_first(diverged=index == diverged, unlike=index == unlike) for index in indices]
+    marks = [DIFFERS if moments[index].diverged and not parts else "" for index in indices]
+    apart = None if parts else diverged
+    firsts = [_first(diverged=index == apart, unlike=index == unlike) for index in indices]
     marked = [f"{one}{first}" for one, first in zip(marks, firsts, strict=True)]
     options = []
     for mark in (marked, marks):  # shorter marks may leave room for replicas or longer headings
@@ -82,19 +86,18 @@ def print_calls(
         table.add_row(calls[row], *columns.cells(components[row]), *cells, mark[row])
         before = index
     print_table(console, title, table)
-    said = [_sentence(moments, diverged, flaw), *_joined(moments, aggregation)]
+    said = [_PARTS.format(aggregation) if parts else "", _sentence(moments, diverged, flaw)]
+    said += [*_joined(moments, aggregation)]
     said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
     said += _unexchanged(moments)
-    if "copy" in beside:
-        said.append(_SHARED)
-    if "lacks" in beside:
-        said.append(_LACKS)
-    if "waited ms" in beside:
-        said.append(_PACED)
+    said += [text for heading, text in _ABOUT_COLUMNS if heading in beside]
     said += [_INTERRUPTED.format(call=one.step) for one in moments if one.interrupted]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
+
+
+_PARTS: Final = "Each replica has a part of the value, which is the {} of all parts."
 
 
 def _shared_cells(
@@ -138,6 +141,9 @@ _PACED: Final = (
     "replicas of the call waited for slower ones, in all, and the replica for which they waited "
     "longest."
 )
+
+_ABOUT_COLUMNS: Final = (("copy", _SHARED), ("lacks", _LACKS), ("waited ms", _PACED))
+"""Headings of columns that not every variable has, and the sentence about each."""
 
 _INTERRUPTED: Final = (
     "Call {call} was interrupted: what its replicas had already written is in its values."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import tempfile
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from varsim.analysis.findings.scaling_messages import (
 from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.search import find_and_compare
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import open_history
+from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
@@ -105,12 +106,21 @@ def _seen(
     counts: bool = True,
     returned: Sequence[ReturnedValue] = (),
 ) -> tuple[tuple[Finding, ...], Compared | None]:
+    with records_of(program, num_replicas, counts=counts) as (history, single):
+        return find_and_compare(history, single if oracle else None, returned=returned)
+
+
+@contextmanager
+def records_of(
+    program: Program, num_replicas: int = 2, *, counts: bool = True
+) -> Iterator[tuple[History, History]]:
+    """Provide the histories of a program on several replicas, and on a single device."""
     with tempfile.TemporaryDirectory() as folder:
         many, one = Path(folder, "many"), Path(folder, "one")
         _record(program, num_replicas, many, counts=counts)
         _record(program, 1, one, counts=counts)
         with open_history(many) as history, open_history(one) as single:
-            return find_and_compare(history, single if oracle else None, returned=returned)
+            yield history, single
 
 
 def in_short(found: list[Finding], program: Program) -> list[str]:

@@ -46,7 +46,8 @@ def lens(
     RUN is a run's directory or its history.db, `latest`, or the beginning of a run's name; by
     default the last run. VARIABLE is a name, or a number if several variables have the same
     name. By default VARIABLE is the most informative variable: one with a finding of `varsim
-    check`, or the one whose replicas differ most. A call is a strategy.run
+    check`, or else one that differs from a single device (--oracle), or the one whose replicas
+    differ most. For a long run, only the differences of replicas count. A call is a strategy.run
     of the program, counted over all incarnations; the first row is the variable's
     creation. If workers were lost, each incarnation has a table, and the first row of a later one
     has the values that the restart put back. Each row has the components, the value of a
@@ -83,7 +84,7 @@ def lens(
                 lens_of_plain(history, oracle, plain, index_of, **options)
                 return
             if variable is None:
-                row, why = most_telling(history, first.path)
+                row, why = most_telling(history, first.path, oracle, first.ending)
             else:
                 row, why = find_variable(history, variable), ""
             shape = shape_of(row)
@@ -141,6 +142,13 @@ def _moments(
     return found, "" if found else problem, incompleteness(history), unknown
 
 
+def _has_parts(row: VariableRow) -> bool:
+    """Return whether each component is only a part of the value: of its sum or mean."""
+    from varsim.analysis.promises import promise_of
+
+    return promise_of(row).gathered and row.aggregation in {"SUM", "MEAN"}
+
+
 def _later(records: Sequence[RunRecord], variable: str) -> Iterator[_Shown]:
     """Yield the variable in the later incarnations of its strategy."""
     from varsim.errors import ConfigError
@@ -194,6 +202,7 @@ def _show(
             found,
             index,
             aggregation=row.aggregation,
+            parts=_has_parts(row),
             flaw=flaw,
             everything=everything,
         )
