@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,6 +14,9 @@ from click.testing import CliRunner, Result
 from tests.analysis.build import parse_history
 from tests.analysis.golden import FOLDER, MARK
 from tests.report.summaries import summary
+from varsim.analysis.findings.compared import Compared
+from varsim.analysis.returned import ReturnedValue
+from varsim.analysis.unexplained import DIFFERENCE
 from varsim.analysis.verdict import CHECKERS
 from varsim.cli import fail_on
 from varsim.cli.main import main
@@ -271,6 +275,19 @@ def test_fail_on_sets_the_exit_code(asked: list[str], code: int, tmp_path: Path)
     """If a kind was not searched for, the exit code is 4, not 0."""
     parse_history(DIVERGED).write(tmp_path)
     assert code == varsim(".", *asked).exit_code
+
+
+def test_fail_on_names_the_returned_values_that_differ():
+    value = ReturnedValue(name="accuracy", got=3.45, wanted=0.8625, differs=True)
+    same = ReturnedValue(name="loss", got=1.0, wanted=1.0)
+    compared = Compared(
+        values=1, locations=1, differences=(), uncompared=(), own=(), returned=(value, same)
+    )
+    found = Mock(compared=compared)
+
+    assert "unexplained-difference of accuracy (returned by the program)" == fail_on.named(
+        found, DIFFERENCE
+    )
 
 
 def test_the_error_for_an_unknown_kind_names_the_nearest_one(tmp_path: Path):

@@ -133,6 +133,13 @@ def test_a_failed_run_is_an_error_in_sarif(tmp_path: Path, *, recorded: bool) ->
     assert "ValueError: no rows" in failed["message"]["text"]
 
 
+def test_only_one_document_is_printed() -> None:
+    result = CliRunner().invoke(main, ["check", ".", "--sarif", "--json"])
+
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert "give only one of them" in result.stderr
+
+
 def test_a_single_event_has_no_form_in_sarif() -> None:
     result = CliRunner().invoke(main, ["check", ".", "--sarif", "--event", "3"])
 

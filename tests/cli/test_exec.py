@@ -198,6 +198,14 @@ def test_an_interrupted_script_exits_with_130_and_is_saved():
     assert (RunStatus.INTERRUPTED, 6) == (latest().status, latest().variables[0].writes)
 
 
+def test_a_workload_is_told_how_to_run():
+    write(start="def run(job):\n    return {}\n")
+    result = execute("script.py")
+
+    assert "\n  script.py has run(job): use `varsim run --workload script.py`\n" in result.stderr
+    assert 0 == result.exit_code
+
+
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("import sys; sys.exit(4)", 4)])
 def test_a_script_without_a_strategy_is_not_recorded(end: str, code: int):
     write(end, start="print('alone')\n")

@@ -9,7 +9,7 @@ import click
 
 from varsim.analysis.unexplained import DIFFERENCE
 from varsim.cli.exit_codes import WrongUse
-from varsim.nearest import did_you_mean
+from varsim.nearest import did_you_mean, listed
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
@@ -55,6 +55,21 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
                 f"\n  kinds: {', '.join(known)}"
             )
     return frozenset(asked)
+
+
+def named(found: Examination | ServedExamination, kind: str) -> str:
+    """Return a requested kind with what was found of it, for the error."""
+    if kind != DIFFERENCE or found.compared is None:
+        return kind
+    compared = found.compared
+    parts = [one.variable for one in compared.unexplained]
+    parts += [f"{one.name} (returned by the program)" for one in compared.returned if one.differs]
+    parts += [
+        one.variable or f"{one.operation} at {one.location}"
+        for one in compared.collectives
+        if one.count and not compared.is_meant(one)
+    ]
+    return f"{kind} of {listed(dict.fromkeys(parts))}"
 
 
 def seen(found: Examination | ServedExamination, asked: frozenset[str]) -> list[str]:

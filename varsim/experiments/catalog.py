@@ -132,6 +132,17 @@ def _without_run(name: str) -> str:
     )
 
 
+def has_run_of_job(source: bytes) -> bool:
+    """Return whether a Python source defines `run` with a first parameter `job`."""
+    try:
+        body = ast.parse(source).body
+    except (ValueError, SyntaxError):
+        return False
+    functions = [one for one in body if isinstance(one, ast.FunctionDef) and one.name == "run"]
+    first = [[*one.args.posonlyargs, *one.args.args][:1] for one in functions]
+    return any(one.arg == "job" for parameters in first for one in parameters)
+
+
 def _may_define_run(path: Path) -> bool:
     """Return whether importing a module may define the name `run`, judging by its source."""
     try:

@@ -222,31 +222,33 @@ _UNKNOWN: Final = "extra_forbidden"
 
 
 def _text_of(error: ValidationError, layers: _Layers) -> str:
-    locations = layers.locations
+    """Return the texts of all errors, one below the other."""
     # An unknown key is first, because it can be the reason why a required key is missing.
     problems = sorted(error.errors(), key=lambda one: one["type"] != _UNKNOWN)
-    first = problems[0]
-    keys = tuple(str(part) for part in first["loc"])
-    others = len(problems) - 1
-    more = f"\n  ({others} more error{'s' * (others > 1)})" if others else ""
+    return "\n".join(dict.fromkeys(_text_of_one(one, layers) for one in problems))
+
+
+def _text_of_one(error: Any, layers: _Layers) -> str:
+    locations = layers.locations
+    keys = tuple(str(part) for part in error["loc"])
     if not keys:  # an error in a check of the whole model
-        wrong = first["ctx"]["error"]
+        wrong = error["ctx"]["error"]
         if isinstance(wrong, WrongKey):
             return locations.located(wrong.keys, wrong.problem)
         location = locations.of(("devices",))
-        return f"{location + ': ' if location else ''}{_problem(first)}{more}"
-    if first["type"] == _UNKNOWN:
+        return f"{location + ': ' if location else ''}{_problem(error)}"
+    if error["type"] == _UNKNOWN:
         known, whose = keys_of(keys)
         if len(keys) == 1 and keys[0] in _params(layers.values):
             nearest = f", but the workload has; did you mean 'params.{keys[0]}'?"
         else:
             nearest = did_you_mean(keys[-1], known)
-        problem = f"{whose} no key {keys[-1]!r}{nearest}\n  keys: {listed(known)}{more}"
+        problem = f"{whose} no key {keys[-1]!r}{nearest}\n  keys: {listed(known)}"
         location = locations.of(keys)
         return f"{location + ': ' if location else ''}{problem}"
-    lists_modes = keys[0] == "mode" and first["type"] == "value_error"
+    lists_modes = keys[0] == "mode" and error["type"] == "value_error"
     allowed = "" if lists_modes else _allowed(keys)
-    return locations.located(keys, f"{_problem(first)}{allowed}{more}")
+    return locations.located(keys, f"{_problem(error)}{allowed}")
 
 
 def _params(values: Mapping[str, Any]) -> Collection[str]:

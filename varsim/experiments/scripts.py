@@ -14,7 +14,7 @@ from varsim.distribute.supervision import supervised
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import ConfigError
 from varsim.experiments.active_run import ActiveRun
-from varsim.experiments.catalog import whole_path
+from varsim.experiments.catalog import has_run_of_job, whole_path
 from varsim.experiments.key_locations import KeyPath, WrongKey
 from varsim.experiments.run_ending import failure_of
 from varsim.experiments.run_supervisor import ScriptSupervisor
@@ -30,9 +30,10 @@ _KEYS: Final[KeyPath] = ("script",)
 class NothingToRecord(ConfigError):
     """A script has ended without a strategy that a run could record."""
 
-    def __init__(self, exit_code: int) -> None:
+    def __init__(self, exit_code: int, hint: str = "") -> None:
         super().__init__(
-            "the script did not start a strategy that a run records, so there is nothing to record"
+            "the script did not start a strategy that a run records, so there is nothing to "
+            f"record{hint}"
         )
         self.exit_code = exit_code  # exit code of the script
 
@@ -110,7 +111,9 @@ class ScriptProgram:
 
     def _end(self, run: ActiveRun) -> None:
         if not run.strategies:
-            raise NothingToRecord(0)
+            is_workload = has_run_of_job(self.source)
+            hint = f"\n  {self.said} has run(job): use `varsim run --workload {self.said}`"
+            raise NothingToRecord(0, hint if is_workload else "")
         for observed in run.strategies:
             observed.look()
         check_settings(run)

@@ -169,9 +169,9 @@ class Compared:
         """Return whether there is a difference that is not explained by a finding."""
         if self.unexplained or any(one.differs for one in self.returned):
             return True
-        return any(one.count and not self._is_meant(one) for one in self.collectives)
+        return any(one.count and not self.is_meant(one) for one in self.collectives)
 
-    def _is_meant(self, one: CollectiveDifference) -> bool:
+    def is_meant(self, one: CollectiveDifference) -> bool:
         """Return whether a result is an intermediate one: a sum or a mean, scaled afterwards."""
         checked = self.values or any(not value.why for value in self.returned)
         return bool(checked) and one.scaled == one.count and not self.differences

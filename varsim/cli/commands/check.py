@@ -50,14 +50,14 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option(
     "--json",
-    "form",
-    flag_value="json",
+    "as_json",
+    is_flag=True,
     help="Print the result as JSON, and only that. `varsim schema check` describes it.",
 )
 @click.option(
     "--sarif",
-    "form",
-    flag_value="sarif",
+    "as_sarif",
+    is_flag=True,
     help="Print the findings as SARIF 2.1.0, and only that: editors and code hosts show them at "
     "their lines.",
 )
@@ -90,7 +90,8 @@ def check(
     /,
     *,
     run: str,
-    form: str | None,
+    as_json: bool,
+    as_sarif: bool,
     everything: bool,
     kinds: tuple[str, ...],
     events: tuple[int, ...],
@@ -118,15 +119,14 @@ def check(
     \b
     failed-run, failed-call, stale-read, divergence,
     starts-at-n-times-its-initial-value, partial-reset, counted-twice,
-    write-write-conflict,
-    read-write-conflict, scaled-by-the-number-of-replicas, mean-of-means,
-    first-replica-only, integer-truncation, nan-or-infinity,
+    write-write-conflict, read-write-conflict, scaled-by-the-number-of-replicas,
+    mean-of-means, first-replica-only, integer-truncation, nan-or-infinity,
     overflow-of-a-sum, merges-that-are-never-read, reads-with-nothing-changed,
     merges-of-the-same-values, manual-synchronisation-after-every-write,
-    waiting-for-one-replica, collectives-of-different-lines, lock-without-contention,
-    lock-that-protects-nothing, variable-outside-the-scope,
-    object-changed-on-a-replica, discarded-result, lagging-read, lost-update,
-    repeated-write, bound-not-reached
+    waiting-for-one-replica, collectives-of-different-lines,
+    lock-without-contention, lock-that-protects-nothing,
+    variable-outside-the-scope, object-changed-on-a-replica, discarded-result,
+    lagging-read, lost-update, repeated-write, bound-not-reached
 
     `any` means all of these kinds. It does not include unexplained-difference, which is a
     difference from a single device that no rule explains.
@@ -134,9 +134,8 @@ def check(
     from varsim.errors import ConfigError
 
     asked = fail_on.asked_for(kinds)
+    form = _form(as_json=as_json, as_sarif=as_sarif, of_events=bool(events))
     as_json = form is not None  # then stdout is only for the document
-    if events and form == "sarif":
-        raise WrongUse("--event and --sarif: SARIF has no form for single events; use --json")
     try:
         records = find_records(run)
         named = records.named
@@ -155,6 +154,17 @@ def check(
         say_of_others(records, [named], as_json=as_json)
     _show(judged, form, everything=everything)
     ctx.exit(max((_exit_code(one.found, asked) for one in judged), key=_SEVERITY.index))
+
+
+def _form(*, as_json: bool, as_sarif: bool, of_events: bool) -> str | None:
+    """Return the form of the document to print; None for text."""
+    if as_json and as_sarif:
+        raise WrongUse(
+            "--json and --sarif: stdout has room for one document; give only one of them"
+        )
+    if of_events and as_sarif:
+        raise WrongUse("--event and --sarif: SARIF has no form for single events; use --json")
+    return "json" if as_json else "sarif" if as_sarif else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +309,8 @@ def _exit_code(found: Examination | ServedExamination, asked: frozenset[str]) ->
         return verdict if verdict == INVALID else FAILED
     seen = fail_on.seen(found, asked)
     if seen:
-        say(f"--fail-on: found {', '.join(seen)}", err=True)
+        told = ", ".join(fail_on.named(found, one) for one in seen)
+        say(f"--fail-on: found {told}", err=True)
         return FOUND
     unseen, why = fail_on.not_looked_for(found, asked)
     if unseen:
