@@ -142,6 +142,7 @@ def test_a_replica_without_rows_is_named(tmp_path):
 
     assert "The arguments of replica 1 had no rows." in finding.what
     assert "weight by rows" in finding.remedy
+    assert "aggregate with SUM" in finding.remedy
 
 
 def test_unrecorded_rows_are_not_mentioned(tmp_path):

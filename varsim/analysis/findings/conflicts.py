@@ -306,11 +306,13 @@ def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
         facts,
         found.evidence,
         f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote: the read and the "
-        "write have no order, and there is no aggregation. In "
-        f"{times(found.evidence.count, 'case')} the write did not change the reader's component.",
+        "write have no order, and there is no aggregation. This "
+        f"happened {times(found.evidence.count, 'time')}; the reader's component did not get the "
+        "write.",
         "Write the variable outside strategy.run, before the call: one write changes every "
-        "component. Or let all replicas write it, with ON_WRITE and ONLY_FIRST_REPLICA if one "
-        "value is enough.",
+        "component. Or let all replicas write it, with ON_WRITE: aggregate with "
+        "ONLY_FIRST_REPLICA if all write the same value, and with MEAN if each writes the value of "
+        "its own part.",
         paste=_assigned_outside(facts),
     )
 

@@ -431,8 +431,10 @@ def _remedy(who: str, empty: Collection[int], *, is_meant: bool = True) -> str:
     """
     if empty:
         return (
-            "The mean of no rows is NaN. Drop the remainder of the data, or weight by rows: sum "
-            "over the rows on each replica, and divide by the number of all rows."
+            "The mean of no rows is NaN. Drop the remainder of the data (of a distributed dataset: "
+            "`--uneven drop`), or "
+            "weight by rows: sum over the rows on each replica, divide by the number of all rows, "
+            "and aggregate with SUM."
         )
     text = (
         f"Look at how this value is computed by {who}: a mean of no rows, a division by zero, a "
