@@ -301,6 +301,23 @@ def examples_that_the_first_replica_counts(strategy: Strategy) -> None:
         seen.read_value()  # here
 
 
+@clean
+def a_loss_that_replica_0_alone_writes(strategy: Strategy) -> None:
+    """Keep a log of the first replica: the others have no value to aggregate."""
+    with strategy.scope():
+        seen = variable(0.0, "ON_READ ONLY_FIRST_REPLICA", "seen")
+        right = variable(0.0, "ON_WRITE MEAN", "right")
+
+    def step(batch: np.ndarray) -> None:
+        right.assign(part(batch).mean())
+        if replica_id() == 0:
+            seen.assign(part(batch).mean())
+
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+        seen.read_value()
+
+
 # ---------------------------------------------------------------- sums off by a known amount
 
 

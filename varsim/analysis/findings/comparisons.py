@@ -111,6 +111,10 @@ class Comparisons(EventObserver):
         self.not_comparable = NEVER_COUNTED if oracle.counts_replicas is False else ""
         """Why a single device is no oracle for factors; `Scaling` adds what the values show."""
 
+    def written_by_others(self, variable: int) -> bool:
+        """Return whether another replica than the first wrote a variable merged at each read."""
+        return bool(self._wrote.get(variable, {}).keys() - {FIRST_REPLICA})
+
     def pass_to(self, listener: Callable[[Comparison], None]) -> None:
         """Call the listener with each comparison of the values of all replicas from now on."""
         self._listeners.append(listener)

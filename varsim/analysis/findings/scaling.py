@@ -297,6 +297,8 @@ def _by_replicas(
         return None
     if not facts.aggregation:
         return _synchronised_by_hand(comparisons, facts, statistics)
+    if facts.first and facts.gathered and not comparisons.written_by_others(facts.variable_id):
+        return None  # the others wrote no value that could be merged
     for relation in FACTORS:
         if statistics.clearly(relation) and not _is_meant(comparisons, facts, statistics, relation):
             kind = FIRST_REPLICA_ONLY if facts.first else WRONG_FACTOR
