@@ -64,3 +64,21 @@ def test_each_replicas_value_is_compared_with_the_single_device():
 def test_structures_are_compared_name_by_name():
     found = compare_returned({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
     assert [("a.b", False), ("a.c", True)] == [(one.name, one.differs) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "factor"),
+    [
+        (3.45, 0.8625, "4"),
+        (2, 8, "1/4"),
+        ([4.0, 8.0], [1.0, 2.0], "4"),
+        ([4.0, 8.0], [1.0, 2.1], ""),
+        (3.46, 0.8625, ""),
+        (0.5, 0.5, ""),
+        (1.0, 0.0, ""),
+        ("NaN", 0.5, ""),
+        ("a", "b", ""),
+    ],
+)
+def test_a_value_that_is_a_multiple_has_the_factor(got: object, wanted: object, factor: str):
+    assert factor == only(got, wanted).factor(4)

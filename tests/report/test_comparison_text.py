@@ -304,3 +304,27 @@ def test_a_difference_that_follows_from_an_earlier_one_is_counted():
     alone = replace(ONE, differences=(other,))
     assert (other,) == alone.leading  # f1 itself is not compared
     assert "computed from f1, written by all replicas in step 8 at train.py:9" in flat(alone)
+
+
+def test_a_returned_value_with_the_factor_is_named_if_all_variables_are_right():
+    returned = compare_returned({"accuracy": 3.45}, {"accuracy": 0.8625})
+    some = replace(NONE, returned=returned, num_replicas=4)
+    said = flat(some)
+    assert "accuracy is exactly 4 times that of the single device, and every compared" in said
+    assert "random numbers" not in said
+    assert some.differs  # for --fail-on unexplained-difference
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"values": 0},
+        {"differences": ONE.differences},
+        {"num_replicas": 3},
+        {"returned": compare_returned({"a": 4.0, "b": 1.5}, {"a": 1.0, "b": 1.0})},
+    ],
+)
+def test_other_differences_stay_without_a_cause(other: dict[str, object]):
+    returned = compare_returned({"a": 4.0}, {"a": 1.0})
+    some = replace(NONE, returned=returned, num_replicas=4)
+    assert "varsim cannot tell" in flat(replace(some, **other))

@@ -98,7 +98,7 @@ def examine(
         uncompared = (*compared.uncompared, *not_compared(judges.unknown))
         compared = replace(compared, uncompared=uncompared)
     if compared is not None and ending is not None:
-        compared = replace(compared, returned=ending.returned)
+        compared = replace(compared, returned=ending.returned, num_replicas=history.num_replicas)
     failed = failures(history, ending, judges.replay if whole else None)
     notes: list[Note] = notes_on(judges.unknown)
     if search is not None and whole:  # these notes come first, because they name program lines

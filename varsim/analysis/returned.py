@@ -26,6 +26,21 @@ class ReturnedValue:
     replica: int | None = None  # in a list with one value per replica: the most different replica
     differs: bool = False  # whether the values differ beyond rounding
     why: str = ""  # why the value was not compared; "" if it was compared
+    ratio: float | None = None
+    """The number by which each element is times the single device's; None if there is none."""
+
+    def factor(self, num_replicas: int) -> str:
+        """Return "N" or "1/N" if each element is so many times the single device's, or ""."""
+        if self.ratio is None or num_replicas < 2:
+            return ""
+        ratio = np.array([self.ratio])
+        for text, by in (
+            (f"{num_replicas}", num_replicas),
+            (f"1/{num_replicas}", 1 / num_replicas),
+        ):
+            if close(ratio, np.array([float(by)])):
+                return text
+        return ""
 
 
 def compare_returned(
@@ -69,7 +84,16 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
         element=None if each or not one.ndim else index_of(element, one.shape),
         replica=element // (one.size // len(one)) if each else None,
         differs=True,
+        ratio=_ratio(one.ravel(), other.ravel()),
     )
+
+
+def _ratio(one: np.ndarray, other: np.ndarray) -> float | None:
+    largest = int(np.abs(other).argmax())
+    if not (np.isfinite(one).all() and np.isfinite(other).all() and other[largest]):
+        return None
+    ratio = float(one[largest] / other[largest])
+    return ratio if close(one, other * ratio) else None
 
 
 def _numbers(value: Plain) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from varsim.analysis.findings.compared import Compared, ValueDifference
 from varsim.analysis.findings.model import Cause, Finding
 from varsim.analysis.outcome import Note, Verdict
 from varsim.analysis.served import ServedAccount, ServedExamination
+from varsim.report.comparison_text import scaled_text
 from varsim.report.difference_text import meaning_of, remedy_of
 from varsim.report.json_values import plain
 from varsim.report.summary import Plain
@@ -257,7 +258,13 @@ def _verdict(verdict: Verdict) -> VerdictJson:
 
 def _comparison(compared: Compared) -> dict[str, Plain]:
     whole = replace(compared, differences=tuple(map(_with_origin, compared.differences)))
-    told: dict[str, Any] = plain({**asdict(whole), "rules_tried": compared.rules_tried})
+    told: dict[str, Any] = plain(
+        {
+            **asdict(whole),
+            "rules_tried": compared.rules_tried,
+            "scaled_results": scaled_text(compared),
+        }
+    )
     leading = compared.leading
     for one, difference in zip(told["differences"], compared.differences, strict=True):
         one["access"] = difference.access.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from varsim.analysis.findings.compared import (
@@ -112,7 +113,10 @@ def compared_text(
     if compared.not_comparable:
         said = f"oracle not comparable because {compared.not_comparable}; factors were not checked."
         lines += _wrapped(f"{said} {_SPLIT}", width, "  ")
-    if compared.differs:
+    said, unclear = scaled_text(compared), _is_unclear(compared)
+    if said:
+        lines += _wrapped(said, width, "  ")
+    if compared.differs and unclear:
         lines += _wrapped(_CAUSED if caused else _UNKNOWN, width, "  ")
         if began := _began(compared):
             lines += _wrapped(began, width, "  ")
@@ -125,6 +129,32 @@ def compared_text(
     if compared.copies:
         lines += _wrapped(_COPIES.format(names(compared.copies)), width, "  ")
     return lines
+
+
+def scaled_text(compared: Compared) -> str:
+    """Return sentences on returned values with the factor N or 1/N; "" if there are none."""
+    of_factor: dict[str, list[str]] = {}
+    for name, factor in compared.scaled_results:
+        of_factor.setdefault(factor, []).append(name)
+    if not of_factor:
+        return ""
+    said = "; ".join(
+        f"{names(some)} {'is' if len(some) == 1 else 'are each'} exactly {factor} times that of the"
+        " single device"
+        for factor, some in of_factor.items()
+    )
+    return (
+        f"{said}, and every compared variable is right: the program computes it with the number of "
+        "replicas, for example by a division by the examples of one replica. Divide by all "
+        "examples; or it is meant, as for a number of rows per replica."
+    )
+
+
+def _is_unclear(compared: Compared) -> bool:
+    """Return whether anything differs besides returned values with a factor."""
+    scaled = {name for name, _ in compared.scaled_results}
+    others = tuple(one for one in compared.returned if one.name not in scaled)
+    return replace(compared, returned=others).differs
 
 
 def _unexplained(compared: Compared, width: int, most: int | None) -> Iterator[str]:

@@ -144,6 +144,13 @@ def _differs(replays: Replays, mended: Collection[int]) -> str:
             )
         if compared is None or not compared.differs:
             return ""
+        if compared.scaled_results:
+            of = names([name for name, _ in compared.scaled_results])
+            return (
+                f"The compared variables are right, but {of}, which the program returned, is a "
+                "multiple of the single device's value: `varsim check` says by which factor, and "
+                "what to do."
+            )
         return (
             "Results outside variables differ from a single device, and no setting is known to "
             "mend this: `varsim check` shows where."

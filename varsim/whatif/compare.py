@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from varsim.analysis.arithmetic import matches
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.findings.staleness import STALE_READ
+from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.rounding import close
 from varsim.analysis.search import Search
 from varsim.errors import ConfigError
@@ -117,12 +118,17 @@ class Replays:
     """
 
     def __init__(
-        self, history: History, oracle: History | None = None, tell: Tell | None = None
+        self,
+        history: History,
+        oracle: History | None = None,
+        tell: Tell | None = None,
+        returned: tuple[ReturnedValue, ...] = (),
     ) -> None:
         """Replay the program as it was, and compare the reads with the record.
 
         Args:
             tell: A function that gets the finished fraction of each replay, from 0 to 1.
+            returned: What the program returned, compared with a single device.
         Raises:
             ConfigError: The record has no variables, or the simulated cluster is not installed.
         """
@@ -148,6 +154,10 @@ class Replays:
         """The findings under the recorded settings."""
         self.compared = self._as_it_was.compared
         """The comparison with a single device under the recorded settings; None without one."""
+        if self.compared is not None:
+            self.compared = replace(
+                self.compared, returned=returned, num_replicas=self.program.num_replicas
+            )
         self.separate = {
             number: facts
             for number, facts in self._as_it_was.separate.items()

@@ -139,6 +139,21 @@ class Compared:
     not_comparable: str = ""
     """Why rules about factors and shards were not tried, as a clause; "" if they were tried."""
     returned: tuple[ReturnedValue, ...] = ()  # what the program returned
+    num_replicas: int = 0  # of the run; 0 if it is not known
+
+    @property
+    def scaled_results(self) -> tuple[tuple[str, str], ...]:
+        """Return the returned values that are N or 1/N times right, although variables are right.
+
+        The result is empty if a variable differs, or if none was compared.
+
+        Returns:
+            The name of each such value, and its factor as a text.
+        """
+        if not self.values or self.differences:
+            return ()
+        factors = [(one.name, one.factor(self.num_replicas)) for one in self.returned]
+        return tuple((name, factor) for name, factor in factors if factor)
 
     @property
     def rules_tried(self) -> bool:

@@ -50,7 +50,8 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
         records = find_records(run)
         shown = records.incarnations[-1]
         with open_record(shown.path) as (history, oracle), telling(REPLAYING) as tell:
-            advised = advised_by(Replays(history, oracle, tell))
+            returned = () if shown.ending is None else shown.ending.returned
+            advised = advised_by(Replays(history, oracle, tell, returned))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     say_of_others(records, [shown], as_json=as_json)
