@@ -77,6 +77,16 @@ def test_a_proposal_that_does_not_remove_its_finding_has_no_lines_to_paste(recor
     assert found["other"].paste, "the proposal for another variable is not affected"
 
 
+def test_each_of_two_findings_about_a_variable_is_tried_with_its_own_proposal(record: Path) -> None:
+    with open_history(record) as history:
+        one = next(one for one in examine(history).findings if one.variable == "step")
+        useless = replace(one, settings=Proposed(ON_WRITE, FIRST))
+        (kept, refused), _ = tried(history, None, [one, useless])
+
+    assert "the finding is gone" in kept.tried
+    assert "ON_WRITE with ONLY_FIRST_REPLICA is no remedy here" in refused.tried
+
+
 def test_a_long_record_is_not_replayed_and_a_note_says_so(
     record: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

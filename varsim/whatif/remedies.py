@@ -27,6 +27,9 @@ _UNTRIED: Final = "whether the proposed settings remove the findings"
 _Key = tuple[str, str]
 """A kind of finding and the name of its variable: replays number variables in their own way."""
 
+_Proposal = tuple[int, Settings]
+"""The number of a variable, and the settings that a finding proposes for it."""
+
 
 def tried(
     history: History,
@@ -43,45 +46,57 @@ def tried(
         oracle: The history of the same program on one replica, if there is one.
         tell: A function that gets the fraction that is done, from 0 to 1.
     """
-    proposals = {
-        one.variable_id: one.settings
+    proposals = dict.fromkeys(
+        (one.variable_id, Settings(*one.settings))
         for one in findings
         if one.settings is not None and one.variable_id is not None and one.cause is None
-    }
+    )
     if not proposals:
         return tuple(findings), ()
     if history.last_event > MOST_EVENTS:
         why = f"a record with more than {times(MOST_EVENTS, 'event')} is not replayed for this"
         return tuple(findings), (Note(text=f"{_UNTRIED}: {why}", option="`varsim advise`"),)
-    changes = {number: Settings(*settings) for number, settings in proposals.items()}
     try:
         replays = Replays(history, oracle, tell)
         before = {_key(one) for one in replays.findings}
-        results = _results(replays, changes, before)
+        results = _results(replays, list(proposals), before)
     except ConfigError as error:
         return tuple(findings), (Note(text=f"{_UNTRIED}: {error}"),)
     return tuple(_with_result(one, results, before) for one in findings), ()
 
 
 def _results(
-    replays: Replays, changes: Mapping[int, Settings], before: set[_Key]
-) -> dict[int, WhatIf]:
-    """Return what a replay shows for each proposal: of all together, or else of each alone."""
+    replays: Replays, proposals: Sequence[_Proposal], before: set[_Key]
+) -> dict[_Proposal, WhatIf]:
+    """Return what a replay shows for each proposal.
+
+    The first proposals for each variable are replayed together. If this does not work, they are
+    replayed alone, as are further proposals for the same variables.
+    """
+    changes: dict[int, Settings] = {}
+    for number, settings in proposals:
+        changes.setdefault(number, settings)
     together = replays.under(changes)
+    results: dict[_Proposal, WhatIf] = {}
     if len(changes) == 1 or not (together.failure or _new(together, before)):
-        return dict.fromkeys(changes, together)
-    alone = list(changes.items())[:_MOST_APART]
-    return {number: replays.under({number: settings}) for number, settings in alone}
+        results = dict.fromkeys(changes.items(), together)
+    alone = [one for one in proposals if one not in results][:_MOST_APART]
+    return results | {one: replays.under(dict([one])) for one in alone}
 
 
-def _with_result(finding: Finding, results: Mapping[int, WhatIf], before: set[_Key]) -> Finding:
+def _with_result(
+    finding: Finding, results: Mapping[_Proposal, WhatIf], before: set[_Key]
+) -> Finding:
     """Return a finding with the result of its proposal, if a replay has the finding, too."""
-    number, settings = finding.variable_id, finding.settings
-    if number is None or settings is None or number not in results or _key(finding) not in before:
+    number = finding.variable_id
+    if number is None or finding.settings is None or _key(finding) not in before:
         return finding
-    result = results[number]
+    settings = Settings(*finding.settings)
+    result = results.get((number, settings))
+    if result is None:
+        return finding
     if flaw := _flaw(finding, result, before):
-        said = f"{in_words(Settings(*settings))} is no remedy here: in a replay, {flaw}"
+        said = f"{in_words(settings)} is no remedy here: in a replay, {flaw}"
         return replace(finding, paste=(), settings=None, tried=said)
     said = f"in a replay with these settings, the finding is gone; {_values(result, number)}"
     return replace(finding, tried=said)

@@ -25,6 +25,7 @@ from varsim.analysis.findings.model import (
     led_by,
 )
 from varsim.analysis.findings.summed_parts import CommonStart, PartialReset
+from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close, wide
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import PROGRAM
@@ -136,9 +137,7 @@ class Sums(Finder):
             f"{_shown(comparison.wanted, comparison)}.",
             "Create the variable with 0, and assign the start outside strategy.run: a "
             "cross-replica assign gives each replica a part of it.",
-            paste=(f"{facts.name} = tf.Variable(0, …)", f"{facts.name}.assign({value})")
-            if created and value.lstrip("-").isdecimal()
-            else (),
+            paste=_started_at_zero(facts, value) if created else (),
         )
         where = start.event.location
         if created:
@@ -184,6 +183,27 @@ def _is_off_by(comparison: Comparison, excess: Flat) -> bool:
     return close(without.astype(scale), wide(comparison.wanted).astype(scale)) and not close(
         comparison.got, comparison.wanted
     )
+
+
+def _started_at_zero(facts: VariableFacts, value: str) -> tuple[str, ...]:
+    """Return lines that create a variable with 0, and then assign its initial value.
+
+    Args:
+        value: A scalar's initial value, as the finding shows it; there are no lines if it is not
+            exact.
+    """
+    name, dtype = facts.name, facts.numpy_dtype
+    if None in facts.shape:
+        return ()
+    if facts.shape:
+        return (
+            f'{name} = tf.Variable(np.zeros({facts.shape}, "{facts.dtype}"), …)',
+            f"{name}.assign(start)  # start: its initial value until now",
+        )
+    if not value.lstrip("-").isdecimal():
+        return ()
+    point = "" if dtype.kind in "iu" else ".0"
+    return f"{name} = tf.Variable(0{point}, …)", f"{name}.assign({value}{point})"
 
 
 def _shown(value: Flat, comparison: Comparison) -> str:

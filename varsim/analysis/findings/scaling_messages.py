@@ -387,8 +387,8 @@ def _truncation(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tu
     return (
         f"{whole:,} was assigned, and split into whole numbers: each of the {count} replicas got "
         f"{part:,}, and {lost:,} is lost.",
-        "Give the variable a float dtype, assign multiples of the number of replicas, or let one "
-        "replica write it.",
+        "Give the variable a float dtype, and cast what is added to it; or assign multiples of the "
+        "number of replicas; or let one replica write it.",
     )
 
 
