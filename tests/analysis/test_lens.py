@@ -451,3 +451,10 @@ def test_the_lens_shows_the_copy_and_the_staleness_of_reads(tmp_path: Path):
     out = StringIO()
     print_page(lambda console: print_calls(console, "v", [created, first, second], None), out)
     assert "copy: the authoritative copy" in " ".join(out.getvalue().split())
+
+
+def test_the_reason_for_an_element_names_nan() -> None:
+    told = TellingElements(ElementReason.CHANGES, (1, 0), (float("inf"), 2.0))
+
+    said = why_element(told, [2])
+    assert "is shown: it has NaN or infinity on a replica, or after a call. The next" in said

@@ -80,9 +80,13 @@ def _of_variables(compared: Compared) -> str:
     if not compared.differences:
         return f"{said}, and none differs"
     if not compared.unexplained:
-        return f"{said}; {_by(compared)} explain all {times(_differing(compared), 'difference')}"
+        return f"{said}; {_by(compared)} explain {_all(_differing(compared))}"
     first = (compared.leading or compared.unexplained)[0]
     return f"{said}, {_explained(compared)}; first: {difference_text(first)}"
+
+
+def _all(number: int) -> str:
+    return "the only difference" if number == 1 else f"all {times(number, 'difference')}"
 
 
 def _and_more(number: int) -> str:
@@ -282,7 +286,7 @@ def _explained(compared: Compared) -> str:
     left = sum(one.unexplained for one in compared.differences)
     said = f"{count(differ)} of them different"
     if not left:
-        return f"{said}, all explained by {_by(compared)}"
+        return f"{said}, {'all ' * (differ > 1)}explained by {_by(compared)}"
     if left == differ:
         return f"{said}; no rule explains this"
     explained = f"{count(differ - left)} explained by {_by(compared)}"

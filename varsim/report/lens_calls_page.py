@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -302,11 +303,17 @@ def title_of(name: str, settings: str, shape: Sequence[int | None], element: int
     return f"{name} {settings}: {which} of {dimensions(shape)}"
 
 
+_NOT_FINITE: Final = "it has NaN or infinity on a replica, or after a call"
+
+
 def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
     """Return why this element is shown, and which other elements are informative."""
     first, *others = zip(told.indices, told.amounts, strict=True)
     which = element_text(index_of(first[0], shape)).capitalize()
-    said = f"{which} is shown: {told.reason.value} {number(first[1])}."
+    by = f"{told.reason.value} {number(first[1])}"
+    if np.isinf(first[1]):
+        by = _NOT_FINITE
+    said = f"{which} is shown: {by}."
     if others:
         each = [f"{list(index_of(element, shape))} ({number(by)})" for element, by in others]
         listed = names(each)
