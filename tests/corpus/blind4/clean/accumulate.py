@@ -1,7 +1,4 @@
-"""Large volumes: four micro batches for each change of the weights.
-
-Each card accumulates the gradients of the four micro batches.
-"""
+"""Large volumes: each card accumulates the gradients of four micro batches before the weights change."""
 
 import numpy as np
 

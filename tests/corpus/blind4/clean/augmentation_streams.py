@@ -1,7 +1,4 @@
-"""Every card augments its own images by its own random stream.
-
-The number of images is exact, the loss differs a little.
-"""
+"""Every card augments its own images by its own random stream; the number of images is exact, the loss differs a little."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""Speaker embeddings with local weights.
-
-The first card's start and the class weights go to all cards.
-"""
+"""Speaker embeddings with local weights: the first card's start and the class weights go to all cards."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""Only the first card writes the log of a training epoch.
-
-The numbers in it are those of all cards.
-"""
+"""Only the first card writes the log of a training epoch; the numbers in it are those of all cards."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""A vocabulary of acoustic units grows while the cards read their recordings.
-
-A lock guards look-up and insertion.
-"""
+"""A vocabulary of acoustic units grows while the cards read their recordings; a lock guards look-up and insertion."""
 
 import numpy as np
 

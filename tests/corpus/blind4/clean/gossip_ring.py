@@ -1,7 +1,4 @@
-"""Cameras agree on a background image without a server.
-
-They exchange with one neighbour at a time.
-"""
+"""Cameras that agree on a background image by exchanging with one neighbour at a time, without a server."""
 
 import numpy as np
 

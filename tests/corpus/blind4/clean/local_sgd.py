@@ -1,7 +1,4 @@
-"""Federated training of a nodule classifier.
-
-Each hospital trains alone for five steps, then the models are averaged.
-"""
+"""Federated training of a nodule classifier: each hospital trains alone for five steps, then the models are averaged."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""Recall and precision of a chest X-ray test set whose last batch is padded.
-
-Padded rows carry a mask.
-"""
+"""Recall and precision of a chest X-ray test set whose last batch is padded; padded rows carry a mask."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""The validation starts from zero in each epoch, on every card.
-
-It starts from a smoothing that belongs to the whole.
-"""
+"""The validation starts from zero in each epoch, on every card, and from a smoothing that belongs to the whole."""
 
 import numpy as np
 

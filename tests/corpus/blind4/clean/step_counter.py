@@ -1,7 +1,4 @@
-"""The cosine schedule follows the number of optimiser steps.
-
-That number is the same for one card and for six.
-"""
+"""The cosine schedule follows the number of optimiser steps, which is the same for one card and for six."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""A third of the messages of a step belongs to ranges that nothing uses.
-
-They were once shown in a notebook for quantisation.
-"""
+"""A third of the messages of a step belongs to ranges that were once shown in a notebook for quantisation."""
 
 import numpy as np
 

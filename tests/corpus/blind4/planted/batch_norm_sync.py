@@ -1,7 +1,4 @@
-"""The batch normalisation costs two exchanges per layer and step.
-
-That is more than the gradients; the values are right.
-"""
+"""The batch normalisation costs two exchanges per layer and step, more than the gradients; the values are right."""
 
 import numpy as np
 

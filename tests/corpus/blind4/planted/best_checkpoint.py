@@ -1,7 +1,4 @@
-"""The checkpoint with the best Dice is not the best one.
-
-The stored best score belongs to a part of the patients.
-"""
+"""The checkpoint with the best Dice is not the best one: the stored best score belongs to a part of the patients."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""The running centre of the embeddings follows the last batch far too closely.
-
-It does so when more cards are used.
-"""
+"""The running centre of the embeddings follows the last batch far too closely when more cards are used."""
 
 import numpy as np
 

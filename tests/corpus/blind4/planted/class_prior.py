@@ -1,7 +1,4 @@
-"""The class weights of the detector stay too close to 1.
-
-The smoothing counts more than the 20 boxes that were configured.
-"""
+"""The class weights of the detector stay too close to 1: the smoothing counts more than the 20 boxes that were configured."""
 
 import numpy as np
 

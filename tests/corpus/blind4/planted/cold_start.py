@@ -1,7 +1,4 @@
-"""The phone classifier that is saved scores worse than the training log promised.
-
-The log's loss is another model's.
-"""
+"""The phone classifier that is saved scores worse than the training log promised: the log's loss is another model's."""
 
 import numpy as np
 

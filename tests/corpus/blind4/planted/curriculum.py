@@ -1,7 +1,4 @@
-"""The curriculum of the speech model reaches its hardest noise level too late.
-
-It does so only after three times as many clips as planned.
-"""
+"""The curriculum of the speech model reaches its hardest noise level only after three times as many clips as planned."""
 
 import numpy as np
 

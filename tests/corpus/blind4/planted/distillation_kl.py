@@ -1,7 +1,4 @@
-"""The logged distillation loss of the keyword spotter is `nan` from time to time.
-
-The student trains on.
-"""
+"""The logged distillation loss of the keyword spotter is `nan` from time to time, although the student trains on."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""A sampler should forget a tenth of its tile counts per epoch.
-
-It loses a few more tiles each time.
-"""
+"""A sampler that should forget a tenth of its tile counts per epoch loses a few more tiles each time."""
 
 import numpy as np
 

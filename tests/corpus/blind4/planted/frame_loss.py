@@ -1,7 +1,4 @@
-"""The loss per frame of the acoustic model is a little different with five cards.
-
-Nobody finds the reason.
-"""
+"""The loss per frame of the acoustic model is a little different with five cards, and nobody finds the reason."""
 
 import numpy as np
 

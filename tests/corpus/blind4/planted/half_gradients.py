@@ -1,7 +1,4 @@
-"""With mixed precision and three cards the kernel of the first convolution is NaN.
-
-This happens after a few steps.
-"""
+"""With mixed precision and three cards the kernel of the first convolution turns into NaN after a few steps."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""After the training `history.history` is empty.
-
-So the plot of the word error rate has no points.
-"""
+"""After the training `history.history` is empty, so the plot of the word error rate has no points."""
 
 import numpy as np
 

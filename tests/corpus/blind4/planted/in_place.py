@@ -1,7 +1,4 @@
-"""Two cards report different losses for the same test image, after porting from torch.
-
-Both train slowly.
-"""
+"""After porting from torch the two cards report different losses for the same test image, and both train slowly."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""The Dice score of the lesion segmentation is NaN in some epochs.
-
-On the workstation with one card it never was.
-"""
+"""The Dice score of the lesion segmentation is NaN in some epochs; on the workstation with one card it never was."""
 
 import numpy as np
 

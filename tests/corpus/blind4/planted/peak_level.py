@@ -1,7 +1,4 @@
-"""Normalised recordings still clip.
-
-Their peaks are above 1 although each is divided by the loudest sample.
-"""
+"""Normalised recordings still clip: their peaks are above 1 although each is divided by the loudest sample."""
 
 import numpy as np
 

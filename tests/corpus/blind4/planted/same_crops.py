@@ -1,7 +1,4 @@
-"""Six cards learn no faster than one.
-
-The validation loss after an epoch is as noisy as with a sixth of the batch.
-"""
+"""Six cards learn no faster than one: the validation loss after an epoch is as noisy as with a sixth of the batch."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""TensorBoard shows a training loss that starts at 5.5 instead of ln 4.
-
-It does so since the job moved to four cards.
-"""
+"""TensorBoard shows a training loss that starts at 5.5 instead of ln 4 since the job moved to four cards."""
 
 import numpy as np
 

@@ -1,7 +1,4 @@
-"""The progress bar of the training makes each step wait for all cards.
-
-But the number that it shows changes once per epoch.
-"""
+"""The progress bar of the training makes each step wait for all cards, though the number it shows changes once per epoch."""
 
 import numpy as np
 

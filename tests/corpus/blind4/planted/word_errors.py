@@ -1,7 +1,4 @@
-"""The word error rate that the recogniser prints is too small.
-
-It is about a third of what the scoring script finds in its transcripts.
-"""
+"""The word error rate printed by the recogniser is about a third of what the scoring script finds in its transcripts."""
 
 import numpy as np
 
