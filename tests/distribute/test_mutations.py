@@ -212,33 +212,6 @@ def test_keys_are_not_shown_by_their_own_methods() -> None:
     assert any("held[<Key>]" in one for one in changed(step))
 
 
-class Compressor:
-    def __init__(self) -> None:
-        self.residuals: dict[int, float] = {}
-
-    def __call__(self, me: int, value: float) -> float:
-        self.residuals[me] = value + self.residuals.get(me, 0.0)
-        return value
-
-
-def test_items_that_a_replica_keeps_for_itself_are_not_reported() -> None:
-    """An item that no function of the replica needs is for the program."""
-    compress, results = Compressor(), dict[int, float]()
-    velocity, counts = [np.zeros(2), np.zeros(2)], [0, 0]
-
-    def step(me: int) -> None:
-        velocity[me] += compress(me, 1.0)
-        velocity[me] = velocity[me] * 0.5
-        results[me] = 1.0
-        counts[me] += 1
-
-    watch = watch_of(step, (0,), {})
-    step(0)
-
-    assert {"results", "counts"} == {one.name for one in watch.kept_by(0)}
-    assert {"velocity", "compress.residuals"} <= {one.name for one in watch.kept_by(1)}
-
-
 def test_only_the_length_of_a_large_container_is_checked() -> None:
     many = [0.0] * (MAX_ITEMS + 1)
 

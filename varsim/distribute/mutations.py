@@ -18,7 +18,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -28,6 +28,7 @@ import numpy as np
 
 from varsim.distribute.functions import Function, bare
 from varsim.distribute.lease import VARIABLES_END
+from varsim.distribute.source_use import may_be_used_outside
 from varsim.distribute.variable import Variable
 from varsim.location import location_in_code
 
@@ -61,7 +62,6 @@ class _Object:
     code: CodeType  # the code that contains the object's name
     changed: Callable[[], Iterable[Change]]
     value: object = None  # the object itself; None for a name that can be bound to another object
-    before: Mapping[Any, Any] = field(default_factory=dict)  # the items of a list or dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,30 +120,9 @@ class Watch:
                 told = one.kind, name, location, named_at, warning
                 yield ChangedObject(*told, one.code, one.value)
 
-    def kept_by(self, replica_id: int) -> list[ChangedObject]:
-        """Return the changes, except those of items that a replica keeps for itself.
-
-        Such an item has the number of the replica as its index or key, and the functions of the
-        replica use the object at another place, too: they need the item themselves.
-        """
-        own = {id(one.value) for one in self._objects if _changed_keys(one) == {replica_id}}
-        return [
-            one
-            for one in self.found()
-            if not (id(one.value) in own or f"[{replica_id}]" in one.name)
-            or self._uses(one.name) < 2
-        ]
-
-    def _uses(self, name: str) -> int:
-        """Return how often the watched functions load an object by its name or attribute."""
-        last = re.findall(r"\w+", name.partition("[")[0])[-1]
-        holder = self._holder_of(name)
-        codes = {*self._codes, *(() if holder is None else _methods_of(holder))}
-        return sum(
-            one.opname.startswith("LOAD") and last in _names_in(one)
-            for code in codes
-            for one in _instructions(code)
-        )
+    def found_for_program(self) -> list[ChangedObject]:
+        """Return the changes of objects that the program may use, too."""
+        return [one for one in self.found() if may_be_used_outside(one.name, one.code, self._codes)]
 
     def _holder_of(self, name: str) -> type | None:
         """Return the class of the object whose attribute has the name, as `a` for `a.losses`."""
@@ -239,7 +218,7 @@ class Watch:
             if not _are_same(before, after):
                 yield name, after
 
-        self._objects.append(_Object(kind, code, changed, value, dict(_parts(value))))
+        self._objects.append(_Object(kind, code, changed, value))
 
 
 _TEXT: Final = (
@@ -285,16 +264,6 @@ def _content(cell: CellType) -> tuple[object]:
 
 def _global(scope: Mapping[str, object], name: str) -> tuple[object]:
     return (scope.get(name, _ABSENT),)
-
-
-def _changed_keys(one: _Object) -> set[Any]:
-    """Return the keys of a dict, or the indices of a list, whose items are other objects now."""
-    now = dict(_parts(one.value))
-    return {
-        key
-        for key in {**one.before, **now}
-        if one.before.get(key, _ABSENT) is not now.get(key, _ABSENT)
-    }
 
 
 def _shown(key: object) -> str:

@@ -140,7 +140,7 @@ class ProgramFunctions:
                 finally:
                     self._home.end_if_forked()
                 if watch is not None:
-                    self._report(watch.kept_by(self._replica_id))
+                    self._report(watch.found_for_program())
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
             return FunctionUnwinds()  # the next report will contain the function's output
