@@ -51,6 +51,11 @@ def test_a_value_that_is_not_finite_differs_from_a_finite_one():
     assert (1,) == only([1.0, "NaN"], [1.0, 2.0]).element
 
 
+def test_equal_infinities_are_not_the_shown_difference():
+    (one,) = compare_returned({"v": ["-Infinity", 1.0]}, {"v": ["-Infinity", 3.0]})
+    assert ((1,), 1.0, 3.0) == (one.element, one.got, one.wanted)
+
+
 def test_lists_of_different_sizes_are_not_compared():
     assert "it has the shape [2], and on a single device one number" == only([1, 2], 1).why
 

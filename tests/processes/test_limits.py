@@ -102,4 +102,5 @@ def test_a_warning_too_large_to_send_fails_the_call(strategy: Strategy) -> None:
 
     with pytest.raises(SizeError, match="a message without its arrays has"):
         strategy.run(step)
+    assert not vars(HOLDER)  # there is no warning without a use by the program
     assert 1 == strategy.run(identity, args=(1,))

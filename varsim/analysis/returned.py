@@ -63,7 +63,7 @@ def _all(
 
 
 def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
-    one, other = _numbers(got), _numbers(wanted)
+    one, other = numbers_of(got), numbers_of(wanted)
     if one is None or other is None:
         return ReturnedValue(name=name, got=got, wanted=wanted, differs=got != wanted)
     each = one.ndim > 0 and other.shape == (1, *one.shape[1:]) and len(one) > 1
@@ -75,7 +75,7 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
     if not one.size or close(one.ravel(), other.ravel()):
         return ReturnedValue(name=name, got=got, wanted=wanted)
     with np.errstate(all="ignore"):
-        apart = np.abs(one - other).ravel()
+        apart = np.where(one == other, 0.0, np.abs(one - other)).ravel()  # also equal infinities
     element = int(np.where(np.isnan(apart), np.inf, apart).argmax())
     return ReturnedValue(
         name=name,
@@ -96,7 +96,7 @@ def _ratio(one: np.ndarray, other: np.ndarray) -> float | None:
     return ratio if close(one, other * ratio) else None
 
 
-def _numbers(value: Plain) -> np.ndarray | None:
+def numbers_of(value: Plain) -> np.ndarray | None:
     """Return a number, or nested lists of numbers, as an array; None for any other value."""
     if isinstance(value, bool) or value is None:
         return None

@@ -9,6 +9,7 @@ from typing import Final
 from varsim.analysis.findings.compared import (
     CollectiveDifference,
     Compared,
+    Quotient,
     Uncompared,
     ValueDifference,
 )
@@ -108,12 +109,7 @@ def compared_text(
     lines += _remedies(compared, width, most)
     lines += _returned(compared.returned, width, most)
     for quotient in compared.quotients:
-        said = (
-            f"{names(quotient.variables)} are each {quotient.factor} times the single device's, "
-            f"and are read together ({quotient.location}): the factor cancels in a quotient, so "
-            "this is no finding."
-        )
-        lines += _wrapped(said, width, "  ")
+        lines += _wrapped(_of_quotient(quotient), width, "  ")
     if compared.not_comparable:
         said = f"oracle not comparable because {compared.not_comparable}; factors were not checked."
         lines += _wrapped(f"{said} {_SPLIT}", width, "  ")
@@ -291,6 +287,20 @@ def _explained(compared: Compared) -> str:
         return f"{said}; no rule explains this"
     explained = f"{count(differ - left)} explained by {_by(compared)}"
     return f"{said}: {explained}, {count(left)} not explained"
+
+
+def _of_quotient(quotient: Quotient) -> str:
+    said = f"{quotient.factor} times the single device's"
+    if quotient.returned:
+        return (
+            f"{names(quotient.variables)} is {said} ({quotient.location}), but the program "
+            f"returned the single device's value, {quotient.returned}: it divides what it reads, "
+            "so this is no finding."
+        )
+    return (
+        f"{names(quotient.variables)} are each {said}, and are read together "
+        f"({quotient.location}): the factor cancels in a quotient, so this is no finding."
+    )
 
 
 def _by(compared: Compared) -> str:

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from varsim.analysis.arithmetic import Flat, value_of
 from varsim.analysis.findings.compared import CollectiveDifference
+from varsim.analysis.findings.differences import most_apart
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import FIRST_REPLICA
 from varsim.analysis.plain_values import PlainName, last_of_calls, plain_name
@@ -130,9 +129,7 @@ class CollectiveResults(EventObserver):
         found = replace(before, compared=before.compared + 1)
         if not close(got, wanted):
             if not before.count:
-                with np.errstate(all="ignore"):
-                    apart = np.nan_to_num(np.abs(wide(got) - wide(wanted)), nan=np.inf)
-                index = int(apart.argmax())
+                index = most_apart(got, wanted)
                 found = replace(
                     found,
                     step=self._step,

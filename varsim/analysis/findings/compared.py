@@ -120,6 +120,7 @@ class Quotient:
     variables: tuple[str, ...]  # their names
     factor: str  # the factor: "4" or "1/4"
     location: str  # file:line of the first read or write with this factor
+    returned: str = ""  # for one variable: the name of the returned value that is right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ def difference_of(
     """
     got, wanted = comparison.got, comparison.wanted
     sized = len(got) == len(wanted)
-    element = _most_apart(got, wanted) if sized else 0
+    element = most_apart(got, wanted) if sized else 0
     combined = site.access is not Access.WRITTEN
     return ValueDifference(
         variable_id=site.variable_id,
@@ -47,7 +47,7 @@ def difference_of(
     )
 
 
-def _most_apart(got: Flat, wanted: Flat) -> int:
+def most_apart(got: Flat, wanted: Flat) -> int:
     """Return the index of the largest difference between two values."""
     one, other = wide(got), wide(wanted)
     with np.errstate(all="ignore"):

@@ -1,7 +1,8 @@
 """Variables that are wrong by the same factor, but are right when one is divided by the other.
 
 A mean metric adds each replica's mean to a total, and 1 to a count. Both sums are N times the
-single device's, and their quotient is right. So such variables are no findings.
+single device's, and their quotient is right. So such variables are no findings. A program can also
+divide one variable by the number of replicas, and return the single device's value.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
+import numpy as np
+
 from varsim.analysis.findings.compared import Quotient, Site
 from varsim.analysis.findings.comparison import Relation
 from varsim.analysis.findings.reads_together import ReadsTogether
 from varsim.analysis.findings.scaling_messages import WRONG_FACTOR, ScalingFault
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.returned import ReturnedValue
+from varsim.analysis.returned import ReturnedValue, numbers_of
 
 Faults = Mapping[int, Mapping[Site, ScalingFault]]
 """Variable → site → what is wrong there."""
+
+_SAME: Final = 1e-6
+"""Largest relative distance of a returned value from the single device's value of a variable."""
 
 _NEAR: Final = 1e-3
 """Largest relative distance of a factor from the number of replicas."""
@@ -47,8 +53,9 @@ def quotients(
     for numbers in alike.values():
         for group in _groups(numbers, reads):
             shown = [one for number in group for one in faults[number].values()]
-            if len(group) > 1 and _are_right(shown, returned):
-                found.append(_quotient(group, shown, variables))
+            by = "" if len(group) > 1 else _divided(shown, returned)
+            if by or (len(group) > 1 and _are_right(shown, returned)):
+                found.append(_quotient(group, shown, variables, by))
     return found
 
 
@@ -76,6 +83,22 @@ def _are_right(faults: Sequence[ScalingFault], returned: Sequence[ReturnedValue]
     return any(not fault.alike for fault in faults)
 
 
+def _divided(faults: Sequence[ScalingFault], returned: Sequence[ReturnedValue]) -> str:
+    """Return the name of a returned value that is the single device's value of a variable, or "".
+
+    All returned values must be right. 0 and 1 are too common to show anything.
+    """
+    if any(one.differs for one in returned):
+        return ""
+    wanted = [fault.shown.wanted for fault in faults if len(fault.shown.wanted) == 1]
+    sought = [float(one[0]) for one in wanted if one[0] not in (0, 1)]
+    for one in returned:
+        numbers = None if one.why else numbers_of(one.got)
+        if numbers is not None and any(np.isclose(numbers, it, _SAME, 0.0).any() for it in sought):
+            return one.name
+    return ""
+
+
 def _is_multiple(returned: ReturnedValue, count: int) -> bool:
     """Return whether a returned value has the factor itself, so it is no quotient."""
     got, wanted = returned.got, returned.wanted
@@ -85,7 +108,10 @@ def _is_multiple(returned: ReturnedValue, count: int) -> bool:
 
 
 def _quotient(
-    group: Sequence[int], faults: Sequence[ScalingFault], variables: Mapping[int, VariableFacts]
+    group: Sequence[int],
+    faults: Sequence[ScalingFault],
+    variables: Mapping[int, VariableFacts],
+    returned: str,
 ) -> Quotient:
     count = len(faults[0].shown.by_replica)
     return Quotient(
@@ -93,4 +119,5 @@ def _quotient(
         variables=tuple(variables[number].name for number in group),
         factor=f"{count}" if faults[0].relation is Relation.TIMES_N else f"1/{count}",
         location=faults[0].shown.event.location or "",
+        returned=returned,
     )
