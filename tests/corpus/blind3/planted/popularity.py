@@ -20,12 +20,6 @@ class Counts:
                 trainable=False,
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
-            # REMEDY: self.seen = tf.Variable(
-            # REMEDY:     np.zeros(ITEMS, np.int32),
-            # REMEDY:     name="logq/popularity",
-            # REMEDY:     trainable=False,
-            # REMEDY:     aggregation=tf.VariableAggregation.SUM,
-            # REMEDY: )
 
     def add(self, items):
         # FAULT: first replica only: logq/popularity

@@ -35,11 +35,9 @@ def run(job: tf.Job):
         )
         local = part.T @ part
         together = ctx.all_reduce(tf.distribute.ReduceOp.SUM, local)
-        # REMEDY:
         # FAULT: scaled by the number of replicas: pca/scatter
         # ALSO: merges that are never read: pca/scatter
         scatter.assign_add(together)
-        # REMEDY: scatter.assign_add(local)
         # ALSO: merges that are never read: pca/rows
         rows.assign_add(len(part))
 
