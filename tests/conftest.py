@@ -43,12 +43,18 @@ FULL_COLLECTION_AFTER = 100
 """The number of collections of the middle generation before a full one; Python's default is 10."""
 
 
+def pytest_collection() -> None:
+    """Collect no garbage while the tests are collected: almost all new objects stay."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Make full garbage collections rare, because each visits all modules and collected tests.
 
     `gc.freeze` would avoid these visits, too. But `gc.get_referrers` does not see frozen objects,
     so hypothesis would treat the global random generators as objects about to be freed.
     """
+    gc.enable()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, FULL_COLLECTION_AFTER)
 

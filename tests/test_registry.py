@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[object
 def test_a_registry_lists_names_of_varsim_and_of_other_packages(registry: Registry[object]) -> None:
     assert ("auto", "one", "two", "three") == registry.names()
     assert "auto: one of them. one: counts. two: lost." == registry.summary()
+
+
+def test_a_package_that_is_installed_while_the_program_runs_is_found(
+    registry: Registry[object], tmp_path: Path
+) -> None:
+    before = registry.names()
+    folder = tmp_path / "later-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[varsim.tests]\nfour = builtins:list\n")
+    os.utime(tmp_path, ns=(0, 1))  # another time than before, however coarse the clock is
+
+    assert {*before, "four"} == set(registry.names())
 
 
 def test_another_package_does_not_replace_an_implementation(registry: Registry[object]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from varsim.errors import ConfigError
 from varsim.nearest import did_you_mean
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
+
+_MOST_LISTINGS: Final = 16
+"""Largest number of listings of entry points in memory: a few groups, of a few search paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,25 @@ class Registry(Generic[T]):
     def _foreign(self) -> dict[str, EntryPoint]:
         if not self.group:
             return {}
-        from importlib.metadata import entry_points  # imported here, because this takes long
+        return _entry_points(self.group, tuple(map(_changed, sys.path)))
 
-        return {one.name: one for one in entry_points(group=self.group)}
+
+def _changed(folder: str) -> tuple[str, int]:
+    """Return a folder of the search path, and when a package was last added or removed there."""
+    try:
+        return folder, Path(folder).stat().st_mtime_ns
+    except OSError:  # no such folder
+        return folder, 0
+
+
+@lru_cache(_MOST_LISTINGS)
+def _entry_points(group: str, installation: tuple[tuple[str, int], ...]) -> dict[str, EntryPoint]:  # noqa: ARG001
+    """Return the entry points of a group. Reading those of all packages takes milliseconds.
+
+    Args:
+        group: The entry-point group.
+        installation: The search path with its times: another installation is read again.
+    """
+    from importlib.metadata import entry_points  # imported here, because this takes long
+
+    return {one.name: one for one in entry_points(group=group)}

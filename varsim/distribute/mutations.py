@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -358,12 +358,12 @@ def location_of_change(code: CodeType, name: str, holder: type | None = None) ->
         holder: The class of the object that has the attribute.
     """
     root, *inner = re.findall(r"\w+", name)
-    line, fits = _line_of_change(code, root, inner)
+    line, fits = _line_of_change(code, root, tuple(inner))
     if fits < _ALL_FITS and holder is not None:
         attribute = re.findall(r"\w+", name.rpartition(".")[2])
         for names in (attribute, attribute[:1]):  # a method can compute the key of an item
             for method in _methods_of(holder):
-                found, fits = _line_of_change(method, method.co_varnames[0], names)
+                found, fits = _line_of_change(method, method.co_varnames[0], tuple(names))
                 if fits == _ALL_FITS:
                     return location_in_code(method, found)
     return location_in_code(code, line)
@@ -372,7 +372,8 @@ def location_of_change(code: CodeType, name: str, holder: type | None = None) ->
 _ALL_FITS: Final = 4  # a line has the whole name, and changes something
 
 
-def _line_of_change(code: CodeType, root: str, inner: Sequence[str]) -> tuple[int, int]:
+@lru_cache(_MOST_CODES)
+def _line_of_change(code: CodeType, root: str, inner: tuple[str, ...]) -> tuple[int, int]:
     """Return the line that most likely changes an object, and how well it fits."""
     by_line: dict[int, list[dis.Instruction]] = {}
     for instruction in _instructions(code):

@@ -11,6 +11,7 @@ import dis
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from types import CodeType, FrameType, FunctionType
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ _CONVERSIONS: Final = frozenset(
 
 _LOCAL: Final = ("LOAD_FAST", "LOAD_NAME")
 _ATTRIBUTES: Final = ("LOAD_ATTR", "LOAD_METHOD")
+
+_CODE_UNIT_BYTES: Final = 2
+"""The size of a code unit. `co_positions` has one entry for each code unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +205,9 @@ def use_of(
 def _lines_of(frame: FrameType) -> range:
     """Return the lines of the expression that a frame evaluates."""
     first = last = frame.f_lineno
-    for one in dis.get_instructions(frame.f_code):
-        if one.offset == frame.f_lasti and one.positions is not None:
-            first, last = one.positions.lineno or first, one.positions.end_lineno or last
+    at = max(frame.f_lasti, 0) // _CODE_UNIT_BYTES
+    for start, end, _, _ in islice(frame.f_code.co_positions(), at, at + 1):
+        first, last = start or first, end or last
     return range(first, last + 1)
 
 

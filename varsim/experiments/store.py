@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from varsim.errors import ConfigError
 from varsim.experiments.key_locations import WrongKey
@@ -23,6 +24,9 @@ from varsim.tracing.history import TRACES as TRACES  # noqa: PLC0414  # one of a
 from varsim.tracing.served_record import has_server_records
 from varsim.tracing.trace_format import PROGRAM, file_name
 from varsim.visible import OBEYED
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 VERSION: Final = 2
 """Version of `summary.json`; it is increased when a field is removed or changes its meaning."""
@@ -244,13 +248,19 @@ def json_text(value: Any, indent: str = "") -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of `summary.json`."""
-    from pydantic import TypeAdapter
-
-    schema = TypeAdapter(Summary).json_schema()
+    schema = _adapter().json_schema()
     schema["properties"] = {"version": {"const": VERSION}, **schema["properties"]}
     schema["required"] = ["version", *schema["required"]]
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {**draft, **schema, "title": "varsim summary"}
+
+
+@cache
+def _adapter() -> TypeAdapter[Summary]:
+    """Return what checks plain values; creating it takes longer than reading a summary."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Summary)
 
 
 def load_summary(path: Path) -> Summary:
@@ -284,7 +294,7 @@ def from_plain(values: Any, name: str) -> Summary:
     Raises:
         ConfigError: The object is not a summary, or has another version.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     version = values.pop("version", None) if isinstance(values, dict) else None
     if version == 1:
@@ -292,9 +302,7 @@ def from_plain(values: Any, name: str) -> Summary:
     elif version != VERSION:
         raise ConfigError(f"{name}: a summary of version {version}; this varsim reads {VERSION}")
     try:
-        return TypeAdapter(Summary).validate_python(
-            {**values, "status": RunStatus(values["status"])}
-        )
+        return _adapter().validate_python({**values, "status": RunStatus(values["status"])})
     except (ValidationError, ValueError, KeyError) as error:
         why = first_problem(error) if isinstance(error, ValidationError) else error
         raise ConfigError(f"{name} is not the summary of a run: {why}") from None

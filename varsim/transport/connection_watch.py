@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 _EVENTS: Final = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
+
+_EVENT: Final = struct.Struct("=Hi")
+"""The first frame of a monitor's message, as libzmq documents it: event and value. The module
+`zmq.utils.monitor` decodes it, too, but imports asyncio, which every process would load."""
 
 
 class ConnectionWatch:
@@ -29,9 +33,9 @@ class ConnectionWatch:
     def update(self) -> None:
         """Read what has happened since the last call."""
         while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)
-            is_connected = event["event"] == zmq.EVENT_CONNECTED
-            self.descriptor = event["value"] if is_connected else None
+            event, value = _EVENT.unpack(self._monitor.recv_multipart()[0])
+            is_connected = event == zmq.EVENT_CONNECTED
+            self.descriptor = value if is_connected else None
             self.connections += is_connected
 
     def forget(self) -> None:

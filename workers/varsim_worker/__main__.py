@@ -1,5 +1,6 @@
 """Run the fork server (`python -m varsim_worker`), which starts the workers of a coordinator."""
 
+import gc
 import json
 import os
 import select
@@ -25,6 +26,7 @@ def start() -> None:
         sys.exit("varsim starts this program itself, with input on stdin; see workers/README.md")
     private_dir, coordinator_id = sys.argv[1], int(sys.argv[2])
     coordinator = system.open_process(coordinator_id)
+    gc.disable()  # the imports create many objects that stay; `fork_workers` enables it again
     try:
         line = read_line(coordinator) if os.getppid() == coordinator_id else b""
         if line:

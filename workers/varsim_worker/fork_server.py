@@ -90,6 +90,7 @@ class _ForkServer:
         """Start all workers. In a worker, this method does not return."""
         gc.collect()
         gc.freeze()  # garbage collection must not write to pages shared with workers
+        gc.enable()
         count = len(self._rendezvous.options.devices)
         for replica_id in range(count):
             try:
