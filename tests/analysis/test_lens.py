@@ -454,7 +454,8 @@ def test_the_lens_shows_the_copy_and_the_staleness_of_reads(tmp_path: Path):
 
 
 def test_the_reason_for_an_element_names_nan() -> None:
-    told = TellingElements(ElementReason.CHANGES, (1, 0), (float("inf"), 2.0))
+    told = TellingElements(ElementReason.CHANGES, (1, 0, 2), (float("inf"), float("inf"), 2.0))
 
-    said = why_element(told, [2])
+    said = why_element(told, [3])
     assert "is shown: it has NaN or infinity on a replica, or after a call. The next" in said
+    assert "elements are [0] (NaN or infinity) and [2] (2)." in said

@@ -35,6 +35,18 @@ def test_progress_lines_are_printed_at_intervals_and_at_the_end(
     )
 
 
+def test_a_phase_with_a_line_ends_with_a_line(clock: SetClock, capsys: pytest.CaptureFixture[str]):
+    """In a file, the last line must not say that the phase is unfinished."""
+    lines = Lines()
+    for title, waited_s in (("merging", 2.5), ("judging", 0.5)):
+        lines.begins(title)
+        clock.now_s += waited_s
+        lines.done(0.25)
+        lines.done(1.0)
+
+    assert "merging: 25%  8 s left\nmerging: 100%\n" == capsys.readouterr().err
+
+
 def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
     """The call at the end of a step draws the bar, because varsim has no thread that draws."""
     file = io.StringIO()

@@ -129,7 +129,7 @@ def test_the_text_says_which_variable_differed_first_and_which_may_have_differed
     [
         ({"element": (7, 0)}, "score (element [7, 0]), read"),
         ({"got": None, "wanted": None}, "the number of elements is not the single device's"),
-        ({"got": float("nan"), "wanted": 1}, "nan instead of 1"),
+        ({"got": float("nan"), "wanted": 1}, "NaN instead of 1"),
         ({"access": Access.MERGED, "inside": True}, "score, written by all replicas in step 8"),
     ],
 )
@@ -228,7 +228,7 @@ def test_the_text_shows_results_of_collectives_without_a_judgement():
     some = replace(NONE, collectives=(one, other))
 
     assert "results of collectives and calls: 18 values, 2 of them different" in flat(some)
-    said = "all_reduce at train.py:7 (element [1]), in step 3: 8 instead of 2; 2 of 9 differ"
+    said = "all_reduce at train.py:7 (element [1]), in step 3: 8 instead of 2; 2 of 9 values differ"
     assert said in flat(some)
     assert "train.py:8" not in flat(some)
 

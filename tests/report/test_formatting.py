@@ -30,6 +30,8 @@ from varsim.report.formatting import (
         (0.88888888, "0.8889"),
         (-1e-12, "-1e-12"),
         ("NaN", "NaN"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "-Infinity"),
         ("x" * 30, "x" * 11 + "…" + "x" * 12),
         ([1, [2.5, None]], "[1 [2.5 –]]"),
     ],

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from varsim.analysis.sampled import MESSAGES
-from varsim.texts.facts import times
+from varsim.texts.facts import share
 from varsim.tracing.history import Event
 
 
@@ -42,8 +42,7 @@ class Recomputed(NamedTuple):
         count = self.sampled + self.left
         if not count:
             return ""
-        were = "was" if count == 1 else "were"
-        said = f"{count:,} of {times(self.compared, noun)} {were} not recomputed"
+        said = f"{share(count, self.compared, noun, ('was', 'were'))} not recomputed"
         if self.sampled:
             left = f", and {self.left:,} not at all" if self.left else ""
             said += f" as a whole, but in a sample of the elements{left}"

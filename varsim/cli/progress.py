@@ -115,6 +115,7 @@ class Lines(Quiet):
         super().__init__(results)
         self._shown_s = time.monotonic()
         self._title = ""
+        self._is_open = False  # whether the last line says that the phase is not finished
         self._clock = _Clock()
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
@@ -125,12 +126,14 @@ class Lines(Quiet):
 
     def begins(self, title: str) -> None:
         """Keep the title for the next line, and restart the clock."""
-        self._title = title
+        self._title, self._is_open = title, False
         self._clock = _Clock()
 
     def done(self, fraction: float) -> None:
-        """Print a line, if it is time."""
-        if fraction and self._is_time():
+        """Print a line, if it is time; at the end of a phase, if an earlier line is about it."""
+        last = self._is_open and fraction >= 1
+        if fraction and self._is_time(last=last):
+            self._is_open = fraction < 1
             self._say(f"{self._title}: {fraction:.0%}", self._clock.left(fraction, 1))
 
     def _say(self, *words: str) -> None:

@@ -23,7 +23,7 @@ from varsim.report.difference_text import (
 )
 from varsim.report.formatting import count, names, visible, wrapped
 from varsim.report.terminal import WIDTH
-from varsim.texts.facts import element_text, times
+from varsim.texts.facts import element_text, share, times
 
 _SPLIT: Final = (
     "To make them comparable, give the program a global batch, and split it by "
@@ -223,7 +223,7 @@ def _of_collectives(
     yield from _wrapped(said, width, "  ")
     for one in differ[:most]:
         element = "" if one.element is None else f" ({element_text(one.element)})"
-        often = f"; {count(one.count)} of {count(one.compared)} differ there"
+        often = f"; {share(one.count, one.compared, 'value', _DIFFER)} there"
         method = _METHODS.get(one.operation, one.operation)
         if one.variable:
             method = f"value of {one.variable}, created outside the scope"
@@ -262,6 +262,9 @@ def _of_returned(one: ReturnedValue) -> str:
     which = "" if one.element is None else f" ({element_text(one.element)})"
     which = which if one.replica is None else f" (of replica {one.replica})"
     return f"{one.name}{which}: {number_text(one.got)} instead of {number_text(one.wanted)}"
+
+
+_DIFFER: Final = ("differs", "differ")
 
 
 def _counted(compared: Compared) -> str:
@@ -320,7 +323,7 @@ def _often(one: ValueDifference) -> str:
     if one.compared == 1:
         return ""
     explained = f", {count(one.explained)} of them explained by findings" if one.explained else ""
-    return f"; {count(one.count)} of {count(one.compared)} values differ there{explained}"
+    return f"; {share(one.count, one.compared, 'value', _DIFFER)} there{explained}"
 
 
 def _left_out(compared: Compared) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from varsim.analysis.findings.compared import Access, CollectiveDifference, ValueDifference
-from varsim.report.formatting import number
+from varsim.report.formatting import number, precise
 from varsim.report.json_values import plain
 from varsim.texts.facts import element_text
 
@@ -91,7 +91,7 @@ def remedy_of_collective(one: CollectiveDifference) -> str:
 
 def number_text(value: Any) -> str:
     """Return a number with enough digits to show a difference that is more than rounding."""
-    return f"{value:.6g}" if isinstance(value, float) else number(plain(value))
+    return precise(value) if isinstance(value, float) else number(plain(value))
 
 
 def _one(one: ValueDifference) -> str:

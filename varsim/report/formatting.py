@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
+from varsim.report.json_values import plain
 from varsim.report.summary import Plain
 from varsim.visible import visible as visible  # noqa: PLC0414  # reports import it from here
 
@@ -21,9 +23,11 @@ _LINES: Final = (60, 20)
 def number(value: Plain) -> str:
     """Return a number with four significant digits, or with three digits and an exponent.
 
-    Integers of up to ten digits are shown in full.
+    Integers of up to ten digits are shown in full; NaN and infinities are written as in JSON.
     """
     match value:
+        case float() if not math.isfinite(value):
+            return str(plain(value))
         case None:
             return NOTHING
         case bool():
@@ -36,6 +40,11 @@ def number(value: Plain) -> str:
         case list():
             return "[" + " ".join(map(number, value)) + "]"
     return middle(str(value), _TEXT_WIDTH)
+
+
+def precise(value: float) -> str:
+    """Return a number with six significant digits, to show a difference that is not rounding."""
+    return f"{value:.6g}" if math.isfinite(value) else str(plain(value))
 
 
 def count(value: int) -> str:

@@ -306,6 +306,10 @@ def title_of(name: str, settings: str, shape: Sequence[int | None], element: int
 _NOT_FINITE: Final = "it has NaN or infinity on a replica, or after a call"
 
 
+def _amount(value: float) -> str:
+    return "NaN or infinity" if np.isinf(value) else number(value)
+
+
 def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
     """Return why this element is shown, and which other elements are informative."""
     first, *others = zip(told.indices, told.amounts, strict=True)
@@ -315,7 +319,7 @@ def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
         by = _NOT_FINITE
     said = f"{which} is shown: {by}."
     if others:
-        each = [f"{list(index_of(element, shape))} ({number(by)})" for element, by in others]
+        each = [f"{list(index_of(element, shape))} ({_amount(by)})" for element, by in others]
         listed = names(each)
         said += (
             f" The next elements are {listed}. --at I,J shows another element, and --at mean "

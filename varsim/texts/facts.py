@@ -73,6 +73,16 @@ def times(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
+def share(count: int, total: int, thing: str, verbs: tuple[str, str]) -> str:
+    """Return a part of a total with its verb: "1 of 1 read has", "0 of 41 reads have".
+
+    Args:
+        verbs: The verb for one thing, and for several: ("has", "have").
+    """
+    verb = verbs[0] if 1 in (count, total) else verbs[1]
+    return f"{count:,} of {times(total, thing)} {verb}"
+
+
 def average(number: float, thing: str) -> str:
     """Return a number that can have a fraction, with its noun: "1 version", "2.36 versions"."""
     text = f"{number:,.3g}"

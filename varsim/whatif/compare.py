@@ -20,7 +20,7 @@ from varsim.extension_dtypes import kind_of
 from varsim.report.formatting import names
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
-from varsim.texts.facts import times
+from varsim.texts.facts import share, times
 from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
@@ -348,7 +348,7 @@ class Replays:
             ]
             if wrong:
                 doubts.append(
-                    f"{row.name}: {len(wrong):,} of {times(len(own), 'read')} have different "
+                    f"{row.name}: {share(len(wrong), len(own), 'read', ('has', 'have'))} different "
                     f"values in the replay and in the run, first in step {wrong[0].step} at "
                     f"{wrong[0].location}: simultaneous events may have had another order."
                 )

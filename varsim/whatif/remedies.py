@@ -9,7 +9,7 @@ from typing import Final
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.outcome import Note
 from varsim.errors import ConfigError
-from varsim.texts.facts import times
+from varsim.texts.facts import share, times
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
 from varsim.whatif.advice import in_words
@@ -118,8 +118,8 @@ def _values(result: WhatIf, number: int) -> str:
     unclear = f", and {effect.unknown:,} cannot be compared" if effect.unknown else ""
     if not effect.reads:
         return "no recorded read shows whether values change"
-    changed = f"{effect.changed:,} of {times(effect.reads, 'read')}"
-    return f"{changed} {'has' if effect.changed == 1 else 'have'} another value{unclear}"
+    changed = share(effect.changed, effect.reads, "read", ("has", "have"))
+    return f"{changed} another value{unclear}"
 
 
 def _new(result: WhatIf, before: set[_Key]) -> list[Finding]:

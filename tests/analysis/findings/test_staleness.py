@@ -25,7 +25,7 @@ def test_a_version_older_than_that_of_another_replica_is_stale() -> None:
     assert (STALE_READ, "w", 0) == (finding.kind, finding.variable, finding.variable_id)
     assert (("eval.py:2", 1),) == finding.locations
     assert ((0, 6), (2, 1)) == finding.histogram
-    assert finding.what.startswith("1 of 7 reads in replicas were behind by up to 2 versions")
+    assert finding.what.startswith("1 of 7 reads in replicas was behind by up to 2 versions")
 
 
 def test_a_read_before_an_unused_commit_is_not_stale() -> None:

@@ -162,8 +162,9 @@ class Sums(Finder):
             facts,
             reads.by_reset,
             f"{how}, while {kept} kept {left}earlier contributions. A read {reads_them} all "
-            f"components, so {reads.kept:,} of {times(reads.count, 'comparison')} with a single "
-            f"device are too large by exactly what was not set back. The first time it is "
+            f"components, so the value is too large by exactly what was not set back in "
+            f"{reads.kept:,} of {times(reads.count, 'comparison')} with a single device. The first "
+            f"time it is "
             f"{_shown(comparison.got, comparison)} instead of "
             f"{_shown(comparison.wanted, comparison)}.",
             "Assign to the variable itself outside strategy.run, which sets all components."

@@ -28,7 +28,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.scaling_messages import FIRST_REPLICA_ONLY
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.spec import VariableSynchronization
-from varsim.texts.facts import name_replicas, times
+from varsim.texts.facts import name_replicas, share
 from varsim.texts.program_lines import variable_lines
 from varsim.tracing.history import Event
 
@@ -126,11 +126,12 @@ def _are_lost(merges: _Merges) -> bool:
 
 def _finding(facts: VariableFacts, merges: _Merges) -> Finding:
     others = name_replicas([one for one in merges.values if one])
+    verbs = f"that {others} contributed differs", f"that {others} contributed differ"
     return finding_of(
         DROPPED,
         facts,
         merges.dropped,
-        f"{merges.differing:,} of {times(merges.others, 'value')} that {others} contributed differ "
+        f"{share(merges.differing, merges.others, 'value', verbs)} "
         f"from the value of replica 0 in the same merge, and each replica's values change. "
         f"ONLY_FIRST_REPLICA drops them: after the merge, {others} read the value of replica 0.",
         "If each replica should use its own value, choose ON_READ with NONE, which keeps each "

@@ -26,7 +26,7 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.rounding import close
 from varsim.spec import VariableAggregation, VariableSynchronization
-from varsim.texts.facts import element_text, times
+from varsim.texts.facts import element_text, share
 
 WRONG_FACTOR: Final = compared_kind("scaled by the number of replicas", mended_by_settings=True)
 MEAN_OF_MEANS: Final = compared_kind("mean of means")
@@ -99,8 +99,8 @@ def message(
         what, remedy = sum_once(summed_at, len(fault.shown.by_replica))
         evidence.locations.setdefault(summed_at, 0)
     if fault.kind is not TRUNCATION:
-        compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
-        what = f"{what} {compared} with a single device show this. {_numbers(fault.shown, facts)}."
+        compared = _compared(evidence.count, fault.count)
+        what = f"{what} {compared} this. {_numbers(fault.shown, facts)}."
     settings = _settings(facts, fault, oracle)
     paste = _paste(facts, fault) if fault.kind is MEAN_OF_MEANS else []
     return finding_of(fault.kind, facts, evidence, what, remedy, paste=paste, settings=settings)
@@ -113,15 +113,14 @@ def source_message(facts: VariableFacts, fault: ScalingFault, sums: Sequence[str
         sums: The names of the variables with SUM that are N times too large because of it.
     """
     count, into = len(fault.shown.by_replica), " and ".join(sums)
-    compared = f"{fault.evidence.count:,} of {times(fault.count, 'comparison')}"
+    compared = _compared(fault.evidence.count, fault.count)
     return finding_of(
         WRONG_FACTOR,
         facts,
         fault.evidence,
         f"The value is {count} times the single device's, and the replicas read it before they "
         f"write {into}. The sum of what the replicas write is already the value of the whole "
-        f"batch. With this factor, {into} changes {count} times too much. {compared} with a single "
-        "device show the factor. "
+        f"batch. With this factor, {into} changes {count} times too much. {compared} the factor. "
         f"{_numbers(fault.shown, facts)}.",
         "Write the value without the factor: the batch of all replicas together is that of the "
         "single device. A rate grows with the number of replicas only if the batch grows, too.",
@@ -138,6 +137,11 @@ def following(finding: Finding, source: VariableFacts) -> Finding:
         settings=None,
         cause=Cause(WRONG_FACTOR, source.variable_id, source.name),
     )
+
+
+def _compared(count: int, total: int) -> str:
+    verbs = "with a single device shows", "with a single device show"
+    return share(count, total, "comparison", verbs)
 
 
 _WEIGHTED: Final = 'value = context.all_reduce("MEAN", np.asarray(value, "{}"), weight=examples)'

@@ -23,7 +23,7 @@ from varsim.analysis.findings.model import (
     milliseconds,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.texts.facts import times
+from varsim.texts.facts import share, times
 from varsim.tracing.history import Event
 
 STALE_READ: Final = FindingKind(name="stale read", certainty=Certainty.PATTERN, about_values=True)
@@ -183,13 +183,14 @@ def stale_finding(
     """Return the finding about the stale reads of a variable, whose age is in `unit`s."""
     reads = sum(staleness.reads.values())
     stale = staleness.evidence.count
-    lacked = "lacked" if unit == "write" else "were behind by"
+    behind = "in replicas was behind by", "in replicas were behind by"
+    lacked = ("in replicas lacked",) * 2 if unit == "write" else behind
     whose = " of other replicas" if unit == "write" else ""
     return finding_of(
         STALE_READ,
         facts,
         staleness.evidence,
-        f"{stale:,} of {times(reads, 'read')} in replicas {lacked} up to "
+        f"{share(stale, reads, 'read', lacked)} up to "
         f"{times(max(staleness.reads), unit)}{whose}. The longest time from a missing {unit} to "
         f"the read was {milliseconds(staleness.oldest_s)}.",
         remedy,
