@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.findings.build import ProgramHistory
-from varsim.analysis.findings.conflicts import WRITE_WRITE
+from varsim.analysis.findings.conflicts import READ_WRITE, WRITE_WRITE
 from varsim.spec import VariableAggregation, VariableSynchronization
 
 
@@ -164,6 +164,20 @@ def test_a_read_concurrent_with_a_local_write_conflicts(first: str) -> None:
     assert "Replica 1 read while replica 0 wrote" in story.findings()[0].what
 
 
+def test_the_events_and_lines_of_reads_during_one_write_are_listed_once() -> None:
+    story = ProgramHistory(3, w="ON_WRITE NONE")
+    story.call()
+    story.write(2, "w", 1.0, "step.py:3")
+    for reader in (0, 1):
+        story.read(reader, "w", "step.py:7")
+    story.end()
+    (finding,) = [one for one in story.findings() if one.kind is READ_WRITE]
+
+    assert (2, 3) == (finding.count, len(finding.events))
+    assert len(set(finding.events)) == 3
+    assert "w.assign(strategy.experimental_local_results(results)[2])" == finding.paste[-1]
+
+
 def test_the_same_write_by_a_slower_replica_does_not_conflict() -> None:
     story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
@@ -254,4 +268,8 @@ def test_settings_are_proposed_only_if_all_replicas_write() -> None:
 
     assert together.settings == (VariableSynchronization.ON_WRITE, VariableAggregation.MEAN)
     assert apart.settings is None
-    assert "w.assign(value)  # in the program" in apart.paste
+    assert (
+        "return value  # the last line of step, instead of the write",
+        "results = strategy.run(step, args=…)  # in the program",
+        'w.assign(strategy.reduce("MEAN", results, axis=None))',
+    ) == apart.paste

@@ -87,6 +87,12 @@ def test_a_read_without_an_order_to_the_only_writer_conflicts(
 
     assert ["step"] * count == [one.variable for one in found]
     assert [(("model.py:5", 1), ("model.py:6", 1))] * count == [one.locations for one in found]
+    lines = [
+        "return value  # the last line of step, instead of the write",
+        "results = strategy.run(step, args=…)  # in the program",
+        "step.assign(strategy.experimental_local_results(results)[0])",
+    ]
+    assert [lines] * count == [list(one.paste) for one in found]
 
 
 @pytest.mark.parametrize(("apart", "count"), [(1.0, 1), (0.0, 0)])

@@ -27,6 +27,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import times
+from varsim.texts.program_lines import lines_that_write_outside
 from varsim.tracing.history import Event
 
 WRITE_WRITE: Final = FindingKind(
@@ -235,7 +236,7 @@ def _found(facts: VariableFacts, accesses: _Accesses) -> list[Finding]:
     if accesses.writes.evidence.count:
         found.append(_write_write(facts, accesses, own=own))
     if accesses.reads.evidence.count:
-        found.append(_read_write(facts, accesses.reads))
+        found.append(_read_write(facts, accesses))
     return found
 
 
@@ -264,8 +265,8 @@ def _write_write(facts: VariableFacts, accesses: _Accesses, *, own: bool) -> Fin
     """
     found = accesses.writes
     combine = (
-        "the aggregation that you need, with ON_WRITE; or assign it outside strategy.run, where "
-        "one write changes every component."
+        "the aggregation that you need, with ON_WRITE; or return the value from the function, and "
+        "write it outside strategy.run, where one write changes every component."
     )
     remedy, settings = f"Give the variable {combine}", _combined(facts, accesses)
     if own and not facts.manual:
@@ -283,7 +284,7 @@ def _write_write(facts: VariableFacts, accesses: _Accesses, *, own: bool) -> Fin
         "combines their values.",
         remedy,
         settings=settings,
-        paste=_assigned_outside(facts),
+        paste=_written_outside(facts, found, accesses),
     )
 
 
@@ -291,16 +292,20 @@ def _combined(facts: VariableFacts, accesses: _Accesses) -> Proposed | None:
     """Return settings that combine the writes; None if not all replicas wrote in each call."""
     if accesses.partial:
         return None
+    return Proposed(VariableSynchronization.ON_WRITE, _aggregation(facts, accesses))
+
+
+def _aggregation(facts: VariableFacts, accesses: _Accesses) -> VariableAggregation:
+    """Return the aggregation that combines such writes of the replicas."""
     if accesses.operations <= {"assign_add", "assign_sub"}:
-        aggregation = VariableAggregation.SUM
-    elif facts.numpy_dtype.kind == "f":
-        aggregation = VariableAggregation.MEAN
-    else:
-        aggregation = VariableAggregation.ONLY_FIRST_REPLICA
-    return Proposed(VariableSynchronization.ON_WRITE, aggregation)
+        return VariableAggregation.SUM
+    if facts.numpy_dtype.kind == "f":
+        return VariableAggregation.MEAN
+    return VariableAggregation.ONLY_FIRST_REPLICA
 
 
-def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
+def _read_write(facts: VariableFacts, accesses: _Accesses) -> Finding:
+    found = accesses.reads
     return finding_of(
         READ_WRITE,
         facts,
@@ -309,15 +314,30 @@ def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
         "write have no order, and there is no aggregation. This "
         f"happened {times(found.evidence.count, 'time')}; the reader's component did not get the "
         "write.",
-        "Write the variable outside strategy.run, before the call: one write changes every "
-        "component. Or let all replicas write it, with ON_WRITE: aggregate with "
+        "Return the value from the function, and write the variable outside strategy.run, where "
+        "one write changes every component. Or let all replicas write it, with ON_WRITE: aggregate "
+        "with "
         "ONLY_FIRST_REPLICA if all write the same value, and with MEAN if each writes the value of "
         "its own part.",
-        paste=_assigned_outside(facts),
+        paste=_written_outside(facts, found, accesses),
     )
 
 
-def _assigned_outside(facts: VariableFacts) -> tuple[str, str]:
-    """Return lines that assign one value before the call."""
-    name = facts.name if facts.name.isidentifier() else "variable"
-    return f"{name}.assign(value)  # in the program", "strategy.run(step, args=…)"
+def _written_outside(
+    facts: VariableFacts, found: _Suspect, accesses: _Accesses
+) -> tuple[str, str, str]:
+    """Return lines that write one value outside the call: that of the writer, or of all."""
+    aggregation = _aggregation(facts, accesses)
+    adds = aggregation is VariableAggregation.SUM
+    several = len(found.writers) > 1 and aggregation is not VariableAggregation.ONLY_FIRST_REPLICA
+    return lines_that_write_outside(
+        facts.name,
+        operation=_operation(accesses) if adds else "assign",
+        op=aggregation.name if several else "",
+        replica_id=min(found.writers),
+    )
+
+
+def _operation(accesses: _Accesses) -> str:
+    """Return the operation of adds: assign_sub only if all writes are."""
+    return "assign_sub" if accesses.operations == {"assign_sub"} else "assign_add"

@@ -26,6 +26,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.texts.facts import times
+from varsim.texts.program_lines import in_program
 from varsim.tracing.history import PROGRAM, Event
 
 DIVERGENCE: Final = FindingKind(
@@ -188,7 +189,7 @@ def _one_value(facts: VariableFacts, diverging: Event | None) -> tuple[str, str]
     operation = "assign" if diverging is None else diverging.operation or "assign"
     changes = operation in {"assign_add", "assign_sub"}
     op = "SUM" if changes and facts.aggregation == "SUM" else "MEAN"
-    name = facts.name if facts.name.isidentifier() else "variable"
+    name = in_program(facts.name)
     return (
         f'value = strategy.reduce("{op}", values, axis=None)  # values: one for each replica',
         f"{name}.{operation if changes else 'assign'}(value)",

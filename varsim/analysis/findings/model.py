@@ -161,7 +161,8 @@ class Evidence:
         """Add the occurrences of another `Evidence`."""
         self.count += other.count
         self.locations.update(other.locations)
-        self.events.extend(other.events[: MOST_EVENTS - len(self.events)])
+        fresh = [number for number in other.events if number not in self.events]
+        self.events.extend(fresh[: MOST_EVENTS - len(self.events)])
 
     def most_locations(self) -> tuple[tuple[str, int], ...]:
         """Return the locations with the most occurrences, the highest count first."""

@@ -25,6 +25,7 @@ from varsim.analysis.findings.divergence import DIVERGENCE
 from varsim.analysis.findings.model import MOST_LOCATIONS, Evidence, Finder, Finding, finding_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.texts.facts import name_replicas, times
+from varsim.texts.program_lines import lines_that_write_outside
 from varsim.tracing.history import Event
 
 _LEAST_CALLS: Final = 2
@@ -166,7 +167,7 @@ class OneTruth(Finder):
             evidence.merge(one.evidence)
         evidence.count = sum(one.evidence.count for one in reads)
         found = finding_of(
-            DIVERGENCE, facts, evidence, _what(facts, use, reads), _REMEDY, paste=_paste(facts)
+            DIVERGENCE, facts, evidence, _what(facts, use, reads), _REMEDY, paste=_paste(facts, use)
         )
         first = use.writes.most_locations()
         read = [one for reads in reads for one in reads.evidence.most_locations()]
@@ -198,12 +199,13 @@ def _what(facts: VariableFacts, use: _Use, reads: list[_Reads]) -> str:
 
 
 _REMEDY: Final = (
-    "Let all replicas write the variable, each time by the same value; or write it outside "
-    "strategy.run, where one write changes every component. If only the writer needs it, let the "
-    "other replicas not read it."
+    "Let all replicas write the variable, each time by the same value; or return the value from "
+    "the function, and write it outside strategy.run, where one write changes every component. If "
+    "only the writer needs it, let the other replicas not read it."
 )
 
 
-def _paste(facts: VariableFacts) -> tuple[str, str]:
-    name = facts.name if facts.name.isidentifier() else "variable"
-    return "strategy.run(step, args=…)", f"{name}.assign(value)  # in the program"
+def _paste(facts: VariableFacts, use: _Use) -> tuple[str, str, str]:
+    writer = min(use.writers)
+    operation = "assign" if use.assigned else use.last[writer].operation or "assign"
+    return lines_that_write_outside(facts.name, operation=operation, replica_id=writer)

@@ -26,6 +26,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.outcome import Note
 from varsim.analysis.sampled import MESSAGES
 from varsim.texts.facts import name_replicas, times
+from varsim.texts.program_lines import lines_that_write_outside
 from varsim.tracing import notices
 from varsim.tracing.history import Event
 
@@ -355,13 +356,25 @@ def _read_write(name: str, one: _Plain) -> Finding:
         "the program's process."
     )
     remedy = (
-        "Write the variable in the program, before strategy.run, or in a merge_call. Or put a "
-        "collective, such as barrier(), between the write and the reads."
+        "Return the value from the function, and write the variable outside strategy.run; or write "
+        "it in a merge_call. Or put a collective, such as barrier(), between the write and the "
+        "reads."
     )
-    paste = "strategy.run(step, args=…)", f"{name}.assign(value)  # in the program"
+    paste = _written_outside(name, one)
     found = finding_of(READ_WRITE, None, one.racing, said, remedy, paste=paste)
-    where = *found.locations, *([(one.read_at, one.reads)] if one.read_at else [])
+    where = *found.locations, *([(one.read_at, found.count)] if one.read_at else [])
     return replace(found, variable=name, locations=where)
+
+
+def _written_outside(name: str, one: _Plain) -> tuple[str, ...]:
+    """Return lines that write one value outside the call: that of the writer, or a sum."""
+    adds = not one.assigners
+    return lines_that_write_outside(
+        name,
+        operation="assign_add" if adds else "assign",
+        op="SUM" if adds and len(one.writers) > 1 else "",
+        replica_id=min(one.writers),
+    )
 
 
 def _changed(name: str, events: Sequence[Event]) -> Finding:

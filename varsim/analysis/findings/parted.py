@@ -31,6 +31,7 @@ from varsim.analysis.findings.model import Evidence, Finder, Finding, finding_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close
 from varsim.texts.facts import times
+from varsim.texts.program_lines import in_program
 from varsim.tracing.history import PROGRAM, Event
 
 _LEAST_CALLS: Final = 3
@@ -261,6 +262,6 @@ def _start(facts: VariableFacts, one: _Parts, parted: Event) -> Finding:
         "Give all replicas the value of one of them after this write, at the start and after each "
         "restore; or assign the value outside strategy.run, which writes every component."
     )
-    name = facts.name if facts.name.isidentifier() else "variable"
+    name = in_program(facts.name)
     paste = (f"{name}.broadcast(root=0)",) if facts.manual else (f"{name}.assign(value)",)
     return _finding(facts, one, parted, what, remedy, paste)
