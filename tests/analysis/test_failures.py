@@ -242,6 +242,7 @@ def test_the_first_location_of_a_stuck_replica_is_its_line_in_the_program(tmp_pa
         ("CallTimeout", "no progress", "stall_fail_s", False),
         ("WorkerLost", "worker was killed by SIGKILL", "memory", False),
         ("WorkerLost", "worker ended with exit code 3", "printed last", False),
+        ("WorkerLost", "worker ended with exit code 3", "`--on-worker-lost restart`", False),
     ],
 )
 def test_the_remedy_of_a_failed_run_follows_its_error(

@@ -76,6 +76,23 @@ def test_the_failure_says_what_was_done_last_and_what_the_others_hold(tmp_path: 
     ] == finding.what.splitlines()
 
 
+def test_the_failure_says_that_a_replica_did_nothing_in_the_failed_call(tmp_path: Path) -> None:
+    again = """
+program finish call=1
+program call call=2
+0 begin call=2
+program lost replica=1 note=was_killed_by_SIGKILL
+program finish call=2 error=WorkerLost note=WorkerLost:_replica_1:_worker_was_killed_by_SIGKILL
+program abort call=2 note=replica_1
+"""
+    (finding,) = examined(BEFORE + again, tmp_path).findings
+
+    assert (
+        "The last operation in the record of replica 1: assign_add of w at t.py:5, in call 1. It "
+        "has no operation of the failed call."
+    ) in finding.what.splitlines()
+
+
 def test_a_promise_that_is_broken_before_a_loss_is_found(tmp_path: Path) -> None:
     text = (BEFORE + LOST).replace("v=1 = 2.0", "v=1 = 7.0")
 

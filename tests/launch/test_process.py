@@ -231,7 +231,7 @@ def test_the_error_for_a_refused_process_is_one_sentence() -> None:
             LaunchOptions(7, ("a", "b", "c")), NoObjects()
         )
     assert (
-        "the process that starts the workers exited with code 1; it said:\n"
+        "the process that starts the workers exited with code 1; it printed:\n"
         "the system does not allow process 3 of 3 (Resource temporarily unavailable): "
         f"{MORE_PROCESSES}"
     ) == str(caught.value)

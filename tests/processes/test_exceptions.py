@@ -566,7 +566,7 @@ def test_the_error_for_a_lost_worker_says_how_it_ended(
     lost = ends(mortal, step)
 
     assert (reason, said) == (lost.reason, lost.stderr_tail)
-    assert f"replica 1: worker {reason}; it said:\n{said}" in str(lost)
+    assert f"replica 1: worker {reason}; it printed:\n{said}" in str(lost)
     with soon(), pytest.raises(WorkerLost, match=reason):
         mortal.run(lambda: None)  # the cluster has ended
 

@@ -232,11 +232,11 @@ def test_the_report_says_where_the_replica_was_and_what_is_left() -> None:
     *_, error = (one.error for one in lose(state, 1, 2) if isinstance(one, Finish))
 
     assert """\
-replica 1: worker was killed by SIGKILL; it said nothing
-replica 2: worker was killed by SIGKILL; it said nothing
+replica 1: worker was killed by SIGKILL; it printed no error
+replica 2: worker was killed by SIGKILL; it printed no error
   replica 1 was in call 3 of strategy.run, inner (a.py:30); its function had ended
-  replica 2 sent no message in call 3 of strategy.run, inner (a.py:30); it may have \
-ended before this call began
+  replica 2 sent no message in call 3 of strategy.run, inner (a.py:30): only a record \
+shows what it did last
   replica 1 was in call 2 of strategy.run, step (a.py:12); its last message: merge_call at a.py:20
   can still be read: u
   lost: the components of replicas 1, 2 of v

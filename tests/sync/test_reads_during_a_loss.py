@@ -119,7 +119,7 @@ def test_a_write_that_waits_is_refused() -> None:
         handle(state, replica_id, returned(Report(diverged=(W,))))
     state.handle(ProgramWriteComponent(W, 0, ADD, array([1.0]), token=TOKEN))
 
-    assert "replica 1: worker was killed by SIGKILL; it said nothing" in str(
+    assert "replica 1: worker was killed by SIGKILL; it printed no error" in str(
         error_of(lose(state, 1))
     )
 
@@ -185,6 +185,6 @@ def test_a_silent_replica_is_not_reported_as_in_the_call() -> None:
     text = str(error_of(lose(state, 1)[-1:]))
     assert "was in call" not in text
     assert (
-        "  replica 1 sent no message in call 1 of strategy.run, step (a.py:12); it may have ended "
-        "before this call began"
+        "  replica 1 sent no message in call 1 of strategy.run, step (a.py:12): only a record "
+        "shows what it did last"
     ) in text.splitlines()

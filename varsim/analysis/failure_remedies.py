@@ -47,14 +47,14 @@ _STUCK: Final = FailureRemedy(
     "Look at the first line: the replica waits or computes there, and the others wait for it. If "
     "it only needs more time, raise stall_fail_s or VARSIM_CALL_TIMEOUT_S."
 )
-_LOST: Final = FailureRemedy(
-    "Look for the reason in what the worker printed last. on_worker_lost: restart lets a run go on "
-    "with new workers, and checkpoints keep values that only one worker has (docs/faults.md)."
+_GO_ON: Final = (
+    "`--on-worker-lost restart` (in a file, on_worker_lost: restart) lets a run go on with new "
+    "workers, and checkpoints keep values that only one worker has (docs/faults.md)."
 )
+_LOST: Final = FailureRemedy(f"Look for the reason in what the worker printed last. {_GO_ON}")
 _MEMORY: Final = FailureRemedy(
     "If nobody killed the worker, the system did so because memory ran out: use fewer workers on "
-    "one host, or smaller batches. on_worker_lost: restart lets a run go on with new workers, and "
-    "checkpoints keep values that only one worker has (docs/faults.md)."
+    f"one host, or smaller batches. {_GO_ON}"
 )
 _REMEDIES: Final = (
     ("MismatchError", "will not arrive", _EVERYBODY),

@@ -76,7 +76,9 @@ def _lines(
     for replica in lost[:_MOST_REPLICAS]:
         last = _last(history, replica)
         if last is not None:
-            yield f"The last operation in the record of replica {replica}: {_told(history, last)}."
+            said = f"The last operation in the record of replica {replica}: {_told(history, last)}"
+            begun = call is None or last.call == call
+            yield f"{said}." if begun else f"{said}. It has no operation of the failed call."
     others = [one for one in range(history.num_replicas) if one not in lost]
     at: dict[str, list[int]] = {}
     for replica in others if call is not None else ():

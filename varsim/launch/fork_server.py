@@ -27,6 +27,7 @@ from varsim.errors import StartError
 from varsim.interrupts import blocked
 from varsim.launch.logs import tail_of
 from varsim.launch.rendezvous import Rendezvous
+from varsim.texts.losses import printed
 from varsim.transport.sockets import timeout_ms
 
 # -P: a module in the working directory must not hide a module of varsim.
@@ -133,10 +134,7 @@ class ForkServer:
 
     def why_it_ended(self) -> str:
         """Return why no workers were started; call this only if the pipes are closed."""
-        said = self.said()
-        return f"the process that starts the workers {self.ending()}" + (
-            f"; it said:\n{said}" if said else "; it said nothing"
-        )
+        return f"the process that starts the workers {self.ending()}{printed(self.said())}"
 
     def end(self) -> None:
         """End the fork server, all workers, and all processes that the workers have started."""

@@ -34,6 +34,7 @@ from varsim.protocol.messages import (
 )
 from varsim.sync.actions import COORDINATOR
 from varsim.sync.stalls import Sighting
+from varsim.texts.losses import printed
 from varsim.tracing.trace import Trace
 from varsim.transport.sockets import timeout_ms
 from varsim.transport.transport import Listener
@@ -372,7 +373,7 @@ class _ExchangeChannel:
 
 
 def _error_about(replica_id: int, lost: Lost) -> str:
-    said = f"; it said:\n{lost.stderr_tail}" if lost.stderr_tail else "; it said nothing"
+    said = printed(lost.stderr_tail)
     where = f"\n  full log: {lost.log_path}" if lost.log_path else ""
     return f"replica {replica_id}: worker {lost.reason}, before it was ready{said}{where}"
 

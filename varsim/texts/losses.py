@@ -27,6 +27,11 @@ GOES_ON: Final = (
 """The remedy after the end of a run whose policy was to fail."""
 
 
+def printed(stderr_tail: str) -> str:
+    """Return what an ended process has printed last, to be added to how it ended."""
+    return f"; it printed:\n{stderr_tail}" if stderr_tail else "; it printed no error"
+
+
 @dataclass(frozen=True, slots=True)
 class LostWorker(Fact):
     """A worker process that has ended."""
@@ -42,9 +47,8 @@ class LostWorker(Fact):
         return f"replica {self.replica_id}: worker {self.reason}"
 
     def __str__(self) -> str:
-        said = f"; it said:\n{self.stderr_tail}" if self.stderr_tail else "; it said nothing"
         where = f"\n  full log: {self.log_path}" if self.log_path else ""
-        return f"{self.ending}{said}{where}"
+        return f"{self.ending}{printed(self.stderr_tail)}{where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,8 @@ class LostIn(Fact):
     def __str__(self) -> str:
         if not (self.has_ended or self.last):
             return (
-                f"  replica {self.replica_id} sent no message in {self.call}; it may have ended "
-                "before this call began"
+                f"  replica {self.replica_id} sent no message in {self.call}: only a record shows "
+                "what it did last"
             )
         did = "its function had ended" if self.has_ended else f"its last message: {self.last}"
         return f"  replica {self.replica_id} was in {self.call}; {did}"
