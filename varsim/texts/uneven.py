@@ -26,6 +26,12 @@ _MEANINGS: Final[Mapping[str, str]] = {
 MEANINGS: Final = "; ".join(f"{name}: {_MEANINGS[name]}" for name in UNEVEN)
 """All values with their meanings, for help texts."""
 
+BY_ROWS: Final = (
+    "weight by rows: merge the sum over the replica's rows (its mean times its number of rows) and "
+    "its number of rows, both by SUM, and divide the first SUM by the second"
+)
+"""The remedy that is right for every number of rows, as a clause."""
+
 _EFFECTS: Final[Mapping[str, str]] = {
     "empty": " The mean of no rows is NaN, and an aggregation by SUM or MEAN passes the NaN on to "
     "all replicas.",
@@ -105,7 +111,7 @@ def _without_rows(what: str, rows: Sequence[int]) -> str:
 def _remedy(rows: Sequence[int]) -> str:
     return (
         f"\n  Drop the remainder, and use a batch size that is a multiple of {len(rows)}; or "
-        "weight by rows: sum over the rows on each replica, and divide by the number of all rows."
+        f"{BY_ROWS}."
     )
 
 

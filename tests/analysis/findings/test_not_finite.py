@@ -142,7 +142,9 @@ def test_a_replica_without_rows_is_named(tmp_path):
 
     assert "The arguments of replica 1 had no rows." in finding.what
     assert "weight by rows" in finding.remedy
-    assert "aggregate with SUM" in finding.remedy
+    assert "divide the first SUM by the second" in finding.remedy
+    assert 'mean = total / strategy.reduce("SUM", counts, axis=None)' in finding.paste
+    assert finding.paste[-1] == "loss.assign_add(mean)"
 
 
 def test_unrecorded_rows_are_not_mentioned(tmp_path):

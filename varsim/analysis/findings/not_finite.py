@@ -44,6 +44,8 @@ from varsim.analysis.sampled import is_part, statistics_of
 from varsim.extension_dtypes import kind_of, named
 from varsim.spec import Rows
 from varsim.texts.facts import name_replicas, times
+from varsim.texts.program_lines import lines_of_a_mean
+from varsim.texts.uneven import BY_ROWS
 from varsim.tracing import notices
 from varsim.tracing.history import PROGRAM, Event
 
@@ -255,7 +257,8 @@ class NotFinite(Finder):
         empty = [one for one in seen.gave if one in self._empty.get(seen.first.call, ())]
         said = told(seen, empty) + became(followers)
         remedy = _remedy(name_replicas(seen.gave), empty, is_meant=False)
-        found = finding_of(NOT_FINITE, None, seen.evidence, said, remedy)
+        paste = lines_of_a_mean() if empty else ()
+        found = finding_of(NOT_FINITE, None, seen.evidence, said, remedy, paste=paste)
         return self._with_merge_calls(found, seen.step)
 
     def _with_merge_calls(self, finding: Finding, step: int) -> Finding:
@@ -364,7 +367,9 @@ class NotFinite(Finder):
                 "All replicas wrote such a value. It may come from a value that they share, for "
                 "example the result of an all_reduce."
             )
-        return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
+        paste = lines_of_a_mean(facts.name, first.operation or "") if empty else ()
+        remedy = _remedy(who, empty)
+        return finding_of(NOT_FINITE, facts, evidence, " ".join(said), remedy, paste=paste)
 
     def _finding_of_read(self, facts: VariableFacts, seen: _Seen, last: Event) -> Finding:
         first = seen.first
@@ -432,9 +437,7 @@ def _remedy(who: str, empty: Collection[int], *, is_meant: bool = True) -> str:
     if empty:
         return (
             "The mean of no rows is NaN. Drop the remainder of the data (of a distributed dataset: "
-            "`--uneven drop`), or "
-            "weight by rows: sum over the rows on each replica, divide by the number of all rows, "
-            "and aggregate with SUM."
+            f"`--uneven drop`), or {BY_ROWS}."
         )
     text = (
         f"Look at how this value is computed by {who}: a mean of no rows, a division by zero, a "
