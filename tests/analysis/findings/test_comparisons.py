@@ -123,6 +123,23 @@ def test_a_finding_about_nan_or_overflow_explains_its_own_values_only(wrong: flo
     assert (8, 1) == (one.count, one.explained)
 
 
+@pytest.mark.parametrize("settings", ["ON_WRITE SUM", "ON_READ SUM"])
+def test_integers_that_wrap_explain_no_difference(settings: str):
+    """The replicas add 90 instead of 60. The sums of a single device wrap in the same way."""
+
+    def counted(strategy: Strategy) -> None:
+        with strategy.scope():
+            c = variable(np.uint8(0), settings)
+        rows = np.uint8(60 if strategy.num_replicas_in_sync == 1 else 45)
+        for _ in range(6):
+            strategy.run(lambda: c.assign_add(rows))
+            c.read_value()
+
+    assert "overflow of a sum" in {one.kind.name for one in compared(counted)}
+    one = only(comparison(counted))
+    assert (one.count, 0) == (one.compared, one.explained)
+
+
 def test_a_value_that_is_not_finite_differs():
     """NaN and infinity are compared, but no rule applies to them."""
 

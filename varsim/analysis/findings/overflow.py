@@ -10,6 +10,7 @@ The finder needs no oracle: it recomputes each sum in float64, whose range is la
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -20,7 +21,8 @@ from varsim.analysis import sparse
 from varsim.analysis.arithmetic import Flat, is_finite, value_of
 from varsim.analysis.findings.collectives import Given
 from varsim.analysis.findings.collectives import Overflow as GivenOverflow
-from varsim.analysis.findings.compared import Access, Site
+from varsim.analysis.findings.compared import Site, site_of
+from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -31,6 +33,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.not_finite_given import became
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.rounding import close
 from varsim.analysis.sampled import alike, changed, statistics_of
 from varsim.extension_dtypes import has_infinity, kind_of, named
 from varsim.spec import Rows
@@ -90,6 +93,9 @@ class Overflow(Finder):
         self._reduced: dict[str | None, tuple[Mapping[str, str], Evidence]] = {}
         """By location: the details of the first notice of a `strategy.reduce`, and all notices."""
         self._recovered: set[str | None] = set()  # locations whose last result is finite
+        self._explained: Counter[Site] = Counter()  # comparisons that differ only by an overflow
+        if context.comparisons is not None:
+            context.comparisons.pass_to(self._count_explained)
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas' values are summed for the variable."""
@@ -168,10 +174,9 @@ class Overflow(Finder):
     def finish(self) -> list[Finding]:
         """Return one finding for each variable with a sum that did not fit."""
         if (comparisons := self.context.comparisons) is not None:
-            for number, seen in self._seen.items():
-                access = Access.READ if self._variables[number].gathered else Access.MERGED
-                for location, count in seen.evidence.locations.items():
-                    comparisons.explain(Site(number, access, location), count)
+            for site, count in self._explained.items():
+                if site.variable_id in self._seen:
+                    comparisons.explain(site, count)
         found = [_finding(self._variables[n], one) for n, one in sorted(self._seen.items())]
         for together in self._given.values():
             is_first = together.given.first is self.context.overflow_given
@@ -180,6 +185,20 @@ class Overflow(Finder):
                 found.append(_finding_of_given(together, followers))
         reduced = [one for at, one in self._reduced.items() if at not in self._recovered]
         return [*found, *(_finding_of_reduced(*one) for one in reduced)]
+
+    def _count_explained(self, comparison: Comparison) -> None:
+        """Count a comparison that differs only in elements whose sum does not fit into the dtype.
+
+        Integers wrap on a single device, too, so their overflow explains no difference.
+        """
+        site, parts, got = site_of(comparison.event), comparison.known, comparison.got
+        facts = self._variables.get(site.variable_id)
+        if facts is None or parts is None or not comparison.loses_finiteness:
+            return
+        exact = np.sum([part.astype(np.float64) for part in parts], axis=0)
+        over = np.isfinite(exact) & ~np.isfinite(got)
+        if over.any() and close(np.where(over, comparison.wanted, got), comparison.wanted):
+            self._explained[site] += comparison.times
 
     def _merge(self, event: Event, facts: VariableFacts, value: Flat) -> None:
         contributions = self._contributions.committed
