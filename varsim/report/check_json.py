@@ -206,7 +206,7 @@ def finding_json(finding: Finding) -> FindingJson:
         remedy=finding.remedy,
         paste=list(finding.paste),
         tried=finding.tried,
-        certainty=finding.kind.certainty.name.lower(),
+        certainty=finding.certainty.name.lower(),
         about_values=finding.kind.about_values,
         costs_only=finding.costs_only,
         cause=None if cause is None else CauseJson(word=cause.kind.word, **_variable(cause)),

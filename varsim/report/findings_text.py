@@ -118,7 +118,7 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
         yield from _labelled("tried", words.tried, width)
     if words.costs_only:
         yield from _labelled("effect", _COST, width)
-    yield from _labelled("how sure", words.kind.certainty.value, width)
+    yield from _labelled("how sure", words.certainty.value, width)
     if words.cause is not None:
         yield from _labelled("cause", cause_text(words.cause), width)
     if words.events:

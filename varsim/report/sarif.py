@@ -150,13 +150,13 @@ def _rule_of_differences() -> dict[str, Any]:
     }
 
 
-def _level(kind: FindingKind, *, costs_only: bool) -> str:
+def _level(kind: FindingKind, certainty: Certainty, *, costs_only: bool) -> str:
     """Return the level of a kind: an error if something certainly failed or is wrong."""
     if kind in {FAILED_RUN, FAILED_CALL}:
         return "error"
     if costs_only:
         return "note"
-    return "warning" if kind.certainty is Certainty.PATTERN else "error"
+    return "warning" if certainty is Certainty.PATTERN else "error"
 
 
 def _result(finding: Finding, rules: _Rules, sources: SourceFolders) -> dict[str, Any]:
@@ -165,13 +165,13 @@ def _result(finding: Finding, rules: _Rules, sources: SourceFolders) -> dict[str
     places = [_location(place, sources) for place, _ in finding.locations]
     result = {
         **rules.reference(finding.kind.word),
-        "level": _level(finding.kind, costs_only=finding.costs_only),
+        "level": _level(finding.kind, finding.certainty, costs_only=finding.costs_only),
         "message": _message(f"{name}{finding.what}", finding.remedy, cause, paste=finding.paste),
         "locations": places[:1],
         "occurrenceCount": finding.count,
         "properties": {
             "variable": finding.variable,
-            "certainty": finding.kind.certainty.value,
+            "certainty": finding.certainty.value,
             "events": list(finding.events),
         },
     }

@@ -56,6 +56,27 @@ def test_an_infinity_counts_if_the_op_adds_and_never_recovers(calls, op, found):
     assert ["NaN or infinity: – ×1 at step.py:9"] * found == reduced(*calls, op=op).found()
 
 
+@pytest.mark.parametrize(
+    ("given", "dtype"), [([1.0, INF], "float32"), ([40_000.0, 30_000.0], "float16")]
+)
+@pytest.mark.parametrize("reached", ["", "variable", "collective", "result"])
+def test_an_infinity_that_nothing_gets_is_only_likely(given, dtype, reached):
+    """As after `where(isfinite(g), g, 0)`. A value that something gets is certain."""
+    told = reduced(given, dtype=dtype)
+    told.call()
+    if reached == "variable":
+        told.merge("w", [INF, INF], at="step.py:12")
+    if reached == "collective":
+        told.collective(given=[INF, 0.0], locations=["step.py:20"] * 2)
+    told.end()
+    if reached == "result":
+        told.event(-1, "take", operation="run", value=INF, replica=0, location="step.py:30")
+
+    finding = told.findings()[0]
+    assert (not reached) == (finding.certainty.name == "PATTERN")
+    assert (not reached) == ("the program may mask it" in finding.what)
+
+
 @pytest.mark.parametrize("settings", ["ON_WRITE MEAN", "ON_WRITE ONLY_FIRST_REPLICA"])
 def test_a_variable_that_gets_the_result_only_follows(settings):
     """The variable has no finding of its own, but one that one replica made NaN has one."""

@@ -24,6 +24,27 @@ from varsim.analysis.returned import ReturnedValue
 from varsim.tracing.history import Event, History
 
 
+@dataclass(slots=True)
+class NotFiniteAt:
+    """Where a history shows NaN and infinities: the last events."""
+
+    value: int = 0
+    """Of a variable, a plain variable, a result that the program gets, or a replica that gave
+    finite values to the same collective before; 0 if there is none."""
+    collectives: dict[str | None, int] = field(default_factory=dict)  # that compute, by location
+
+    def is_after(self, first: Event, *, given: bool) -> bool:
+        """Return whether NaN or infinity reaches a variable, a result or a later collective.
+
+        Args:
+            first: The arrival at a collective that gets or computes such a value.
+            given: Whether replicas give the value. They may give it each time, so the collective
+                itself shows nothing.
+        """
+        later = (last for at, last in self.collectives.items() if not given or at != first.location)
+        return max(self.value, *later, 0) > first.event
+
+
 @dataclass(slots=True, kw_only=True)
 class FindingContext:
     """What finders know about one history. Its observers get each event before the finders."""
@@ -55,6 +76,8 @@ class FindingContext:
     """Variables whose replicas started from different values. `Parted` sets it at the end."""
     overflow_given: Event | None = None
     """The first collective whose sum of floats overflowed. `Overflow` sets it in the pass."""
+    not_finite_at: NotFiniteAt = field(default_factory=NotFiniteAt)
+    """Where NaN and infinities were seen. `NotFinite` sets it in the pass."""
     overflow_followers: Sequence[str] = ()
     """The variables that became NaN or infinite by this sum. `NotFinite` sets it at the end."""
 

@@ -101,6 +101,12 @@ class Finding:
     own_cause: bool = False  # whether it has a mistake of its own, whatever values it read
     costs_only: bool = False  # whether it costs messages or time, and makes no value wrong
     mended_by_settings: bool = False  # whether other settings can remove it, by changing values
+    is_possible: bool = False  # whether it may be meant, although its kind is certain
+
+    @property
+    def certainty(self) -> Certainty:
+        """Return how sure the finding is."""
+        return Certainty.PATTERN if self.is_possible else self.kind.certainty
 
 
 class Finder(EventObserver):

@@ -37,7 +37,7 @@ from varsim.analysis.findings.model import (
     finding_of,
     led_by,
 )
-from varsim.analysis.findings.not_finite_given import GivenNotFinite, became, told
+from varsim.analysis.findings.not_finite_given import MASKED, GivenNotFinite, became, told
 from varsim.analysis.findings.not_finite_given import Seen as SeenGiven
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.sampled import is_part, statistics_of
@@ -101,7 +101,7 @@ class NotFinite(Finder):
         self._rounds: dict[int, _Rounds] = {}  # variable → the rounds of its last call
         self._empty: dict[int | None, set[int]] = {}  # call → replicas without rows
         self._seen: dict[int, _Seen] = {}
-        self._given = GivenNotFinite()
+        self._given = GivenNotFinite(context.not_finite_at)
         self._step = 0
         self._merge_calls: dict[int, list[tuple[Event, str]]] = {}
         """Step → notices of the replicas that gave NaN or infinity to a merge function, and what.
@@ -138,6 +138,8 @@ class NotFinite(Finder):
 
     def on_notice(self, event: Event) -> None:
         """Store what replicas gave to `strategy.reduce` or to a merge function."""
+        if event.operation == notices.PLAIN and not _is_finite_number(event):
+            self.context.not_finite_at.value = event.event
         if event.operation != notices.NOT_FINITE:
             return
         about = notices.details(event.note)
@@ -149,10 +151,10 @@ class NotFinite(Finder):
             self._given.reduced(event, about, self._step)
 
     def on_take(self, event: Event) -> None:
-        """Store that a `strategy.reduce` has a finite result."""
-        dtype = named(event.dtype or "bool")
-        value = value_of(event, dtype) if event.operation == "reduce" else None
-        if value is not None and is_finite(value):
+        """Store whether a result that the program gets is finite."""
+        if not _is_finite_number(event):
+            self.context.not_finite_at.value = event.event
+        elif event.operation == "reduce":
             self._given.recover(event.location)
 
     def on_create(self, event: Event) -> None:
@@ -191,6 +193,7 @@ class NotFinite(Finder):
         if value is not None and (not is_finite(value) or _outside(event)):
             bad = self._unexpected(event, value)
         if bad is not None and value is not None:
+            self.context.not_finite_at.value = event.event
             seen = self._seen[number] = _first(event, value, bad, 0)
             seen.before = self._last[number]
             seen.evidence.add(event, seen.before.event)
@@ -255,10 +258,12 @@ class NotFinite(Finder):
 
     def _finding_of_given(self, seen: SeenGiven, followers: list[str]) -> Finding:
         empty = [one for one in seen.gave if one in self._empty.get(seen.first.call, ())]
-        said = told(seen, empty) + became(followers)
+        masked = not self.context.not_finite_at.is_after(seen.first, given=True)
+        said = told(seen, empty) + became(followers) + MASKED * masked
         remedy = _remedy(name_replicas(seen.gave), empty, is_meant=False)
         paste = lines_of_a_mean() if empty else ()
         found = finding_of(NOT_FINITE, None, seen.evidence, said, remedy, paste=paste)
+        found = replace(found, is_possible=masked)
         return self._with_merge_calls(found, seen.step)
 
     def _with_merge_calls(self, finding: Finding, step: int) -> Finding:
@@ -315,6 +320,7 @@ class NotFinite(Finder):
             (seen.finite if bad is None else seen.wrote).add(event.process)
         if bad is not None and is_used:
             seen.evidence.add(event)
+            self.context.not_finite_at.value = event.event
 
     def _unexpected(self, event: Event, value: Flat, rows: Rows | None = None) -> Mask | None:
         """Return the elements that are not finite now, but were finite initially.
@@ -396,6 +402,12 @@ def _first(event: Event, value: Flat, bad: Mask, k: int) -> _Seen:
         size = math.prod(json.loads(event.shape or "[]"))
         elements, is_nan = (statistics.not_finite, size), statistics.nans > 0
     return _Seen(event, elements, is_nan, k)
+
+
+def _is_finite_number(event: Event) -> bool:
+    """Return whether a recorded value outside variables is finite; also if it is not known."""
+    value = None if event.dtype is None else value_of(event, named(event.dtype))
+    return value is None or kind_of(value.dtype) not in "fc" or is_finite(value)
 
 
 def _outside(event: Event) -> int:

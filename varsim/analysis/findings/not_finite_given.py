@@ -12,10 +12,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from varsim.analysis.findings.collectives import SUMS, Given, array_of, only_finite
+from varsim.analysis.findings.context import NotFiniteAt
 from varsim.analysis.findings.model import Evidence
 from varsim.analysis.sampled import statistics_of
 from varsim.texts.facts import name_replicas, times
@@ -43,10 +45,12 @@ class Seen:
 class GivenNotFinite:
     """Collects the collectives that got NaN or infinity, by line."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: NotFiniteAt) -> None:
+        """Prepare for one history, and for storing the last events with NaN or infinity."""
         self._seen: dict[str | None, Seen] = {}  # by location, in order of occurrence
         self.passed: dict[str | None, Seen] = {}
         """The last collectives, by location, that pass values on and compute nothing."""
+        self._at = at
 
     def examine(self, given: Given, givers: Sequence[int], *, passes: bool) -> None:
         """Examine what replicas give to a collective that the program answers now.
@@ -72,6 +76,9 @@ class GivenNotFinite:
             seen = self._seen[given.first.location] = seen_of(given, givers, op, name)
         seen.recovered = False
         seen.evidence.add(given.arrivals[min(bad)])
+        self._at.collectives[given.first.location] = given.arrivals[min(bad)].event
+        if bad.keys() - set(seen.gave):
+            self._at.value = given.arrivals[min(bad)].event
 
     def _pass_on(self, given: Given, givers: Sequence[int]) -> None:
         """Store a collective that passes NaN or infinity on, such as all_gather or broadcast."""
@@ -149,6 +156,13 @@ def told(seen: Seen, empty: Sequence[int]) -> str:
     if seen.evidence.count > 1:
         text += f" {times(seen.evidence.count, 'such collective')} got NaN or infinity."
     return text
+
+
+MASKED: Final = (
+    " No variable, later collective or result got NaN or infinity, as far as they were recorded: "
+    "the program may mask it."
+)
+"""The sentence about NaN or infinity of which nothing later is known."""
 
 
 def became(followers: Sequence[str]) -> str:

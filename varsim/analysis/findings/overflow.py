@@ -31,7 +31,7 @@ from varsim.analysis.findings.model import (
     FindingKind,
     finding_of,
 )
-from varsim.analysis.findings.not_finite_given import became
+from varsim.analysis.findings.not_finite_given import MASKED, became
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close
 from varsim.analysis.sampled import alike, changed, statistics_of
@@ -182,7 +182,10 @@ class Overflow(Finder):
             is_first = together.given.first is self.context.overflow_given
             followers = self.context.overflow_followers if is_first else ()
             if np.isfinite(together.first.got) or followers or not together.recovered:
-                found.append(_finding_of_given(together, followers))
+                masked = not np.isfinite(together.first.got) and not (
+                    self.context.not_finite_at.is_after(together.given.first, given=False)
+                )
+                found.append(_finding_of_given(together, followers, masked=masked))
         reduced = [one for at, one in self._reduced.items() if at not in self._recovered]
         return [*found, *(_finding_of_reduced(*one) for one in reduced)]
 
@@ -351,23 +354,24 @@ def _finding(facts: VariableFacts, seen: _Seen) -> Finding:
     )
 
 
-def _finding_of_given(seen: _SeenGiven, followers: Sequence[str]) -> Finding:
+def _finding_of_given(seen: _SeenGiven, followers: Sequence[str], *, masked: bool) -> Finding:
     given, first = seen.given, seen.first
     method, op, wider = given.operation, given.arguments.get("op"), _wider(first.dtype)
     in_wider = f'add in {wider}: {method}("{op}", value.astype(np.{wider})).'
     if kind_of(first.dtype) == "f":
         when = "before the sum, because MEAN adds first" if op == "MEAN" else "first, for a mean"
         in_wider = f'divide {when}: {method}("SUM", value / num_replicas_in_sync); or {in_wider}'
-    return finding_of(
+    found = finding_of(
         OVERFLOW,
         None,
         seen.evidence,
         _told(first.exact, first.got, first.dtype.name, seen.evidence, is_mean=op == "MEAN")
         + f" The first was the {op} of {method} at {given.first.location} in call "
-        f"{given.first.call} of strategy.run." + became(followers),
+        f"{given.first.call} of strategy.run." + became(followers) + MASKED * masked,
         in_wider[0].upper() + in_wider[1:],
         paste=(f'value = context.{method}("{op}", value.astype(np.{wider}))',),
     )
+    return replace(found, is_possible=masked)
 
 
 def _finding_of_reduced(about: Mapping[str, str], evidence: Evidence) -> Finding:
