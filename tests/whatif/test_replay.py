@@ -37,7 +37,7 @@ SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 
 @contextmanager
-def recorded(program, monkeypatch) -> Iterator[Replays]:
+def recorded(program, monkeypatch, **more) -> Iterator[Replays]:
     """Record a program in a simulated cluster, and return replays of its history."""
     launch = SimulatedCluster.launch
     with TemporaryDirectory() as name:
@@ -52,7 +52,7 @@ def recorded(program, monkeypatch) -> Iterator[Replays]:
         monkeypatch.undo()
         merge(folder, folder)
         with open_history(folder) as history:
-            yield Replays(history)
+            yield Replays(history, **more)
 
 
 def effect_on(result: WhatIf, name: str) -> Effect:
@@ -71,6 +71,19 @@ def test_a_replay_with_the_same_settings_equals_the_record(program, monkeypatch)
         assert () == replays.doubts
         assert "" == replays.under({}).failure
         assert all(effect.harmless for effect in replays.under({}).effects)
+
+
+@pytest.mark.parametrize("expected", [1, 2, 5])
+def test_the_progress_of_several_replays_never_goes_back(expected, monkeypatch):
+    """Also with more replays than expected, which add nothing."""
+    told: list[float] = []
+    with recorded(with_local_sgd, monkeypatch, tell=told.append, expected=expected) as replays:
+        (number,) = replays.program.variables
+        for mode in (Settings(ON_READ, SUM), Settings(ON_READ, MEAN)):
+            replays.under({number: mode})
+
+    assert told == sorted(told)
+    assert min(3 / expected, 1.0) == pytest.approx(told[-1])
 
 
 def with_local_sgd() -> None:

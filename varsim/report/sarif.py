@@ -138,7 +138,7 @@ def _rule(kind: FindingKind) -> dict[str, Any]:
     return {
         "id": kind.word,
         "shortDescription": {"text": kind.name},
-        "defaultConfiguration": {"level": _level(kind, costs_only=kind.costs_only)},
+        "defaultConfiguration": {"level": _level(kind, kind.certainty, costs_only=kind.costs_only)},
     }
 
 

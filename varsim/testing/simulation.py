@@ -51,7 +51,10 @@ STEP_S = 1e-6
 
 @contextmanager
 def simulated_cluster(
-    seed: int | None = None, *, deaths: Mapping[int, int] = NO_DEATHS
+    seed: int | None = None,
+    *,
+    deaths: Mapping[int, int] = NO_DEATHS,
+    validates: bool = True,
 ) -> Iterator[SimulatedCluster]:
     """Run the replicas of new strategies in this process, within the block.
 
@@ -59,8 +62,10 @@ def simulated_cluster(
         seed: Selects one of the possible orders of events; None selects TensorFlow's order.
         deaths: A mapping: replica_id → the number of the replica's sends and waits after which its
             worker is lost. It applies only to the workers that start first.
+        validates: Whether to check the states of coordinator and replicas after every event, which
+            takes time in proportion to the number of variables.
     """
-    launcher = SimulatedCluster(seed, deaths)
+    launcher = SimulatedCluster(seed, deaths, validates=validates)
     with use_launcher(launcher):
         try:
             yield launcher
@@ -71,8 +76,15 @@ def simulated_cluster(
 class SimulatedCluster:
     """A launcher whose workers are greenlets of this process."""
 
-    def __init__(self, seed: int | None = None, deaths: Mapping[int, int] = NO_DEATHS) -> None:
+    def __init__(
+        self,
+        seed: int | None = None,
+        deaths: Mapping[int, int] = NO_DEATHS,
+        *,
+        validates: bool = True,
+    ) -> None:
         self.seed = seed
+        self.validates = validates
         self.deaths = deaths
         self.networks: list[SimulatedNetwork] = []
         self.server_networks: list[ServerNetwork] = []
@@ -88,8 +100,10 @@ class SimulatedCluster:
             return Link(servers, StarCoordinator(len(options.devices)), LiveCodec())
         assert isinstance(strategy, MirroredStrategy)
         network = SimulatedNetwork(options, strategy, self.seed, deaths)
+        network.validates = self.validates
         self.networks.append(network)
-        return Link(network, network, LiveCodec(), network.trace, Validation())
+        observer = Validation() if self.validates else None
+        return Link(network, network, LiveCodec(), network.trace, observer)
 
     def lose(self, replica_id: int, reason: str = KILLED) -> None:
         """Kill the worker of a replica in the cluster that started last; a replica may kill itself.
@@ -141,6 +155,7 @@ class SimulatedNetwork(SimulatedChannel):
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
         notices.simulated(self.trace)
         self.objects = SharedObjects()
+        self.validates = True  # whether to check the state of a replica after every event
         self.delivered = 0  # number of messages so far, in both directions
         self._reduction: ReductionDone | None = None  # the value of a delayed reduction
         self._now_s = 0.0
@@ -226,7 +241,8 @@ class SimulatedNetwork(SimulatedChannel):
         self.delivered += count
         worker.inbox.extend(queue.popleft() for _ in range(count))
         worker.resume()
-        worker.replica.state.validate()
+        if self.validates:
+            worker.replica.state.validate()
 
     def lose(self, replica_id: int, reason: str) -> None:
         """Kill the worker of a replica; the coordinator receives a `Lost`.

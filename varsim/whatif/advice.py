@@ -21,7 +21,7 @@ from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
 from varsim.whatif.lines import at_odds, experiment_keys, python_lines
 from varsim.whatif.mending import Mended, mended_variables, proposed_to_save, troubles
-from varsim.whatif.recorded import Settings, wrote_the_same
+from varsim.whatif.recorded import Settings, settings_of, wrote_the_same
 
 ON_READ, ON_WRITE, ADAPTIVE = (
     VariableSynchronization.ON_READ,
@@ -66,6 +66,11 @@ class Advised:
     doubts: tuple[str, ...]
     differs: str = ""
     """A sentence on wrong values that no setting mends, or ""."""
+
+
+MOST_REPLAYS: Final = 6
+"""Usual largest number of replays for advice: as recorded, with three synchronizations, with what
+findings propose, and with all choices together."""
 
 
 def advise(
@@ -167,7 +172,7 @@ def _differs(replays: Replays, mended: Collection[int]) -> str:
 def _is_bound(replays: Replays, number: int) -> bool:
     """Return whether the strategy has replaced the synchronization, as for central storage."""
     row = replays.program.variables[number]
-    policy = policies.policy_of(replays.program.settings()[number].synchronization)
+    policy = policies.policy_of(settings_of(row).synchronization)
     return policy.has_one_copy and row.requested != row.synchronization
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -123,12 +124,15 @@ class Replays:
         oracle: History | None = None,
         tell: Tell | None = None,
         returned: tuple[ReturnedValue, ...] = (),
+        *,
+        expected: int = 1,
     ) -> None:
         """Replay the program as it was, and compare the reads with the record.
 
         Args:
-            tell: A function that gets the finished fraction of each replay, from 0 to 1.
+            tell: A function that gets the finished fraction of all replays, from 0 to 1.
             returned: What the program returned, compared with a single device.
+            expected: The number of replays, at most, as far as the caller knows.
         Raises:
             ConfigError: The record has no variables, or the simulated cluster is not installed.
         """
@@ -146,9 +150,14 @@ class Replays:
         self._oracle = None if shared else oracle  # variables are compared by their names
         self._not_compared = sorted(shared) if oracle is not None else []
         self._tell = tell
+        self._expected = expected
+        self._told = 0.0  # the finished fraction before the current replay
         self._reads = [
             one for one in accesses(self.program.actions) if isinstance(one, RecordedRead)
         ]
+        self._reads_by: defaultdict[int, list[RecordedRead]] = defaultdict(list)
+        for one in self._reads:
+            self._reads_by[one.variable].append(one)
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
         """The findings under the recorded settings."""
@@ -175,7 +184,8 @@ class Replays:
             ConfigError: A replay cannot show the effect of a setting.
         """
         now = self._as_it_was
-        settings = self.program.settings() | dict(changes)
+        before = self.program.settings()
+        settings = before | dict(changes)
         for number, one in changes.items():
             if why := self.why_not(number, one):
                 raise ConfigError(f"variable {self.program.variables[number].name!r}: {why}")
@@ -186,14 +196,14 @@ class Replays:
         for number, row in self.program.variables.items():
             if number not in now.played.costs or number not in then.played.costs:
                 continue  # the variable was dropped
-            own = [one for one in self._reads if one.variable == number]
+            own = self.reads_of(number)
             changed, rounded, nan, first = self._differences(own, then, unknown)
             refusal = then.played.refused.get(number)
             effects.append(
                 Effect(
                     variable=number,
                     name=row.name,
-                    before=self.program.settings()[number],
+                    before=before[number],
                     after=settings[number],
                     reads=sum(one.times for one in own),
                     changed=changed,
@@ -221,7 +231,7 @@ class Replays:
 
     def reads_of(self, variable: int) -> list[RecordedRead]:
         """Return all reads of a variable, in recorded order."""
-        return [one for one in self._reads if one.variable == variable]
+        return self._reads_by.get(variable, [])
 
     def _differences(
         self, reads: list[RecordedRead], then: _PlayedRun, unknown: frozenset[int]
@@ -246,6 +256,13 @@ class Replays:
         return changed, rounded, nan, first
 
     def _outcome(self, settings: Mapping[int, Settings]) -> _PlayedRun:
+        try:
+            return self._replayed(settings)
+        finally:
+            self._told += (1 - self._told) / max(self._expected, 1)
+            self._expected -= 1
+
+    def _replayed(self, settings: Mapping[int, Settings]) -> _PlayedRun:
         with PrivateFolder(new_path("replay-")) as private:
             folder = private.path
             played, failure = self._play(settings, trace=TraceOptions(folder))
@@ -266,9 +283,16 @@ class Replays:
         return _PlayedRun(played, unknown, findings, failure, separate, compared)
 
     def _part(self, begin: float, end: float) -> Tell | None:
-        """Return the function that reports the progress of one part of a replay."""
-        tell = self._tell
-        return None if tell is None else lambda done: tell(begin + (end - begin) * done)
+        """Return the function that reports the progress of one part of a replay.
+
+        If the number of replays is not known, the fraction of all never decreases: a replay that
+        was not expected adds nothing.
+        """
+        tell, told = self._tell, self._told
+        share = (1 - told) / max(self._expected, 1)
+        if tell is None:
+            return None
+        return lambda done: tell(told + share * (begin + (end - begin) * done))
 
     def _play(
         self,
@@ -279,7 +303,11 @@ class Replays:
     ) -> tuple[Played, str]:
         try:
             return play(
-                self.program, settings, other=other, trace=trace, tell=self._part(0.0, _PLAYED)
+                self.program,
+                settings,
+                other=other,
+                trace=trace,
+                tell=None if other else self._part(0.0, _PLAYED),
             ), ""
         except CallFailed as error:
             return error.played, f"step {error.step}: {error.text}"

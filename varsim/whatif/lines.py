@@ -74,7 +74,9 @@ def _written(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[i
         for number, settings in program.settings().items()
         if turns
         and program.variables[number].requested == _AUTO.name
-        and is_adaptive(program, {number: Settings(_AUTO, settings.aggregation)})
+        and policies.defers(
+            spec_of(program.variables[number], Settings(_AUTO, settings.aggregation))
+        )
     }
     both = stays | dict(chosen)
     told = both.keys() - at_odds(program, both)

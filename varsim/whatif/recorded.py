@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, NamedTuple
 
 from varsim.extension_dtypes import named
@@ -186,9 +187,12 @@ class RecordedProgram:
 
 def settings_of(row: VariableRow) -> Settings:
     """Return the settings in force for a variable."""
-    return Settings(
-        synchronization_named(row.synchronization), VariableAggregation[row.aggregation]
-    )
+    return _settings_named(row.synchronization, row.aggregation)
+
+
+@cache
+def _settings_named(synchronization: str, aggregation: str) -> Settings:
+    return Settings(synchronization_named(synchronization), VariableAggregation[aggregation])
 
 
 def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:

@@ -57,7 +57,7 @@ def tried(
         why = f"a record with more than {times(MOST_EVENTS, 'event')} is not replayed for this"
         return tuple(findings), (Note(text=f"{_UNTRIED}: {why}", option="`varsim advise`"),)
     try:
-        replays = Replays(history, oracle, tell)
+        replays = Replays(history, oracle, tell, expected=2 + min(len(proposals), _MOST_APART))
         before = {_key(one) for one in replays.findings}
         results = _results(replays, list(proposals), before)
     except ConfigError as error:

@@ -42,6 +42,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     from varsim.errors import ConfigError
     from varsim.experiments import yaml_lines
     from varsim.report.page import print_page
+    from varsim.whatif.advice import MOST_REPLAYS
     from varsim.whatif.advice import advise as advised_by
     from varsim.whatif.compare import Replays
     from varsim.whatif.text import print_advice
@@ -51,7 +52,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
         shown = records.incarnations[-1]
         with open_record(shown.path) as (history, oracle), telling(REPLAYING) as tell:
             returned = () if shown.ending is None else shown.ending.returned
-            advised = advised_by(Replays(history, oracle, tell, returned))
+            advised = advised_by(Replays(history, oracle, tell, returned, expected=MOST_REPLAYS))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     say_of_others(records, [shown], as_json=as_json)

@@ -64,7 +64,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
             names = {number: str(row.name) for number, row in history.variables.items()}
             asked = [_parsed(text, names) for text in changes]
             with telling(REPLAYING) as tell:
-                replays = Replays(history, oracle, tell)
+                replays = Replays(history, oracle, tell, expected=2)
                 settings, kept = _changed(replays, asked)
                 result = replays.under(settings)
     except ConfigError as error:
