@@ -22,6 +22,7 @@ import numpy as np
 
 import varsim as tf
 from benchmarks.measure import Quartiles, Ratio, timed
+from benchmarks.peers.checkout import LIMIT_BYTES
 from benchmarks.processes import peak_bytes
 from benchmarks.record import Rows, keep, question, show
 from varsim.analysis.examination import examine
@@ -38,7 +39,6 @@ TARGET_S = 15.0
 TARGET_BYTES = 500e6
 SCALARS, COUNTERS = 20, 5
 STEPS_A_READ = 10  # the program reads all counters after every 10th step
-LIMIT_BYTES = 2**33  # so large that no trace reaches it
 TASKS = ("merge", "examine", "judge", "find")
 ALL = "merge and examine"
 ROWS = {

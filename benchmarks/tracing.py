@@ -9,16 +9,15 @@ a record. The difference of its ratio from 1 shows the uncertainty of all figure
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import varsim as tf
 from benchmarks.measure import Quartiles, Ratio, Turn, side_by_side, turn_of
 from benchmarks.ours import checked_turn, on_write_mean, step_of
+from benchmarks.peers.checkout import recording_cluster
 from benchmarks.record import Rows, keep, question, show
-from varsim.tracing.trace import MESSAGES, OPS, TraceOptions
+from varsim.tracing.trace import MESSAGES, OPS
 from varsim.workloads import digits
 
 LEVELS = {"off": None, "ops": OPS, "messages": MESSAGES, "off, again": None}
@@ -26,17 +25,6 @@ TARGET = 1.05
 EPOCHS = 2
 ROUNDS = 40
 BUDGET_S = 20.0
-LIMIT_BYTES = 2**33  # so large that no trace reaches it
-
-
-@contextmanager
-def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredStrategy]:
-    """Yield workers that record at this level, into a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="trace-") as folder:
-        options = None if level is None else TraceOptions(Path(folder), level, LIMIT_BYTES)
-        devices = [f"cpu:{i}" for i in range(workers)]
-        with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:
-            yield strategy
 
 
 def training(strategy: tf.distribute.MirroredStrategy) -> Turn:
@@ -67,7 +55,7 @@ def measure(workers: int, work: str, rounds: int) -> Rows:
     """Return a row for each level."""
     with ExitStack() as stack:
         turns = {
-            name: WORK[work](stack.enter_context(cluster(workers, level)))
+            name: WORK[work](stack.enter_context(recording_cluster(workers, level)))
             for name, level in LEVELS.items()
         }
         spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)

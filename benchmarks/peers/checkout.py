@@ -180,7 +180,7 @@ def came_from(source: Path, strategy: tf.distribute.Strategy) -> None:
 
 
 @contextmanager
-def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredStrategy]:
+def recording_cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredStrategy]:
     """Yield workers that record at this level, into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="trace-") as folder:
         options = None if level is None else TraceOptions(Path(folder), level, LIMIT_BYTES)
@@ -191,7 +191,7 @@ def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredS
 
 def main(folder: Path, workers: int, level: str | None = None) -> None:
     """Take steps until the benchmark closes the connection."""
-    with cluster(workers, level) as strategy:
+    with recording_cluster(workers, level) as strategy:
         came_from(folder, strategy)
         serve(0, str(folder), partial(prepare, strategy))
 
