@@ -10,13 +10,13 @@ from typing import ClassVar, Final
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import FlatOperand
 from varsim.analysis.components import ComponentState, ReplayedVariable
-from varsim.analysis.integrity import who
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.outcome import NOTHING_RECOMPUTED, Outcome, Recomputed
 from varsim.analysis.promises import Promise
 from varsim.analysis.replay import Replay
 from varsim.analysis.sampled import is_part
 from varsim.tracing.history import Event
+from varsim.tracing.trace_format import name_process
 
 _ENOUGH: Final = 100
 """Number of violations among which the shortest proof is chosen. A run may have millions."""
@@ -165,4 +165,4 @@ class Checker(EventObserver):
 
 def seen_by(event: Event) -> str:
     """Return the process of an event, as text."""
-    return who(event.process)
+    return name_process(event.process)

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from varsim.analysis.completeness import cut_short
 from varsim.analysis.components import ComponentState, ReplayedVariable
-from varsim.analysis.integrity import cut_short
 from varsim.analysis.outcome import Note
 from varsim.analysis.replay import Replay
 from varsim.analysis.sampled import is_part

@@ -27,7 +27,8 @@ from varsim.analysis.checkers.record import WellFormedRecord
 from varsim.analysis.checkers.reduction import Reduction
 from varsim.analysis.checkers.synced import Synced
 from varsim.analysis.checkers.versions import Versions
-from varsim.analysis.integrity import RowIntegrity, cut_short, missing
+from varsim.analysis.completeness import cut_short, missing
+from varsim.analysis.integrity import RowIntegrity
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.promises import promise_of, synchronization_promise_of

@@ -47,8 +47,8 @@ from varsim.tracing.reading import begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
 from varsim.tracing.run_facts import RunFacts
 from varsim.tracing.taken import add_taken
-from varsim.tracing.trace_endings import TraceEndings, who
-from varsim.tracing.trace_format import CARRY, RecordKind, file_name
+from varsim.tracing.trace_endings import TraceEndings
+from varsim.tracing.trace_format import CARRY, RecordKind, file_name, name_process
 from varsim.tracing.uncollected import uncollected
 from varsim.tracing.validation import DamageError
 
@@ -155,7 +155,7 @@ class _Merger:
                 if what is not None:
                     what(process, *record[2:])
             except LayoutError as error:
-                self.endings.flaw(f"a contribution of {who(process)} has {error}")
+                self.endings.flaw(f"a contribution of {name_process(process)} has {error}")
             except (ProtocolError, ValueError, TypeError, LookupError):
                 self.endings.flaw()  # a damaged record: its events are missing
             if rows.count - taken >= most:

@@ -7,7 +7,7 @@ from typing import Any
 
 from varsim.protocol.messages import is_own_call
 from varsim.tracing.reading import TraceRecord
-from varsim.tracing.trace_format import PROGRAM, RecordKind
+from varsim.tracing.trace_format import PROGRAM, RecordKind, name_process
 
 
 class TraceEndings:
@@ -44,14 +44,14 @@ class TraceEndings:
         if last is not None and last[0] == RecordKind.ENDED:
             self._program_ended = self._program_ended or process == PROGRAM
         elif damage:
-            self.flaw(f"the record of {who(process)} ends early, because {damage}")
+            self.flaw(f"the record of {name_process(process)} ends early, because {damage}")
         elif last is None or last[0] != RecordKind.CUT:
             self._unclosed.append(process)
         elif len(last) > 2 and last[2] is not None:
             where = f"stops where it could not be written ({last[2]})"
-            self.flaw(f"the record of {who(process)} {where}")
+            self.flaw(f"the record of {name_process(process)} {where}")
         else:
-            self.flaw(f"the record of {who(process)} reached its limit")
+            self.flaw(f"the record of {name_process(process)} reached its limit")
             self._limited = True
 
     def entries(self) -> Iterator[tuple[str, Any]]:
@@ -68,7 +68,8 @@ class TraceEndings:
             "missing",
             self._why
             + [
-                f"the record of {who(one)} was not closed{f': {text}' if text else _KILLED}"
+                f"the record of {name_process(one)} was not closed"
+                + (f": {text}" if text else ", as after a kill")
                 for one, text in how.items()
             ],
         )
@@ -87,11 +88,3 @@ class TraceEndings:
         call = self._running[process]
         of_call = "a call of varsim itself" if is_own_call(call) else f"call {call}"
         return f"it had not returned from {of_call} when the program ended its workers"
-
-
-_KILLED = ", as after a kill"
-
-
-def who(process: int) -> str:
-    """Return a process as text."""
-    return "the program" if process == PROGRAM else f"replica {process}"

@@ -50,6 +50,11 @@ class RecordKind(IntEnum):
     TAKEN = 21  # operation, location, [leaf, replica or None, value as in `Kept`], …
 
 
+def name_process(process: int) -> str:
+    """Return a process as text: "the program" or "replica 2"."""
+    return "the program" if process == PROGRAM else f"replica {process}"
+
+
 def file_name(process: int) -> str:
     """Return the file name of a process's trace."""
     return "program.trace" if process < 0 else f"replica-{process}.trace"

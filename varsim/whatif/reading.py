@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.analysis.integrity import incompleteness, missing, valid_events
+from varsim.analysis.completeness import incompleteness, missing
+from varsim.analysis.integrity import valid_events
 from varsim.analysis.lens import value_read
 from varsim.analysis.promises import promise_of
 from varsim.analysis.unknown_policies import why_not_installed

@@ -11,7 +11,7 @@ from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.components import ReplayedVariable
 from varsim.analysis.replay import Replay
 from varsim.analysis.sampled import alike, like
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Synced(Checker):
         result: Event,
         because: Sequence[Event],
     ) -> None:
-        who = "the program" if result.process == PROGRAM else seen_by(result)
+        who = seen_by(result)
         known = [value for value in values if value is not None]
         expected: Flat | None = None
         if how.operation == "broadcast":

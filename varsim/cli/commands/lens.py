@@ -131,7 +131,7 @@ class _Shown(NamedTuple):
 def _moments(
     history: History, row: VariableRow, oracle: History | None
 ) -> tuple[Sequence[Moment], str, str, str]:
-    from varsim.analysis.integrity import incompleteness
+    from varsim.analysis.completeness import incompleteness
     from varsim.analysis.lens import moments
     from varsim.analysis.promises import promise_of
     from varsim.analysis.unknown_policies import why_unknown
