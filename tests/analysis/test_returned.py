@@ -87,3 +87,7 @@ def test_structures_are_compared_name_by_name():
 )
 def test_a_value_that_is_a_multiple_has_the_factor(got: object, wanted: object, factor: str):
     assert factor == only(got, wanted).factor(4)
+
+
+def test_an_equal_nan_is_not_the_shown_difference():
+    assert (1,) == only(["NaN", 1.0, 2.0], ["NaN", 3.0, 2.0]).element

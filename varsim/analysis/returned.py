@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from varsim.analysis.rounding import close
+from varsim.analysis.rounding import close, most_apart
 from varsim.texts.facts import index_of
 
 Plain = Any
@@ -74,9 +74,7 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
         return ReturnedValue(name=name, got=None, wanted=None, why=why)
     if not one.size or close(one.ravel(), other.ravel()):
         return ReturnedValue(name=name, got=got, wanted=wanted)
-    with np.errstate(all="ignore"):
-        apart = np.where(one == other, 0.0, np.abs(one - other)).ravel()  # also equal infinities
-    element = int(np.where(np.isnan(apart), np.inf, apart).argmax())
+    element = most_apart(one.ravel(), other.ravel())
     return ReturnedValue(
         name=name,
         got=one.ravel()[element].item(),

@@ -54,6 +54,20 @@ def apart(one: Flat, other: Flat) -> float:
     return float(distance)
 
 
+def most_apart(one: Flat, other: Flat) -> int:
+    """Return the index of the largest difference between two values of one size, at least 1.
+
+    NaN differs infinitely from every other value, and not from NaN.
+    """
+    left, right = wide(one), wide(other)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    with np.errstate(all="ignore"):
+        distance = np.abs(left - right)
+    distance[np.isnan(distance)] = np.inf
+    distance[same] = 0.0
+    return int(distance.argmax())
+
+
 @cache
 def rounding(dtype: np.dtype[Any]) -> float:
     """Return the largest distance that rounding explains; `_EXACT` for whole numbers."""

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from varsim.analysis.rounding import most_apart
 from varsim.report.formatting import count, number, size, visible, wrapped
 from varsim.report.grouping import grouped, name_of, short_names, without_numbers
 from varsim.report.tables import GAP, Column, show_table
@@ -16,7 +17,7 @@ from varsim.report.variable_tables import IF_ALONE
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.texts.facts import element_text, index_of, times
-from varsim.tracing.history import PROGRAM
+from varsim.tracing.trace_format import name_process
 from varsim.whatif.advice import Advice, Advised, in_words
 from varsim.whatif.compare import ChangedRead, Effect, WhatIf
 
@@ -248,12 +249,12 @@ def _effect(effect: Effect) -> Iterator[str]:
 
 
 def _difference(first: ChangedRead) -> str:
-    who = "the program" if first.process == PROGRAM else f"replica {first.process}"
-    where = f"The first, in step {first.step} at {first.location} by {who}"
+    where = f"The first, in step {first.step} at {first.location} by {name_process(first.process)}"
     if first.after is None:
         at = f" at {_element(first.before, 0)}" if first.before.size > 1 else ""
         return f"{where}, returned {_shown(first.before)}{at}, and would fail."
-    index = _most_apart(first.before, first.after)
+    comparable = first.before.size and first.before.shape == first.after.shape
+    index = most_apart(np.ravel(first.before), np.ravel(first.after)) if comparable else 0
     before, after = (_shown(one, index) for one in (first.before, first.after))
     what = _element(first.before, index) if first.before.size > 1 else "it"
     return f"{where}: {what} was {before}, and would be {after}."
@@ -261,15 +262,6 @@ def _difference(first: ChangedRead) -> str:
 
 def _element(value: Array, index: int) -> str:
     return element_text(index_of(index, value.shape))
-
-
-def _most_apart(one: Array, other: Array) -> int:
-    """Return the flat index of the largest difference between two values."""
-    if one.shape != other.shape or not one.size:
-        return 0
-    with np.errstate(all="ignore"):
-        distance = np.abs(np.ravel(one).astype(complex) - np.ravel(other).astype(complex))
-    return int(np.nan_to_num(distance, nan=np.inf).argmax())
 
 
 def _shown(value: Array, index: int = 0) -> str:

@@ -15,11 +15,10 @@ from typing import Final
 
 from varsim.analysis.arithmetic import Flat, value_of
 from varsim.analysis.findings.compared import CollectiveDifference
-from varsim.analysis.findings.differences import most_apart
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import FIRST_REPLICA
 from varsim.analysis.plain_values import PlainName, last_of_calls, plain_name
-from varsim.analysis.rounding import close, wide
+from varsim.analysis.rounding import close, most_apart, wide
 from varsim.extension_dtypes import named
 from varsim.texts.facts import index_of
 from varsim.tracing.history import Event, History

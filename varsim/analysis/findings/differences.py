@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.compared import Access, Site, ValueDifference
 from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.rounding import wide
+from varsim.analysis.rounding import most_apart
 
 
 def difference_of(
@@ -45,12 +42,3 @@ def difference_of(
         alike=combined and comparison.alike,
         origin=origin,
     )
-
-
-def most_apart(got: Flat, wanted: Flat) -> int:
-    """Return the index of the largest difference between two values."""
-    one, other = wide(got), wide(wanted)
-    with np.errstate(all="ignore"):
-        apart = np.abs(one - other)
-    unknown = np.isnan(apart) & ~(np.isnan(one) & np.isnan(other)) & (one != other)
-    return int(np.where(unknown, np.inf, np.nan_to_num(apart, nan=0.0, posinf=np.inf)).argmax())
