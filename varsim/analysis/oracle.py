@@ -53,7 +53,6 @@ class Oracle:
         self._twins = twins(history, oracle)
         self._accesses: dict[AccessKey, Iterator[_Repeated]] = {}
         self._left: dict[AccessKey, _Repeated] = {}  # the last access, and its unused repetitions
-        self._listed: dict[AccessKey, list[FlatOperand | None]] = {}
         self._prefixes: dict[int, Counter[tuple[int, str, str]]] = {}  # process → its accesses
         self.uneven: dict[AccessKey, Uneven] = {}
         """The keys with different numbers of accesses in the run and in the oracle."""
@@ -94,20 +93,6 @@ class Oracle:
         value, times = self._next(variable, "read", PROGRAM, location, most)
         assert not isinstance(value, Rows), "only writes have rows"
         return value, times
-
-    def wrote(self, variable: int, process: int, location: str, number: int) -> FlatOperand | None:
-        """Return an operand that the oracle's program or replica writes at the location.
-
-        Args:
-            number: The number of the write there, from 0.
-        Returns:
-            The operand; None if the two runs have different numbers of writes there.
-        """
-        key = variable, "write", process, location
-        if key not in self._listed:
-            self._listed[key] = [one for one, _ in self._same_accesses(*key)]
-        listed = self._listed[key]
-        return listed[number] if number < len(listed) else None
 
     def _next(
         self, variable: int, kind: str, process: int, location: str, most: int

@@ -77,8 +77,9 @@ class Comparisons(EventObserver):
         self._components = components
         self.oracle = oracle
         self._listeners: list[Callable[[Comparison], None]] = []
+        self._write_listeners: list[Callable[[Event, Comparison | None], None]] = []
         self._known: dict[int, bool] = {}
-        self._writes = PairedWrites(num_replicas, presence)
+        self.writes = PairedWrites(num_replicas, presence)
         self._flows = Flows()
         # variable → replica → the component that the replica sent last, and the replica's last
         # write
@@ -118,6 +119,13 @@ class Comparisons(EventObserver):
     def pass_to(self, listener: Callable[[Comparison], None]) -> None:
         """Call the listener with each comparison of the values of all replicas from now on."""
         self._listeners.append(listener)
+
+    def pass_writes_to(self, listener: Callable[[Event, Comparison | None], None]) -> None:
+        """Call the listener with each write by all replicas, also to separate components.
+
+        It gets the last replica's event, and the comparison; None if a value is unknown.
+        """
+        self._write_listeners.append(listener)
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # one for both
         """Return the method for the events that comparisons need."""
@@ -227,7 +235,7 @@ class Comparisons(EventObserver):
 
     def _write(self, event: Event, facts: VariableFacts, location: str) -> Comparison | None:
         """Store one replica's write. The write of the last replica completes the comparison."""
-        paired = self._writes.add(event)
+        paired = self.writes.add(event)
         if paired is None:
             return None
         number, together = paired
@@ -237,6 +245,8 @@ class Comparisons(EventObserver):
         compared = None if wanted is None else _merged(event, together, facts, wanted, before)
         if compared is None and not facts.gathered:
             self._count_lacking(event)
+        for listener in self._write_listeners:
+            listener(event, compared)
         return compared
 
     def _read(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
@@ -387,7 +397,7 @@ class Comparisons(EventObserver):
                 why = "it was neither read nor written outside strategy.run"
                 yield Uncompared(variable=facts.name, location="", why=why)
         prefixes = filter(self.is_prefix, self._counts)
-        unequal = self._writes.unequal()
+        unequal = self.writes.unequal()
         for site in dict.fromkeys((*self._lacking, *sorted(unequal, key=_in_order), *prefixes)):
             if not self._is_own(site):
                 name = self._variables[site.variable_id].name

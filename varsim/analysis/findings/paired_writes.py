@@ -29,7 +29,8 @@ class PairedWrites:
         self._num_replicas = num_replicas
         self._presence = presence
         self._writes: dict[Site, _WritesAtSite] = {}
-        self._unequal: set[Site] = set()
+        self.unpaired: set[Site] = set()
+        """The sites where pairing has ended, so later writes are not known."""
 
     def add(self, event: Event) -> tuple[int, dict[int, Event]] | None:
         """Store one replica's write.
@@ -40,7 +41,7 @@ class PairedWrites:
         """
         site = site_of(event)
         if self._presence.joined_during_call:
-            self._unequal.add(site)  # the replicas' writes cannot be paired by number
+            self.unpaired.add(site)  # the replicas' writes cannot be paired by number
             return None
         replica_id = event.process
         writes = self._writes.get(site)
@@ -61,9 +62,9 @@ class PairedWrites:
         if len(writes.open) > _MOST_PENDING:
             writes.lost = True
             writes.open.clear()
-            self._unequal.add(site)
+            self.unpaired.add(site)
         return None
 
     def unequal(self) -> set[Site]:
         """Return the sites where some replicas wrote more often than others, after all events."""
-        return self._unequal | {site for site, writes in self._writes.items() if writes.open}
+        return self.unpaired | {site for site, writes in self._writes.items() if writes.open}

@@ -15,13 +15,13 @@ hold as well:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, operand_of
+from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.compared import Access, Site, site_of
 from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.findings.context import FindingContext
@@ -33,10 +33,7 @@ from varsim.analysis.findings.model import (
     finding_of,
 )
 from varsim.analysis.findings.scaling_messages import TRUNCATION
-from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.oracle import FIRST_REPLICA
 from varsim.analysis.rounding import close, wide
-from varsim.spec import Rows
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
@@ -45,24 +42,37 @@ COUNTED_TWICE: Final = compared_kind("counted twice")
 _MOST_STEPS: Final = 3
 """Largest number of steps that a text lists."""
 
-_MOST_PENDING: Final = 1000
-"""Largest number of writes by which one replica may be ahead of another at one location."""
-
 _MOST_ELEMENTS: Final = 4096
 """Largest number of elements of a counter."""
 
+# ---------------------------------------------------------------- how many wrong sums are a proof
+
+# Other causes, such as other random numbers, make a sum too large as often as too small. So n wrong
+# sums are all too large, or all too small, by chance with the probability 2 / 2**n.
+
+_FREQUENT: Final = 6
+"""Least number of wrong sums if each amount is a whole number less than the number of replicas.
+
+The probability is 1/32. It suffices, because the amounts show a remainder as well.
+"""
+
+_FREQUENT_ALONE: Final = 8
+"""Least number of wrong sums if the amounts are only small. The probability is 1/128."""
+
+_WITH_PROOF: Final = 2
+"""Least number of wrong sums if another counter proves rows that are counted twice or left out."""
+
 _CONSTANT: Final = 3
-"""Least number of writes with one amount."""
-
-_FEW: Final = 6
-"""Least number of wrong writes if each amount is less than the number of replicas."""
-
-_MANY: Final = 8
-"""Least number of wrong writes if the amounts are small."""
+"""Least number of sums with one whole amount. Amounts by chance would not be equal three times."""
 
 _SMALL: Final = 1 / 3
-"""Largest amount that a few rows can cause, relative to the right sum. Sums of norms differ more.
+"""Largest mean amount that a few rows can cause, relative to the right sums.
+
+Sums of norms, which differ for another reason, differ more.
 """
+
+_LARGEST: Final = 1 / 2
+"""Largest amount of one sum, relative to the right sum. `Scaling` finds a factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,7 @@ class _Addition:
 class _Additions:
     """The additions to one variable at one location."""
 
-    open: dict[int, list[Flat]] = field(default_factory=dict)  # k → the replicas' k-th operands
-    counts: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    site: Site
     known: list[_Addition] = field(default_factory=list)
     lost: bool = False  # whether some additions are not known
 
@@ -116,7 +125,7 @@ class _Additions:
 
 
 def _is_of_parts(one: _Addition) -> bool:
-    return one.largest < one.wanted and abs(one.excess) <= one.wanted / 2
+    return one.largest < one.wanted and abs(one.excess) <= _LARGEST * one.wanted
 
 
 class Remainders(Finder):
@@ -126,15 +135,14 @@ class Remainders(Finder):
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._additions: dict[tuple[int, str], _Additions] = {}
+        self._additions: dict[Site, _Additions] = {}
         self._excess: defaultdict[int, Flat | float] = defaultdict(float)  # of the additions so far
         self._explained: dict[int, dict[Site, int]] = {}  # variable → reads with this excess
         self._differing: set[int] = set()  # variables with a value that differs
         self._step = 0
-        comparisons = context.comparisons
-        self._oracle = None if comparisons is None else comparisons.oracle
-        if comparisons is not None:
-            comparisons.pass_to(self._compare)
+        if context.comparisons is not None:
+            context.comparisons.pass_to(self._compare)
+            context.comparisons.pass_writes_to(self._add)
 
     def _compare(self, comparison: Comparison) -> None:
         if close(comparison.got, comparison.wanted):
@@ -157,45 +165,28 @@ class Remainders(Finder):
 
     def on_write_by_program(self, event: Event) -> None:
         """Begin again if the program sets the variable."""
+        self._begin_again(event)
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Begin again if a replica sets the variable."""
+        self._begin_again(event)
+
+    def _begin_again(self, event: Event) -> None:
         if event.variable is not None and event.operation == "assign":
             self._excess[event.variable] = 0.0
 
-    def on_write_by_replica(self, event: Event) -> None:
+    def _add(self, event: Event, compared: Comparison | None) -> None:
         """Compare what the replicas add together with what a single device adds."""
-        oracle, variable, location = self._oracle, event.variable, event.location
-        if oracle is None or variable is None or location is None:
+        site = site_of(event)
+        facts = self.context.variables[site.variable_id]
+        if facts.aggregation != "SUM" or facts.one_copy or event.operation != "assign_add":
             return
-        facts = self.context.variables.get(variable)
-        if facts is None or facts.aggregation != "SUM" or facts.one_copy:
-            return
-        if event.operation == "assign":
-            self._excess[variable] = 0.0
-        if event.operation != "assign_add":
-            return
-        additions = self._additions.setdefault((variable, location), _Additions())
-        value = None if additions.lost else _counted(operand_of(event, facts.numpy_dtype))
-        if value is None:
+        additions = self._additions.setdefault(site, _Additions(site))
+        counted = None if additions.lost or compared is None else _counted(compared)
+        if counted is None or len(counted) != self.num_replicas + 1:
             additions.lost = True
             return
-        number = additions.counts[event.process]
-        additions.counts[event.process] += 1
-        together = additions.open.setdefault(number, [])
-        together.append(value)
-        if len(together) == self.num_replicas:
-            del additions.open[number]
-            self._add(additions, together, facts, event)
-        additions.lost = additions.lost or len(additions.open) > _MOST_PENDING
-
-    def _add(
-        self, additions: _Additions, parts: Sequence[Flat], facts: VariableFacts, event: Event
-    ) -> None:
-        assert self._oracle is not None
-        assert event.location is not None
-        key = facts.variable_id, FIRST_REPLICA, event.location
-        wanted = _counted(self._oracle.wrote(*key, len(additions.known)))
-        if wanted is None or len(wanted) != len(parts[0]):
-            additions.lost = True
-            return
+        *parts, wanted = counted
         got: Flat = np.sum([wide(one) for one in parts], axis=0)
         excess = got - wide(wanted)
         if close(got.astype(wanted.dtype), wanted):
@@ -223,18 +214,23 @@ class Remainders(Finder):
         """Return the findings about each variable, at most one of each."""
         if self.context.comparisons is None:
             return []
+        unpaired = self.context.comparisons.writes.unpaired
+        for site, additions in self._additions.items():
+            additions.lost = additions.lost or site in unpaired
         exact = {
-            key: one
-            for key, one in self._additions.items()
+            site: one
+            for site, one in self._additions.items()
             if _are_remainders(
-                one, self.num_replicas, may_be_short=self.context.variables[key[0]].gathered
+                one,
+                self.num_replicas,
+                may_be_short=self.context.variables[site.variable_id].gathered,
             )
         }
         found = exact if self.context.comparisons.not_comparable else exact | self._others(exact)
         first: dict[int, _Additions] = {}
-        for (variable, _), additions in found.items():
-            if variable not in self.context.explained_sums:
-                first.setdefault(variable, additions)
+        for site, additions in found.items():
+            if site.variable_id not in self.context.explained_sums:
+                first.setdefault(site.variable_id, additions)
         findings = [self._finding(variable, additions) for variable, additions in first.items()]
         return [
             replace(one, what=f"{one.what}{self._with_the_same_rows(one.variable_id, additions)}")
@@ -268,25 +264,25 @@ class Remainders(Finder):
             else ""
         )
 
-    def _others(
-        self, exact: dict[tuple[int, str], _Additions]
-    ) -> dict[tuple[int, str], _Additions]:
+    def _others(self, exact: dict[Site, _Additions]) -> dict[Site, _Additions]:
         """Return the additions of other numbers than rows that count some rows twice or not."""
+        assert self.context.comparisons is not None
+        unequal = self.context.comparisons.writes.unequal()
         one_sided = {
-            key: one
-            for key, one in self._additions.items()
-            if key not in exact and _is_known(one) and one.is_one_sided
+            site: one
+            for site, one in self._additions.items()
+            if site not in exact and site not in unequal and _is_known(one) and one.is_one_sided
         }
         constant = {
-            key: one for key, one in one_sided.items() if _is_constant(one, self.num_replicas)
+            site: one for site, one in one_sided.items() if _is_constant(one, self.num_replicas)
         }
         proved = {one.wrong[0].too_large for one in (*exact.values(), *constant.values())}
-        is_closed = self._is_closed({key[0] for key in (*exact, *one_sided)})
+        is_closed = self._is_closed({site.variable_id for site in (*exact, *one_sided)})
         return {
-            key: one
-            for key, one in one_sided.items()
-            if key in constant
-            or (len(one.wrong) > 1 and one.wrong[0].too_large in proved)
+            site: one
+            for site, one in one_sided.items()
+            if site in constant
+            or (len(one.wrong) >= _WITH_PROOF and one.wrong[0].too_large in proved)
             or (is_closed and _is_frequent(one, self.num_replicas))
         }
 
@@ -362,7 +358,7 @@ def _cause(additions: _Additions) -> str:
 def _is_known(additions: _Additions) -> bool:
     """Return whether all additions are known, and the replicas' parts differ in some of them."""
     known = additions.known
-    if additions.lost or additions.open or not known:
+    if additions.lost or not known:
         return False
     return not all(one.parts_equal for one in known)
 
@@ -401,24 +397,29 @@ def _is_frequent(additions: _Additions, count: int) -> bool:
     """Return whether so many sums are wrong in one direction that this is no chance."""
     wrong = additions.wrong
     if all(one.whole and abs(one.excess) < count for one in wrong):
-        return len(wrong) >= _FEW
+        return len(wrong) >= _FREQUENT
     small = _mean(abs(one.excess) / one.wanted for one in wrong) <= _SMALL
     # squares of distances from the mean of a part add up to less than those of the batch
     additive = wrong[0].too_large or all(one.whole for one in wrong)
-    return additive and small and len(wrong) >= _MANY
+    return additive and small and len(wrong) >= _FREQUENT_ALONE
 
 
 def _mean(numbers: Iterable[float]) -> float:
     return float(np.mean(list(numbers)))
 
 
-def _counted(value: Flat | Rows | None) -> Flat | None:
-    """Return a value that counts something: finite numbers from 0; None for any other value."""
-    if value is None or isinstance(value, Rows) or value.dtype.kind not in "iuf":
+def _counted(compared: Comparison) -> list[Flat] | None:
+    """Return the replicas' values and the single device's if they count something, or None.
+
+    Each is one to `_MOST_ELEMENTS` finite numbers from 0; rows and samples are not looked at.
+    """
+    parts, wanted = compared.known, compared.wanted
+    if parts is None or compared.elements is not None or not 0 < len(wanted) <= _MOST_ELEMENTS:
         return None
-    if not 0 < len(value) <= _MOST_ELEMENTS or not np.isfinite(value).all():
+    values = [*parts, wanted]
+    if any(one.dtype.kind not in "iuf" for one in values):
         return None
-    return None if (value < 0).any() else value
+    return values if all(((one >= 0) & np.isfinite(one)).all() for one in values) else None
 
 
 def _shown(number: float) -> str:
