@@ -3,6 +3,15 @@
 A program that runs `strategy.run(step)` continues after this call, and in a loop before it, too.
 What it loads there, it uses after the call. It may call functions and methods there, so what these
 load counts as well. Functions that replicas run do not count.
+
+`source_use.py` answers a similar question for replicas on worker processes, which do not see the
+program's frames. It has only the source, so its answer is "perhaps" in doubt. Here the frames wait
+for the call, and an answer must name the line of the use. This needs the bytecode in two cases:
+
+- an object that the program loads only before a call is not used after it, except in a loop. The
+  instruction at which a frame waits, and the jumps, show this;
+- the program has another name for an object that it passes to `strategy.run`. The local variables
+  of its frames show this name, and code tells local, captured and global variables apart.
 """
 
 from __future__ import annotations
