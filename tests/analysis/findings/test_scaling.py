@@ -563,9 +563,11 @@ def test_returned_values_decide_whether_a_quotient_is_right(
 @pytest.mark.parametrize(
     ("returned", "count"),
     [
-        ({"mean": (2.5, 2.5)}, 0),
-        ({"means": ([2.0, 2.5], [2.0, 2.5])}, 0),
-        ({"mean": (2.5, 2.5), "other": (4.0, 3.0)}, 1),
+        ({"mean": (2.517, 2.517)}, 0),
+        ({"means": ([2.0, 2.517], [2.0, 2.517])}, 0),
+        ({"means": ([3.5, 7.0], [3.5, 7.0])}, 0),
+        ({"mean": (3.5, 3.5)}, 1),  # too short a value, which is equal by chance
+        ({"mean": (2.517, 2.517), "other": (4.0, 3.0)}, 1),
         ({"mean": (4.0, 4.0)}, 1),
         ({}, 1),
     ],
@@ -573,14 +575,17 @@ def test_returned_values_decide_whether_a_quotient_is_right(
 def test_a_variable_is_right_if_the_program_returns_the_single_devices_value(
     returned: dict[str, tuple[object, object]], count: int
 ) -> None:
-    """The first value is 2.5 on a single device, and N times 2.5 as a sum."""
+    """The values are 2.517, 3.5 and 7 on a single device, and N times as large as a sum."""
 
     def program(strategy: Strategy) -> None:
         with strategy.scope():
             total = variable(0.0, "ON_READ SUM", "total")
-        for _ in range(4):
-            strategy.run(lambda: total.assign_add(2.5))
-            total.read_value()
+        strategy.run(lambda: total.assign_add(2.517))
+        total.read_value()
+        strategy.run(lambda: total.assign_add(0.983))
+        total.read_value()
+        strategy.run(lambda: total.assign_add(3.5))
+        total.read_value()
 
     got, wanted = ({name: one[i] for name, one in returned.items()} for i in (0, 1))
     assert count == len(compared(program, returned=compare_returned(got, wanted)))

@@ -2,7 +2,9 @@
 
 A mean metric adds each replica's mean to a total, and 1 to a count. Both sums are N times the
 single device's, and their quotient is right. So such variables are no findings. A program can also
-divide one variable by the number of replicas, and return the single device's value.
+divide one variable by the number of replicas, and return the single device's value. The record does
+not show from which read a returned value was computed, so this value must be equal to that of the
+variable, and so specific that it is not equal by chance.
 """
 
 from __future__ import annotations
@@ -26,6 +28,12 @@ Faults = Mapping[int, Mapping[Site, ScalingFault]]
 _SAME: Final = 1e-6
 """Largest relative distance of a returned value from the single device's value of a variable."""
 
+_TELLING_DIGITS: Final = 4
+"""Least number of significant digits of a value that two quantities do not share by chance."""
+
+_TELLING_VALUES: Final = 2
+"""Least number of different values that are enough together, although each has fewer digits."""
+
 _NEAR: Final = 1e-3
 """Largest relative distance of a factor from the number of replicas."""
 
@@ -39,9 +47,10 @@ def quotients(
     """Return the groups of variables whose quotients are right, as far as the record shows.
 
     The variables of a group have the same settings and the same factor, and the program reads them
-    together. What the program returned decides, if it was compared: it must be right. Otherwise
-    the replicas' contributions to one of them must differ, as parts of a total do; two counters
-    to which each replica adds the same are not divided by each other.
+    together. If a value that the program returned has the factor, there is no such group. If all
+    returned values equal the single device's, it is one. Otherwise the replicas' contributions to
+    one of the variables must differ, as parts of a total do; two counters to which each replica
+    adds the same are not divided by each other.
     """
     alike: dict[tuple[object, ...], list[int]] = {}
     for number, sites in faults.items():
@@ -86,17 +95,28 @@ def _are_right(faults: Sequence[ScalingFault], returned: Sequence[ReturnedValue]
 def _divided(faults: Sequence[ScalingFault], returned: Sequence[ReturnedValue]) -> str:
     """Return the name of a returned value that is the single device's value of a variable, or "".
 
-    All returned values must be right. 0 and 1 are too common to show anything.
+    The result is "" if a returned value differs from the single device's, or if the equal values
+    are too few and too short to show that they are the variable's.
     """
     if any(one.differs for one in returned):
         return ""
     wanted = [fault.shown.wanted for fault in faults if len(fault.shown.wanted) == 1]
-    sought = [float(one[0]) for one in wanted if one[0] not in (0, 1)]
+    sought = {float(one[0]) for one in wanted if one[0] not in (0, 1)}  # each count begins so
+    equal: set[float] = set()
+    name = ""
     for one in returned:
         numbers = None if one.why else numbers_of(one.got)
-        if numbers is not None and any(np.isclose(numbers, it, _SAME, 0.0).any() for it in sought):
-            return one.name
-    return ""
+        if numbers is not None:
+            found = {it for it in sought if np.isclose(numbers, it, _SAME, 0.0).any()}
+            name = name or (one.name if found else "")
+            equal |= found
+    telling = len(equal) >= _TELLING_VALUES or any(_digits(one) >= _TELLING_DIGITS for one in equal)
+    return name if telling else ""
+
+
+def _digits(value: float) -> int:
+    """Return the number of significant digits of a value, of at most six."""
+    return len(f"{value:.5e}".partition("e")[0].strip("-").replace(".", "").rstrip("0"))
 
 
 def _is_multiple(returned: ReturnedValue, count: int) -> bool:
