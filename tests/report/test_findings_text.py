@@ -56,7 +56,7 @@ def test_what_follows_from_a_finding_is_a_line_of_it() -> None:
 
 
 def test_findings_about_cost_come_last_and_show_no_wrong_value() -> None:
-    cost = finding(kind=STRAGGLER, costs_only=True, variable="cheap")
+    cost = finding(kind=STRAGGLER, variable="cheap")
     lines = findings_text([cost, finding()])
     assert "2 findings (1 of cost only)" == lines[0]
     titles = "stale read: weights", "waiting for one replica: cheap"

@@ -208,7 +208,7 @@ def finding_json(finding: Finding) -> FindingJson:
         tried=finding.tried,
         certainty=finding.certainty.name.lower(),
         about_values=finding.kind.about_values,
-        costs_only=finding.costs_only,
+        costs_only=finding.kind.costs_only,
         cause=None if cause is None else CauseJson(word=cause.kind.word, **_variable(cause)),
         events=list(finding.events),
         histogram=list(finding.histogram),

@@ -36,12 +36,12 @@ def findings_text(
     if not findings:
         return []
     leads = [(one, []) for one in findings] if everything else leading(findings)
-    leads.sort(key=lambda pair: pair[0].costs_only)  # wrong values come first
+    leads.sort(key=lambda pair: pair[0].kind.costs_only)  # wrong values come first
     followers = {id(lead): found for lead, found in leads}
     shown = [lead for lead, _ in leads]
     groups = [[one] for one in shown] if everything else grouped(shown, _likeness)
     said = f"{count(len(findings))} finding{'' if len(findings) == 1 else 's'}"
-    if costs := sum(one.costs_only for one in findings):
+    if costs := sum(one.kind.costs_only for one in findings):
         said += f" ({count(costs)} of cost only)"
     if len(leads) < len(findings):
         follow = len(findings) - len(leads)
@@ -116,7 +116,7 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{visible(line)}".rstrip()
     if words.tried:
         yield from _labelled("tried", words.tried, width)
-    if words.costs_only:
+    if words.kind.costs_only:
         yield from _labelled("effect", _COST, width)
     yield from _labelled("how sure", words.certainty.value, width)
     if words.cause is not None:

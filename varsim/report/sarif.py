@@ -138,7 +138,7 @@ def _rule(kind: FindingKind) -> dict[str, Any]:
     return {
         "id": kind.word,
         "shortDescription": {"text": kind.name},
-        "defaultConfiguration": {"level": _level(kind, kind.certainty, costs_only=kind.costs_only)},
+        "defaultConfiguration": {"level": _level(kind, kind.certainty)},
     }
 
 
@@ -150,11 +150,11 @@ def _rule_of_differences() -> dict[str, Any]:
     }
 
 
-def _level(kind: FindingKind, certainty: Certainty, *, costs_only: bool) -> str:
+def _level(kind: FindingKind, certainty: Certainty) -> str:
     """Return the level of a kind: an error if something certainly failed or is wrong."""
     if kind in {FAILED_RUN, FAILED_CALL}:
         return "error"
-    if costs_only:
+    if kind.costs_only:
         return "note"
     return "warning" if certainty is Certainty.PATTERN else "error"
 
@@ -165,7 +165,7 @@ def _result(finding: Finding, rules: _Rules, sources: SourceFolders) -> dict[str
     places = [_location(place, sources) for place, _ in finding.locations]
     result = {
         **rules.reference(finding.kind.word),
-        "level": _level(finding.kind, finding.certainty, costs_only=finding.costs_only),
+        "level": _level(finding.kind, finding.certainty),
         "message": _message(f"{name}{finding.what}", finding.remedy, cause, paste=finding.paste),
         "locations": places[:1],
         "occurrenceCount": finding.count,

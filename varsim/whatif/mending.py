@@ -57,7 +57,7 @@ def mended_variables(
         if not changes:
             continue
         result = replays.under(changes)
-        left = {one.variable for one in result.findings if _is_about_values(one)}
+        left = {one.variable for one in result.findings if one.kind.about_values}
         for one in result.effects:
             fine = one.variable in changes and one.refusal is None and not result.failure
             if fine and one.name not in left:
@@ -93,13 +93,9 @@ def troubles(replays: Replays) -> dict[int, list[Finding]]:
     found: dict[int, list[Finding]] = {}
     numbers = _numbers(replays)
     for one in replays.findings:
-        if _is_about_values(one) and one.variable in numbers:
+        if one.kind.about_values and one.variable in numbers:
             found.setdefault(numbers[one.variable], []).append(one)
     return found
-
-
-def _is_about_values(finding: Finding) -> bool:
-    return finding.kind.about_values and not finding.costs_only
 
 
 def _has_settings(finding: Finding) -> bool:
@@ -121,5 +117,5 @@ def proposed_to_save(replays: Replays, free: Collection[int]) -> dict[int, Setti
     return {
         numbers[one.variable]: Settings(*one.settings)
         for one in replays.findings
-        if one.costs_only and one.settings is not None and numbers.get(one.variable) in free
+        if one.kind.costs_only and one.settings is not None and numbers.get(one.variable) in free
     }

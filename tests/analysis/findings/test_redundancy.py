@@ -11,7 +11,7 @@ from varsim.analysis.findings.redundancy import (
     REPEATED_READS,
     UNREAD_MERGES,
 )
-from varsim.analysis.findings.same_contributions import SAME_CONTRIBUTIONS
+from varsim.analysis.findings.same_contributions import SAME_CONTRIBUTIONS, SAME_DATA
 
 
 def merges(settings: str, read_every: int, count: int = 12) -> ProgramHistory:
@@ -285,7 +285,7 @@ def gradients(op: str, scale: float = 0.5, apart: float = 0.0, count: int = 4) -
 def test_replicas_that_compute_the_same_data_are_found(op: str) -> None:
     (finding,) = gradients(op).findings()
 
-    assert (SAME_CONTRIBUTIONS, "", 4) == (finding.kind, finding.variable, finding.count)
+    assert (SAME_DATA, "", 4) == (finding.kind, finding.variable, finding.count)
     assert (("step.py:9", 4),) == finding.locations
     assert "all replicas probably used the same data" in finding.what
     assert any("np.array_split(batch" in line for line in finding.paste)

@@ -30,7 +30,7 @@ def run(job: tf.Job):
         # REMEDY: me = context.replica_id_in_sync_group
         # REMEDY: part = np.array_split(batch, context.num_replicas_in_sync)[me]
         # REMEDY: error = weight.read_value() - part
-        # FAULT: merges of the same values: weight
+        # FAULT: same data on all replicas: weight
         weight.assign_sub(np.float32(0.2) * error.mean(axis=0))
         loss.assign(float(np.square(error).mean()))
 

@@ -99,7 +99,6 @@ class Finding:
     tried: str = ""  # the result of a replay with these settings; "" without a replay
     cause: Cause | None = None  # the finding from which this one follows; None if it leads
     own_cause: bool = False  # whether it has a mistake of its own, whatever values it read
-    costs_only: bool = False  # whether it costs messages or time, and makes no value wrong
     mended_by_settings: bool = False  # whether other settings can remove it, by changing values
     is_possible: bool = False  # whether it may be meant, although its kind is certain
 
@@ -185,7 +184,6 @@ def finding_of(
     paste: Iterable[str] = (),
     settings: Proposed | None = None,
     *,
-    costs_only: bool | None = None,
     mended_by_settings: bool | None = None,
 ) -> Finding:
     """Return a finding about a variable, with its evidence.
@@ -193,7 +191,6 @@ def finding_of(
     Args:
         settings: The settings that the remedy proposes, if it proposes exactly one. Their lines
             replace `paste`.
-        costs_only: Whether it makes no value wrong; None for what its kind says.
         mended_by_settings: Whether other settings can remove it; None for what its kind says.
     """
     if settings is not None and variable is not None:
@@ -210,7 +207,6 @@ def finding_of(
         histogram=histogram,
         paste=tuple(paste),
         settings=settings,
-        costs_only=kind.costs_only if costs_only is None else costs_only,
         mended_by_settings=(
             kind.mended_by_settings if mended_by_settings is None else mended_by_settings
         ),

@@ -25,6 +25,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.same_contributions import (
     AGAIN_AND_AGAIN,
     SAME_CONTRIBUTIONS,
+    SAME_DATA,
     SameContributions,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
@@ -87,7 +88,7 @@ class _Synchronisations:
 class Redundancy(Finder):
     """Finds unnecessary merges and reads."""
 
-    kinds = (UNREAD_MERGES, REPEATED_READS, SAME_CONTRIBUTIONS, EAGER_SYNCHRONISATION)
+    kinds = (UNREAD_MERGES, REPEATED_READS, SAME_CONTRIBUTIONS, SAME_DATA, EAGER_SYNCHRONISATION)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)

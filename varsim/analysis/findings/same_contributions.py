@@ -1,9 +1,9 @@
 """Merges and collectives to which every replica contributes the same values, which change.
 
-Such an exchange is not necessary. There are two causes. If other contributions differ between
-replicas, this value does not depend on the replica's data: the program means a broadcast. If no
-contribution of the run differs, the replicas have probably computed the same data: the program
-forgot to split its batches, or its generators have equal seeds.
+There are two kinds. If other contributions differ between replicas, this value does not depend on
+the replica's data: the exchange is not necessary, and costs only messages. If no contribution of
+the run differs, all replicas have probably used the same data: the program forgot to split its
+batches, or its generators have equal seeds.
 
 Not reported:
 - Values that come after another collective of the same call, which may have made them equal.
@@ -44,6 +44,7 @@ from varsim.tracing.history import Event
 SAME_CONTRIBUTIONS: Final = FindingKind(
     name="merges of the same values", certainty=Certainty.PATTERN, costs_only=True
 )
+SAME_DATA: Final = FindingKind(name="same data on all replicas", certainty=Certainty.PATTERN)
 
 _KEPT_BY_THE_FIRST: Final = Proposed(
     VariableSynchronization.ON_READ, VariableAggregation.ONLY_FIRST_REPLICA
@@ -279,6 +280,4 @@ def _same_data(suspects: Sequence[tuple[VariableFacts | None, _Equal]]) -> Findi
         "part = np.array_split(batch, context.num_replicas_in_sync)[me]",
         "rng = np.random.default_rng([seed, me])",
     )
-    return finding_of(
-        SAME_CONTRIBUTIONS, facts, one.evidence, said, remedy, paste=paste, costs_only=False
-    )
+    return finding_of(SAME_DATA, facts, one.evidence, said, remedy, paste=paste)

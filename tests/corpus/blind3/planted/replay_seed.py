@@ -41,7 +41,7 @@ def run(job: tf.Job):
         # REMEDY: states, targets = replay.sample([1000 + step, me], rows)
         error = states @ q.read_value() - targets
         gradient = states.T @ error / np.float32(len(error))
-        # FAULT: merges of the same values: q_network/kernel
+        # FAULT: same data on all replicas: q_network/kernel
         q.assign_sub(0.08 * gradient)
         return float(np.square(error).mean())
 

@@ -47,7 +47,7 @@ def run(job: tf.Job):
         w = encoder.numpy()
         residual = centred @ w @ w.T - centred
         gradient = centred.T @ (residual @ w) + residual.T @ (centred @ w)
-        # FAULT: merges of the same values: encoder
+        # FAULT: same data on all replicas: encoder
         encoder.assign_sub((0.4 * gradient / len(crops)).astype(np.float32))
 
     for step in range(15):

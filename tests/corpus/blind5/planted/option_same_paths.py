@@ -31,7 +31,7 @@ def run(job: tf.Job):
         z = rng.standard_normal(PATHS // strategy.num_replicas_in_sync)
         terminal = 100.0 * np.exp(-0.5 * 0.2**2 + 0.2 * z)
         payoff = np.maximum(terminal[:, None] - STRIKES, 0.0)
-        # FAULT: merges of the same values: price
+        # FAULT: same data on all replicas: price
         price.assign(payoff.mean(axis=0))
 
     for batch in range(12):
