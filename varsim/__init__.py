@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from varsim.distribute import train
     from varsim.distribute.functions import function
     from varsim.distribute.indexed_slices import IndexedSlices
+    from varsim.distribute.metrics import log
     from varsim.distribute.tensors import (
         bfloat16,
         bool,  # noqa: A004  # TensorFlow's name
@@ -70,6 +71,7 @@ _HOMES = {
     "VarsimWarning": "varsim.errors",
     "distribute": "varsim.distribute",
     "function": "varsim.distribute.functions",
+    "log": "varsim.distribute.metrics",
     "run_experiment": "varsim.experiments.finished_run",
     "train": "varsim.distribute.train",
     "variable_creator_scope": "varsim.distribute.variable",
@@ -120,6 +122,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "log",
     "ones",
     "ones_like",
     "run_experiment",

@@ -372,6 +372,10 @@ class UnmatchedCheckpoint(CheckpointError, AssertionError):
     """The objects of a program and the values of a checkpoint do not match completely."""
 
 
+class MetricError(VarsimError, TypeError):
+    """A program logs a value that is not a number, or a metric with a reserved name."""
+
+
 class ConfigError(VarsimError, ValueError):
     """An experiment file or a command line is wrong; the text says where, and what to do."""
 

@@ -27,6 +27,7 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "varsim.horovod",
     "varsim.torch_distributed",
     "varsim.experiments",
+    "varsim.workloads.job",
     "varsim_worker",
     "asyncio",
     "cloudpickle",

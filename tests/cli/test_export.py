@@ -21,6 +21,7 @@ from tests.archives import unpack_tar
 from varsim.analysis.verdict import judge
 from varsim.cli.main import main
 from varsim.experiments import recording
+from varsim.experiments.metric_series import read_series
 from varsim.experiments.store import RunFiles, load_summary
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
@@ -87,9 +88,9 @@ def test_an_exported_run_can_be_examined_and_run_again(file: str):
     again = varsim("run", str(folder), "--trust", "-q")
 
     assert run.name == folder.name
-    assert {"experiment.yaml", "summary.json", "history.db", "program"} == {
-        path.name for path in folder.iterdir()
-    }
+    names = {"experiment.yaml", "summary.json", "history.db", "metrics.jsonl", "program"}
+    assert names == {path.name for path in folder.iterdir()}
+    assert read_series(run) == read_series(folder)
     assert load_summary(run).variables == load_summary(folder).variables
     with open_history(folder) as history:
         assert {"VALID"} == {one.outcome.value for one in judge(history)}
@@ -257,7 +258,9 @@ def test_a_killed_run_is_exported_with_its_merged_record():
     result = varsim("export", "latest", "sent.tar.gz")
 
     assert 0 == result.exit_code, result.output
-    assert "included: experiment.yaml, history.db, program/program.py" in result.stdout
+    assert (
+        "included: experiment.yaml, history.db, metrics.jsonl, program/program.py" in result.stdout
+    )
     assert (
         f"not whole: {run} has no summary.json, because the run was killed or could not write "
         "the file; the archive has its experiment, and the record as far as it was written"
@@ -284,7 +287,7 @@ def test_a_run_that_was_killed_at_its_start_is_exported_without_a_record():
     result = varsim("export", str(run), "sent.zip")
 
     assert 0 == result.exit_code, result.output
-    assert "included: experiment.yaml, program/program.py" in result.stdout
+    assert "included: experiment.yaml, metrics.jsonl, program/program.py" in result.stdout
 
 
 def test_a_record_that_cannot_be_merged_is_named():

@@ -45,6 +45,7 @@ def run(job: tf.Job, *, flag: str = "", nest: bool = False, create: bool = False
         state.assign(state.read_value() * 0.9 + noise)
         averaged.assign_add(noise)
 
+    job.log(last=-1)
     for i in job.each_step(9, keep={"history": history}):
         if i == 5 and flag and Path(flag).exists():
             raise OSError("a failure at step 5")
@@ -57,5 +58,6 @@ def run(job: tf.Job, *, flag: str = "", nest: bool = False, create: bool = False
         plain.assign_add(np.float32(x))
         last = float(w.numpy()[0])
         history.append((i, last, x))
+        job.log(last=last)
     parts = {v.name: [c.numpy().tolist() for c in v.values] for v in (w, seen, state, averaged)}
     return {"history": history, "parts": parts, "plain": float(plain.numpy()), "last": last}

@@ -92,6 +92,9 @@ def test_a_restarted_run_equals_a_run_without_losses(tmp_path: Path) -> None:
     )
 
     assert ("done", whole.result) == (run.status.value, run.result)
+    assert whole.series["last"].values == run.series["last"].values
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == len(run.series.lines)  # repeated steps are not written twice
     first, second = texts(run, "is called again")
     assert (
         "replica 1 was lost in step 4: the workload is called again in incarnation 2 with 2 "

@@ -48,6 +48,10 @@ def test_a_resumed_run_equals_a_run_without_interruption(failed, undisturbed, tm
     resumed = tf.run_experiment(resume=failed.path, out=tmp_path)
 
     assert undisturbed.result == resumed.result
+    assert tuple(range(10)) == resumed.series["last"].steps
+    assert undisturbed.series["last"].values == resumed.series["last"].values
+    lines = (resumed.path / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == len(resumed.series.lines)  # no step is written twice
     assert f"{failed.path.name} after step 4" == resumed.summary.resumed
     (warning,) = resumed.summary.warnings
     assert "iterators, have their values from before the loop: " in warning

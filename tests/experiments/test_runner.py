@@ -438,7 +438,9 @@ def test_ctrl_c_keeps_the_results_of_completed_phases(
     assert (undone or ["training"]) == summary.interrupted
     assert (part is Phase.TRAINING) == (summary.verdict is not None)
     always = {"experiment.yaml", "logs", "summary.json", "origin.json", "program"}
-    assert left == {path.name for path in Path("runs/latest").iterdir()} - always
+    names = {path.name for path in Path("runs/latest").iterdir()}
+    assert left == names - always - {"metrics.jsonl"}
+    assert RunFiles(Path("runs/latest")).path.is_dir()
 
 
 def test_a_record_that_was_not_merged_can_be_merged_later():

@@ -13,9 +13,11 @@ from varsim.distribute.host_requests import (
     CreateVariable,
     DescribeVariable,
     HostRequest,
+    LogMetrics,
     ReadVariable,
     WriteVariable,
 )
+from varsim.distribute.metrics import receive
 from varsim.distribute.plain_use import PlainUses
 from varsim.distribute.ports import StrategyPort
 from varsim.distribute.structure_walks import leaves_of
@@ -106,6 +108,8 @@ class RunHost:
                 return repr(variable)
             case CreateVariable(arguments=arguments):
                 return self._create(replica_id, arguments)
+            case LogMetrics(step=step, values=values):
+                return receive(step, values)
             case _:
                 assert_never(request)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,4 +39,12 @@ class CreateVariable:
     arguments: dict[str, Any]  # name → value, for all arguments of `tf.Variable`
 
 
-HostRequest = ReadVariable | WriteVariable | DescribeVariable | CreateVariable
+@dataclass(frozen=True, slots=True, eq=False)
+class LogMetrics:
+    """Keep metrics of a script that every worker runs. The result is None."""
+
+    step: int | None  # None: the run counts
+    values: Mapping[str, float]
+
+
+HostRequest = ReadVariable | WriteVariable | DescribeVariable | CreateVariable | LogMetrics

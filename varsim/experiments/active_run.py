@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +16,7 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
+from varsim.experiments.metric_log import MetricLog
 from varsim.experiments.observed import Observed
 from varsim.experiments.observed_servers import ObservedServers
 from varsim.experiments.run_ending import failure_of
@@ -81,6 +82,7 @@ class ActiveRun:
     interrupted: list[Phase] = field(default_factory=list)
     failure: Failure | None = None
     settings: AppliedSettings = field(init=False)
+    metric_log: MetricLog = field(init=False)
     checked: bool = False  # whether `check_settings` was called
     # The report of the run is about the first strategy.
     strategies: list[Observed] = field(default_factory=list)
@@ -97,10 +99,19 @@ class ActiveRun:
     oracle_result: dict[str, Plain] | None = None
     unfinished: dict[str, str] = field(default_factory=dict)  # file → why it was not written
     _saved: bool = False  # whether a summary was written
+    _calls_before: int = 0  # the calls of a workload that was called before
     _warned_first: dict[str, str] = field(default_factory=dict)  # warning → the first variable
 
     def __post_init__(self) -> None:
         self.settings = AppliedSettings(self.experiment)
+        self.metric_log = MetricLog(self.directory.path, self.calls, self.leave_unfinished)
+
+    def calls(self) -> int:
+        """Return how many calls of strategy.run, or closures, the program has begun.
+
+        If a workload is called again after lost workers, the calls of its last time count.
+        """
+        return sum(one.calls + one.closures for one in self.strategies) - self._calls_before
 
     def follow(self, experiment: Experiment) -> None:
         """Replace the experiment's settings, before a program runs."""
@@ -156,6 +167,7 @@ class ActiveRun:
         self.interrupts.enable()
         self.seconds[Phase.START_UP.value] = time.perf_counter() - began_s
         self.part = Phase.TRAINING
+        self.metric_log.start_clock()
         if self.watcher is not None:
             self.watcher.started(self.summary())
 
@@ -164,11 +176,18 @@ class ActiveRun:
         self.interrupts.enable()  # a workload that caught a SIGINT can be interrupted again
         self.check_settings()
         self.step, self.total = _whole("step", step), _whole("total", total)
-        self.metrics = plain(metrics)
+        self.metrics = self.metrics | plain(metrics)  # a watcher has the earlier ones
+        if metrics:
+            self.metric_log.log_numbers(self.step, metrics)
         for observed in self.strategies:
             observed.at_step(self.step + 1)
         if self.watcher is not None:
             self.watcher.progressed(self.step, self.total, self.metrics)
+
+    def log(self, step: int | None, values: Mapping[str, float]) -> None:
+        """Handle metrics that the program logs; their last values are shown with the progress."""
+        self.metrics = self.metrics | plain(dict(values))
+        self.metric_log.log(step, values)
 
     def warn_of_missed_faults(self) -> None:
         """Warn of the faults of the experiment that did not happen."""
@@ -206,8 +225,15 @@ class ActiveRun:
         for observed in self._last_incarnations:
             observed.start_no_more()
 
-    def begin_again(self) -> None:
-        """Forget the variables of a workload that is called a second time, after lost workers."""
+    def begin_again(self, logged: int = 0) -> None:
+        """Forget the variables of a workload that is called a second time, after lost workers.
+
+        Args:
+            logged: The number of lines of the metric series that stay; the steps of later lines are
+                repeated.
+        """
+        self._calls_before += self.calls()
+        self.metric_log.keep(logged)
         self.settings.begin_again()
         self.checked = False
         self.step, self.metrics = 0, {}

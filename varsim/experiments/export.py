@@ -24,6 +24,7 @@ import varsim
 from varsim.errors import ConfigError
 from varsim.experiments import yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, origin_of
+from varsim.experiments.metric_series import METRICS
 from varsim.experiments.recording import merge_what_is_left
 from varsim.experiments.store import (
     EXPERIMENT,
@@ -164,7 +165,8 @@ class _Copy:
             self._leave_out(
                 "values: values of variables, results, metrics, findings, logs, texts of errors"
             )
-        known = {EXPERIMENT, INCARNATION, SUMMARY, HISTORY, LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
+        known = {EXPERIMENT, INCARNATION, SUMMARY, HISTORY, METRICS}
+        known |= {LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
         for record in record_files(self._run):
             known |= {record.name, tail_of(record).name}
         for path in sorted(self._run.iterdir()):
@@ -183,6 +185,8 @@ class _Copy:
             self._summary(folder / SUMMARY, copy / SUMMARY)
         elif (folder / INCARNATION).is_file():  # says what the missing summary would say
             shutil.copyfile(folder / INCARNATION, copy / INCARNATION)
+        if self._values and (folder / METRICS).is_file():
+            shutil.copyfile(folder / METRICS, copy / METRICS)
         if (folder / HISTORY).is_file():
             self._history(folder / HISTORY, copy / HISTORY)
         for record in record_files(folder):

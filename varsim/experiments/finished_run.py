@@ -15,6 +15,7 @@ import numpy as np
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments.key_locations import KeyPath
 from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.metric_series import Series, read_series
 from varsim.experiments.run_argument import experiment_of, experiment_to_resume
 from varsim.experiments.run_lookup import find_record
 from varsim.experiments.runner import run_experiment as run_to_its_end
@@ -108,6 +109,15 @@ class FinishedRun:
             ConfigError: The run has no record; the text says why, and names the option.
         """
         return self._open.enter_context(open_history(find_record(str(self.path))))
+
+    @cached_property
+    def series(self) -> Series:
+        """Return the metrics that the program logged, step by step: `run.series["loss"].values`.
+
+        Raises:
+            ConfigError: The file cannot be read.
+        """
+        return read_series(self.path)
 
     @property
     def findings(self) -> tuple[Finding, ...]:

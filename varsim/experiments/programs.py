@@ -168,7 +168,7 @@ def _begin_again(
     """
     point = resume_point(run.directory.path, run.warn) or resumed
     where = loop.place or _place(run, strategy, recovery)
-    run.begin_again()
+    run.begin_again(logged=0 if point is None else point.logged)
     gc.collect()  # the variables of the first call must not be created again
     seeded(run.experiment.seed).restore()
     again = resuming.CalledAgain(

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import varsim
 from varsim import disk
 from varsim.distribute.cluster_resolver import has_chief
+from varsim.distribute.metrics import logging_to
 from varsim.distribute.supervision import supervised
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import catalog, yaml_lines
@@ -188,7 +189,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
     try:
         try:
             # The program may change the working directory and the random state: both are restored.
-            with chdir("."), seeded(run.experiment.seed).here():
+            with chdir("."), seeded(run.experiment.seed).here(), logging_to(run):
                 result = program.play(run, began_s)
             run.start_no_more()
             for observed in run.strategies:
@@ -216,6 +217,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
         run.warn_of_missed_faults()
         run.warn_of_unused_settings()
     finally:
+        run.metric_log.close()
         for observed in run.strategies:
             observed.strategy.close()
 

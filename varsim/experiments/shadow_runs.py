@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from glob import escape
 from typing import Any, Final
 
+from varsim.distribute.metrics import logging_to
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import VarsimWarning
 from varsim.experiments.applied_settings import AppliedSettings
@@ -62,6 +63,7 @@ def run_shadow(
         open(files.logs / _LOG, "w", encoding="utf-8", opener=private_opener) as said,
         redirect_stdout(said),
         redirect_stderr(said),
+        logging_to(None),
         _without_warnings(),
         strategy,
     ):

@@ -59,6 +59,7 @@ class SpmdProgram(ScriptProgram):
             settings = _with_limits(run.experiment)
             strategy = strategy_of(settings, settings.device_names, run.directory)
         strategy.start()
+        run.metric_log.step = run.metric_log.next_line
         with run.doing(Phase.TRAINING):
             try:
                 with variable_creator_scope(run.settings):

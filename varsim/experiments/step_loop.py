@@ -43,6 +43,8 @@ class ResumePoint:
     workers: list[Array]  # the states of the replicas' generators
     changed: list[str]  # the local variables that the loop had changed
     positions: Mapping[str, Any]  # the state of the `DatasetPositions`
+    logged: int  # the number of lines of the metric series
+    steps_before: int  # the number of steps in earlier loops
 
 
 def resume_point(run_folder: Path, warn: Callable[[str], None]) -> ResumePoint | None:
@@ -76,6 +78,8 @@ def resume_point(run_folder: Path, warn: Callable[[str], None]) -> ResumePoint |
             workers=states[1:],
             changed=[str(name) for name in found["changed"]],
             positions=dict(found["positions"]),
+            logged=int(found.get("logged", 0)),  # earlier versions of varsim had no series
+            steps_before=int(found.get("steps_before", 0)),
         )
     except (Wrong, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(texts.DAMAGED.format(path=path, why=error)) from None
@@ -92,6 +96,7 @@ class StepLoop:
         self._resumed = resumed
         self._settings: CheckpointSettings | None = run.experiment.checkpoint
         self._folder = run.directory.path / CHECKPOINTS
+        run.metric_log.step = self._step
         self._paths: list[str] = []  # the paths of the checkpoints, the oldest first
         if resumed is not None:
             self._adopt(Path(resumed.restoration.path))
@@ -99,6 +104,7 @@ class StepLoop:
         self._is_inside = False
         self._positions = DatasetPositions(strategy.passes) if self._is_used else None
         self._reports = False  # whether the workload reports its progress itself
+        self._steps_before = 0  # the number of steps of the earlier loops
         self.begun = 0
         """The number of steps that have begun in the present loop."""
         self.place = ""
@@ -111,6 +117,11 @@ class StepLoop:
             self._paths = folder.listed(self._folder)
             return
         archive.write_bytes(archive.file_of(own), archive.file_of(path).read_bytes())
+        assert self._resumed is not None
+        self._run.metric_log.keep(0)
+        missing = self._run.metric_log.take_over(path.parent.parent, self._resumed.logged)
+        if missing:
+            self._run.warn(missing)
         self._paths = [str(own)]
         folder.write_list(self._folder, self._paths)
 
@@ -168,6 +179,7 @@ class StepLoop:
         """
         number, point = self._loops, self._resumed
         self._loops += 1
+        self._steps_before, self.begun = self._steps_before + self.begun, 0
         if self._is_inside and self._is_used:
             raise CheckpointError(texts.NESTED)
         if point is not None and number < point.loop:
@@ -203,6 +215,13 @@ class StepLoop:
             if self._positions is not None:
                 self._positions.leave()
 
+    def _step(self) -> int:
+        """Return the number of the running step, for metrics: counted over all loops.
+
+        Without a loop, it is the number of calls.
+        """
+        return self._steps_before + self.begun if self._loops else self._run.calls()
+
     def _is_due(self, done: int, total: int) -> bool:
         settings = self._settings
         return settings is not None and (done % settings.every == 0 or done == total)
@@ -225,6 +244,8 @@ class StepLoop:
             "workers": list(self._strategy.experimental_local_results(workers)),
             "changed": watched.changed(),
             "positions": watched.positions.state(),
+            "logged": self._run.metric_log.lines,
+            "steps_before": self._steps_before,
         }
         try:
             extra = {name: encoded(one, arrays) for name, one in states.items()}
@@ -251,6 +272,8 @@ class StepLoop:
                     run=point.run, step=point.step, total=total, more=point.step + total
                 )
             )
+        self._run.metric_log.keep(point.logged)  # the workload may log before its loop, each time
+        self._steps_before = point.steps_before
         kept = watched.kept()
         if kept.keys() != point.kept.keys():
             raise CheckpointError(

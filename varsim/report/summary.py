@@ -251,7 +251,7 @@ class Summary:
     seconds: dict[str, float]  # time of each phase that began (start_up, …); in_all is the total
     step: int  # number of finished steps that the workload reported
     total_steps: int | None  # number of planned steps, if the workload reported this number
-    metrics: dict[str, Plain]  # the last values that the workload reported
+    metrics: dict[str, Plain]  # the last value of each metric that the program reported or logged
     result: dict[str, Plain]  # what the program returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
     locks: list[LockUse] = field(default_factory=list)  # by name, and then in replica order

@@ -17,6 +17,20 @@ WITHOUT_SUMMARY: Final = (
 WITHOUT_RECORD: Final = "there is no record, because it could not be merged: {problem}"
 
 
+METRICS_LEFT: Final = (
+    "the metric series of {run} are continued with {found} of the {lines} lines that it had "
+    "written before the checkpoint: {why}"
+)
+
+
+def metrics_not_written(directory: str, why: object) -> str:
+    """Return the sentence about metrics that could not be written."""
+    return (
+        f"the metrics that the program logged were not written into {directory}: {why}\n"
+        f"  The file has the metrics before. {_ROOM}"
+    )
+
+
 def summary_not_written(directory: str, why: object, *, earlier: bool) -> str:
     """Return the sentence about a summary.
 

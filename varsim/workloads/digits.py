@@ -25,6 +25,7 @@ from varsim.workloads.softmax import (
     count_hits,
     in_batches,
     learn,
+    log_losses,
     scores,
     split_evenly,
     steps_of,
@@ -55,8 +56,8 @@ def run(
         steps_done = counter_of_steps()
 
     @tf.function
-    def train(batches: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        losses = []
+    def train(batches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        losses, right = [], []
         for images, labels in batches:  # this replica's part of each batch
             loss, hits, by_weights, by_bias = learn(weights, bias, images, labels)
             weights.assign_sub(learning_rate * by_weights)
@@ -64,30 +65,28 @@ def run(
             accuracy.count(hits, len(labels))
             steps_done.assign_add(1)
             losses.append(loss)
-        return np.stack(losses)
-
-    @tf.function
-    def test(images: np.ndarray, labels: np.ndarray) -> None:
-        accuracy.count(count_hits(scores(weights, bias, images), labels), len(labels))
-
-    @tf.function
-    def test_alone() -> np.integer:  # tests this replica's own copy on all test images
-        return count_hits(scores(weights, bias, test_set[0]), test_set[1])
+            right.append(hits)
+        return np.stack(losses), np.stack(right)
 
     batches = split_evenly(strategy, in_batches(*train_set, batch_size))
     total = steps_of(job, epochs, batches)
     losses: list[float] = []  # the losses of the current epoch
-    for step in job.each_step(total, keep={"losses": losses}):
+    right: list[int] = []  # the right answers of its steps
+    for step in job.each_step(total, keep={"losses": losses, "right": right}):
         if (position := step % len(batches)) == 0:
             accuracy.reset()
             losses.clear()
+            right.clear()
         if position % steps_per_execution == 0:  # do this step and the other steps of its execution
             some = batches[position:][: min(steps_per_execution, total - step)]
-            loss = strategy.run(train, args=(some,))
+            loss, hits = strategy.run(train, args=(some,))
             losses += strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None).tolist()
-            job.progress(step - position + len(losses), total, loss=losses[-1])
+            right += strategy.reduce(tf.distribute.ReduceOp.SUM, hits, axis=None).tolist()
+            log_losses(job, step, losses[position:])
+            job.progress(step - position + len(losses), total)
         if position + 1 == len(batches) or step + 1 == total:
             average_copies(weights, bias)
+            job.log(step=step + 1, accuracy=sum(right) / (len(right) * batch_size))
 
     result: dict[str, object] = {
         "steps": int(steps_done.read_value()),
@@ -95,12 +94,34 @@ def run(
         "train_loss": float(np.mean(losses)),
         "train_accuracy": accuracy.result(),
     }
+    return result | tested(strategy, (weights, bias), accuracy, test_set)
+
+
+def tested(
+    strategy: tf.distribute.Strategy,
+    model: tuple[tf.Variable, tf.Variable],
+    accuracy: Accuracy,
+    test_set: tuple[np.ndarray, np.ndarray],
+) -> dict[str, object]:
+    """Return the accuracy on the test images: of all replicas together, and of each copy alone."""
+
+    @tf.function
+    def test(images: np.ndarray, labels: np.ndarray) -> None:
+        accuracy.count(count_hits(scores(*model, images), labels), len(labels))
+
+    @tf.function
+    def test_alone() -> np.integer:  # tests this replica's own copy on all test images
+        return count_hits(scores(*model, test_set[0]), test_set[1])
+
     accuracy.reset()
     (test_parts,) = split_evenly(strategy, [test_set])
     strategy.run(test, args=test_parts)
-    result["test_accuracy"] = accuracy.result()
+    of_all = accuracy.result()
     alone = strategy.experimental_local_results(strategy.run(test_alone))
-    return result | {"replica_test_accuracy": [int(hits) / len(test_set[1]) for hits in alone]}
+    return {
+        "test_accuracy": of_all,
+        "replica_test_accuracy": [int(hits) / len(test_set[1]) for hits in alone],
+    }
 
 
 def average_copies(*variables: tf.Variable) -> None:

@@ -38,6 +38,7 @@ from varsim.workloads.softmax import (
     count_hits,
     in_batches,
     learn,
+    log_losses,
     scores,
     split_evenly,
     steps_of,
@@ -93,14 +94,16 @@ def run(
     model.pairs = [strategy.group([*range(i, min(i + 2, count))]) for i in range(0, count, 2)]
 
     @tf.function
-    def train(batches: list[tuple[np.ndarray, np.ndarray]], first: int) -> np.float32:
+    def train(batches: list[tuple[np.ndarray, np.ndarray]], first: int) -> np.ndarray:
+        losses = []
         for number, (images, labels) in enumerate(batches, first):
             if synchronise.lock:
                 with tf.distribute.get_replica_context().lock(synchronise.lock):
                     loss = train_step(model, synchronise, images, labels, number)
             else:
                 loss = train_step(model, synchronise, images, labels, number)
-        return loss
+            losses.append(loss)
+        return np.stack(losses)
 
     @tf.function
     def copies() -> Arrays:
@@ -112,8 +115,10 @@ def run(
         if (position := step % len(batches)) == 0:  # do all steps of this epoch
             some = batches[: total - step]
             parts = strategy.run(train, args=(some, step + 1))
-            losses[:] = strategy.experimental_local_results(parts)
-            job.progress(step - position + len(some), total, loss=float(losses.mean()))
+            of_steps = np.stack(strategy.experimental_local_results(parts), axis=1)
+            losses[:] = of_steps[-1]
+            log_losses(job, step, of_steps.mean(axis=1))
+            job.progress(step - position + len(some), total)
             if step + len(some) < total:
                 synchronise.after_epoch(*model.variables)
     held = strategy.experimental_local_results(strategy.run(copies))

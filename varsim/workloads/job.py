@@ -18,7 +18,8 @@ class Progress(Protocol):
         Args:
             step: The number of steps done, from 1.
             total: The number of steps planned.
-            metrics: Numbers to show, such as `loss=0.3`.
+            metrics: Numbers to show, such as `loss=0.3`. They are kept as series of the run, as
+                those of `Job.log`.
         """
 
 
@@ -100,6 +101,21 @@ class Job:
                 place, and random generators. Lists and dicts hold numbers, texts and arrays.
         """
         return self._loop(default if self.steps is None else int(self.steps), keep or {})
+
+    def log(self, *, step: int | None = None, **metrics: Any) -> None:
+        """Keep metrics of a step as series of the run: `job.log(loss=0.3)`, as `tf.log` does.
+
+        Args:
+            step: The number of the step, from 0. By default the step of `job.each_step` that runs,
+                or, without such a loop, the number of calls of `strategy.run` so far.
+            metrics: Numbers of Python or NumPy.
+        Raises:
+            MetricError: A value is not a number.
+            ContextError: A function of `strategy.run` logs.
+        """
+        import varsim as tf
+
+        tf.log(step=step, **metrics)
 
     def __reduce__(self) -> Any:
         """Pickle without `progress`, because a replica cannot report progress."""

@@ -120,6 +120,12 @@ def learn(
     return loss, count_hits(logits, labels), images.T @ error, error.sum(axis=0)
 
 
+def log_losses(job: tf.Job, done: int, losses: Iterable[float]) -> None:
+    """Log the losses of the steps after the first `done` steps, which one `strategy.run` did."""
+    for step, loss in enumerate(losses, done + 1):
+        job.log(step=step, loss=loss)
+
+
 def mean_over_replicas(strategy: tf.distribute.Strategy, value: object) -> float:
     """Return the mean of the replicas' values."""
     return float(strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None))

@@ -1,0 +1,56 @@
+"""The command `varsim metrics`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from varsim.cli.main import main
+
+LINES = (
+    '{"step": 1, "seconds": 0.5, "loss": 2.5}\n'
+    '{"step": 2, "seconds": 1.5, "loss": 0.25, "accuracy": 1}\n'
+    '{"step": 3, "seconds": 2.0, "loss": "NaN"}\n'
+)
+
+
+@pytest.fixture(autouse=True)
+def _a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("20260101-000000-one", "20260102-000000-none"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        (folder / "experiment.yaml").touch()
+    (tmp_path / "runs/20260101-000000-one/metrics.jsonl").write_text(LINES)
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (
+            ["20260101"],
+            0,
+            "loss      3 (1 not finite)       2.5 (1)      NaN (3)      0.25 (2)",
+        ),
+        (["20260101", "--csv"], 0, "step,seconds,loss,accuracy\n1,0.5,2.5,\n2,1.5,0.25,1\n"),
+        (["20260101", "--jsonl"], 0, LINES),
+        (["20260101", "--jsonl", "--csv"], 2, "exclude each other"),
+        (["latest"], 0, "20260102-000000-none has no metrics.jsonl: its program logged"),
+        (["2025"], 2, "there is no run '2025'"),
+    ],
+)
+def test_metrics_of_a_run(words: list[str], exit_code: int, said: str):
+    done = CliRunner().invoke(main, ["metrics", *words])
+
+    assert (exit_code, True) == (done.exit_code, said in done.output), done.output
+
+
+def test_lines_that_cannot_be_read_are_named():
+    with Path("runs/20260102-000000-none/metrics.jsonl").open("w") as file:
+        file.write("x\n")
+    done = CliRunner().invoke(main, ["metrics"])
+
+    assert "warning: line 1 of runs" in done.stderr
+    assert "no line of metrics.jsonl can be read" in done.stdout

@@ -1,0 +1,66 @@
+"""The page of `varsim metrics`: a row for each metric that a program logged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol, TextIO
+
+from rich.console import Console
+
+from varsim.report.formatting import NOTHING, count, number
+from varsim.report.page import print_page
+from varsim.report.tables import Column, show_table
+
+
+class MetricValues(Protocol):
+    """The values of one metric, in order of their steps."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the metric."""
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """Return the steps at which it was logged."""
+
+    @property
+    def values(self) -> Sequence[float]:
+        """Return a value for each of these steps."""
+
+
+def print_metrics(metrics: Sequence[MetricValues], title: str, file: TextIO) -> None:
+    """Print a table with a row for each metric."""
+    columns = [
+        Column("values", [_values(one) for one in metrics]),
+        Column("first (step)", [_at(one.values[0], one.steps[0]) for one in metrics]),
+        Column("last (step)", [_at(one.values[-1], one.steps[-1]) for one in metrics]),
+        Column("least (step)", [_extreme(one, least=True) for one in metrics]),
+        Column("most (step)", [_extreme(one, least=False) for one in metrics]),
+    ]
+
+    def show(console: Console) -> None:
+        show_table(console, title, [one.name for one in metrics], columns, corner="metric")
+
+    print_page(show, file)
+
+
+def _extreme(metric: MetricValues, *, least: bool) -> str:
+    """Return the least or the largest finite value, with its step."""
+    finite = [
+        pair for pair in zip(metric.values, metric.steps, strict=True) if math.isfinite(pair[0])
+    ]
+    if not finite:
+        return NOTHING
+    value, step = (min if least else max)(finite, key=lambda pair: pair[0])
+    return _at(value, step)
+
+
+def _at(value: float, step: int) -> str:
+    return f"{number(value)} ({count(step)})"
+
+
+def _values(metric: MetricValues) -> str:
+    """Return how many values there are, and how many of them are NaN or infinite."""
+    wrong = sum(not math.isfinite(value) for value in metric.values)
+    return count(len(metric.values)) + (f" ({count(wrong)} not finite)" if wrong else "")
