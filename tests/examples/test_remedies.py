@@ -68,5 +68,5 @@ def test_a_lag_under_a_policy_that_exchanges_itself_has_a_remedy_without_v_sync(
 
     (found,) = findings(tmp_path, step, EventTriggered(0.5))
 
-    assert "1 of 3 pushes after a pull changed a copy that had received up to 3" in found.what
+    assert "1 of 3 pulled values was old" in found.what
     assert "The policy event_triggered:0.5 decides when a replica exchanges." in found.remedy

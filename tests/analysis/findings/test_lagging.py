@@ -62,10 +62,8 @@ def test_a_fetch_of_a_component_that_was_written_often_since_lags(
 
     assert count == len(found)
     if found:
-        assert "1 of 1 fetches gave a component that its replica had written more than 2" in (
-            found[0].what
-        )
-        assert "up to 3 times" in found[0].what
+        assert "1 of 1 fetched component was old" in found[0].what
+        assert "had written the variable more than 2 times, and up to 3 times." in found[0].what
         assert ((3, 1),) == found[0].histogram
         (((file, _, _), times),) = [(one.partition(":"), n) for one, n in found[0].locations]
         assert (Path(__file__).name, 1) == (Path(file).name, times)
@@ -89,8 +87,8 @@ def test_a_push_after_many_pushes_of_others_lags(tmp_path: Path, pushes: int, co
 
     assert count == len(found)
     if found:
-        assert "1 of 1 pushes after a pull" in found[0].what
-        assert "up to 3 pushes of others" in found[0].what
+        assert "1 of 1 pulled value was old" in found[0].what
+        assert "up to 3 changes of others" in found[0].what
 
 
 def test_pushes_without_a_pull_do_not_lag(tmp_path: Path):

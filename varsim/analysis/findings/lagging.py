@@ -23,6 +23,7 @@ from varsim.analysis.findings.model import (
     milliseconds,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.texts.facts import share, times
 from varsim.tracing.history import PROGRAM, Event
 
 LAGGING: Final = FindingKind(name="lagging read", certainty=Certainty.PATTERN)
@@ -158,33 +159,38 @@ class Lagging(Finder):
 
 
 def _of_fetches(lags: _Lags) -> str:
+    were_old = share(lags.evidence.count, lags.total, "fetched component", ("was", "were"))
+    most = times(max(lags.histogram), "time")
     return (
-        f"{lags.evidence.count:,} of {lags.total:,} fetches gave a component that its replica had "
-        f"written more than {_MOST_VERSIONS} times since it published it: up to "
-        f"{max(lags.histogram):,} times, and {milliseconds(lags.longest_s)} before."
+        f"{were_old} old: since its replica had published it, this replica had written the "
+        f"variable more than {times(_MOST_VERSIONS, 'time')}, and up to {most}. What was fetched "
+        f"lacks these writes. The oldest component was published {milliseconds(lags.longest_s)} "
+        "before the fetch."
     )
 
 
 def _of_pushes(lags: _Lags) -> str:
+    were_old = share(lags.evidence.count, lags.total, "pulled value", ("was", "were"))
+    most = times(max(lags.histogram), "change")
     return (
-        f"{lags.evidence.count:,} of {lags.total:,} pushes after a pull changed a copy that had "
-        f"received up to {max(lags.histogram):,} pushes of others since that pull, in up to "
-        f"{milliseconds(lags.longest_s)}."
+        f"{were_old} old at the next push: since the pull, the copy had received up to {most} of "
+        "others. The pushed change was probably computed without them. The oldest value was pulled "
+        f"{milliseconds(lags.longest_s)} before the push."
     )
 
 
 _PUBLISH: Final = (
-    "Publish the component after the writes that other replicas need (v.publish), or let the "
-    "replicas meet ({meeting})."
+    "Call v.publish() after the writes that other replicas need. Or make the replicas wait for "
+    "each other before the fetch, by {meeting}."
 )
 _PULL: Final = (
-    "Pull right before you compute what you push, push the work of fewer steps at once, or let the "
-    "replicas meet now and then ({meeting})."
+    "Pull directly before you compute what you push, and push after fewer steps. Or make the "
+    "replicas wait for each other from time to time, by {meeting}."
 )
 _BY_POLICY: Final = (
     "The policy {name} decides when a replica exchanges. Choose parameters with which it exchanges "
-    "more often, or let the replicas meet now and then (a barrier), or choose ON_WRITE if every "
-    "replica must use every write."
+    "more often, or make the replicas wait for each other from time to time, by a barrier. If "
+    "every replica must use every write, choose ON_WRITE."
 )
 
 
@@ -192,4 +198,4 @@ def _remedy(facts: VariableFacts, by_hand: str) -> str:
     """Return what to do: `by_hand` if the program itself makes these reads, not the policy."""
     if not facts.manual:
         return _BY_POLICY.format(name=facts.synchronization)
-    return by_hand.format(meeting="a barrier" if facts.summed else "v.sync, or a barrier")
+    return by_hand.format(meeting="a barrier" if facts.summed else "v.sync or a barrier")
