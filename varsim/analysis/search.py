@@ -23,6 +23,7 @@ from varsim.analysis.findings.locks import LockUse
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
 from varsim.analysis.findings.not_finite import NOT_FINITE, NotFinite
 from varsim.analysis.findings.one_truth import OneTruth
+from varsim.analysis.findings.orders import Orders
 from varsim.analysis.findings.outside_variables import OutsideVariables
 from varsim.analysis.findings.overflow import Overflow
 from varsim.analysis.findings.pace import Pace
@@ -59,6 +60,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Overflow,
     Redundancy,
     Waits,
+    Orders,
     Pairing,
     LockUse,
     SeparateCopies,

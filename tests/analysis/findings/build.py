@@ -280,10 +280,11 @@ class ProgramHistory:
             return find(history)
 
     def notes(self) -> list[Note]:
-        """Return the notes of finders."""
+        """Return the notes of finders, after their findings."""
         with self._history() as history:
             search = Search(history)
             Audience(search.observers).show(history.events())
+            search.conclude()
             return search.notes()
 
     @contextmanager

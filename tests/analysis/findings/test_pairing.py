@@ -1,4 +1,7 @@
-"""Collectives without a name: in different lines they are a finding, in one line a note."""
+"""Collectives without a name: in different lines they are a finding, in one line a note.
+
+In one line they are a finding, too, if replicas give the same values to them in another order.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.analysis.findings.build import ProgramHistory
+from varsim.analysis.findings.orders import OTHER_ORDER
 from varsim.analysis.findings.pairing import OTHER_LINES
 
 
@@ -83,3 +87,42 @@ def test_only_the_first_of_many_lines_are_noted():
     said = "whether all replicas make the unnamed collectives in 4 more lines in the same order"
     assert [said] == [one.text for one in notes[5:]]
     assert {"`name=`"} == {one.option for one in notes}
+
+
+def logged(*orders: Any, calls: int = 2, names: Any = (None, None, None), **about: Any) -> Any:
+    """Build calls in which each replica gives the values of its order to collectives of a line."""
+    told = ProgramHistory(len(orders))
+    for call in range(calls):
+        told.call()
+        for name, given in zip(names, zip(*orders, strict=True), strict=False):
+            told.collective(name=name, given=[one + call * (one > 1) for one in given], **about)
+        told.end()
+    return told
+
+
+def test_values_that_a_replica_gives_in_another_order_are_found_with_both_orders():
+    told = logged([2.0, 0.5], [2.0, 0.5], [0.5, 2.0], op="MEAN")
+
+    (finding,) = told.findings()
+    assert (OTHER_ORDER, 4) == (finding.kind, finding.count)
+    assert (("step.py:9", 4),) == finding.locations
+    assert "replica 2 gave 0.5, 2, and replicas 0, 1 gave 2, 0.5" in finding.what
+    assert 'all_reduce("MEAN", values)' in finding.paste[0]
+    assert [] == told.notes()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        logged([2.0, 0.5], [2.0, 0.5]),
+        logged([2.0, 0.5], [0.5, 2.1]),
+        logged([2.0, 0.5], [0.5, 2.0], names=["loss", "accuracy"]),
+        logged([3, 1], [1, 3], dtype="int32"),
+        logged([9.0, 1.0], [1.0, 9.0]),
+        logged([0.7, 0.0], [0.0, 0.7]),
+        logged([0.1, 0.2, 0.3], [0.2, 0.3, 0.1], [0.3, 0.1, 0.2]),
+    ],
+    ids=["one order", "other values", "names", "counts", "whole", "gathered by hand", "rotated"],
+)
+def test_values_in_one_order_or_on_purpose_in_another_are_not_found(told):
+    assert () == told.findings()

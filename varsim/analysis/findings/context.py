@@ -74,6 +74,8 @@ class FindingContext:
     """
     started_apart: set[int] = field(default_factory=set)
     """Variables whose replicas started from different values. `Parted` sets it at the end."""
+    misordered: set[str] = field(default_factory=set)
+    """Lines whose unnamed collectives replicas call in another order. `Orders` adds them."""
     overflow_given: Event | None = None
     """The first collective whose sum of floats overflowed. `Overflow` sets it in the pass."""
     not_finite_at: NotFiniteAt = field(default_factory=NotFiniteAt)

@@ -107,7 +107,8 @@ class Pairing(Finder):
 
     def notes(self) -> list[Note]:
         """Return a note for each line with collectives that are paired only by their order."""
-        lines = list(self._lines.values())
+        misordered = self.context.misordered
+        lines = [line for where, line in self._lines.items() if where not in misordered]
         notes = [
             Note(
                 text=f"whether all replicas make the unnamed {line.operation}s at {line.location}, "

@@ -123,7 +123,7 @@ def check(
     mean-of-means, first-replica-only, integer-truncation, nan-or-infinity,
     overflow-of-a-sum, merges-that-are-never-read, reads-with-nothing-changed,
     merges-of-the-same-values, manual-synchronisation-after-every-write,
-    waiting-for-one-replica, collectives-of-different-lines,
+    waiting-for-one-replica, collectives-in-another-order, collectives-of-different-lines,
     lock-without-contention, lock-that-protects-nothing,
     variable-outside-the-scope, object-changed-on-a-replica, discarded-result,
     lagging-read, lost-update, repeated-write, bound-not-reached
