@@ -127,10 +127,6 @@ class Oracle:
             yield known_operand_of(event, dtype, shape), min(event.occurrences, left)
             left -= event.occurrences
 
-    def is_uneven(self, variable: int, kind: str, process: int, location: str) -> bool:
-        """Return whether the runs have different numbers of accesses of this key."""
-        return (variable, kind, process, location) in self.uneven
-
     def _common(self, process: int) -> Counter[tuple[int, str, str]]:
         """Return how often each access occurs before the paths of the two runs part."""
         if process not in self._prefixes:

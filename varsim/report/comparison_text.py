@@ -173,9 +173,10 @@ def _unexplained(compared: Compared, width: int, most: int | None) -> Iterator[s
         who = names(list(dict.fromkeys(one.variable for one in following)))
         said = f"{times(len(following), 'further location')} of {who} "
         said += "differs" if len(following) == 1 else "differ"
+        read = names(list(dict.fromkeys(one.began.variable for one in following)))
         yield from _item(
             f"{said} after earlier differences, which probably caused them: their writers had read "
-            "a variable that differed (--all shows them)",
+            f"a value that differed, and {read} differed first (--all shows them)",
             width,
         )
     for said in dict.fromkeys(filter(None, map(meaning_of, leading[:most]))):

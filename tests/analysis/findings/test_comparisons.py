@@ -391,3 +391,27 @@ def test_sums_over_the_same_repeated_rows_are_explained_by_the_finding_about_the
         "hits is wrong only in these calls, probably" in one.what,
     )
     assert not comparison(padded).unexplained
+
+
+def test_a_value_follows_from_a_counter_that_ends_the_loop_too_early():
+    """Only the first values of both are compared: the single device makes twice as many steps."""
+
+    def decays(strategy: Strategy) -> None:
+        with strategy.scope():
+            steps = variable(0, "ON_WRITE SUM", "steps")
+            weight = variable(0.0, "ON_WRITE MEAN", "weight")
+
+        def step(batch: Any) -> None:
+            weight.assign_add(part(batch).mean() / (1 + int(steps.read_value())))
+            steps.assign_add(1)
+
+        while int(steps.read_value()) < 8:
+            strategy.run(step, args=(DATA[0],))
+
+    (finding,) = compared(decays)
+    result = comparison(decays)
+    (_, weight) = result.differences
+
+    assert "made this write 4 times, and a single device 8 times" in finding.what
+    assert ("weight", "steps") == (weight.variable, weight.began.variable)
+    assert () == result.leading

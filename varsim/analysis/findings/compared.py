@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from varsim.analysis.oracle import FIRST_REPLICA
+from varsim.analysis.oracle import FIRST_REPLICA, AccessKey
 from varsim.analysis.returned import ReturnedValue
 from varsim.tracing.history import PROGRAM, Event
 
@@ -48,6 +48,11 @@ class Site(NamedTuple):
     variable_id: int
     access: Access
     location: str
+
+    @property
+    def key(self) -> AccessKey:
+        """Return the key of the accesses in the records of both runs."""
+        return self.variable_id, self.access.kind, self.access.process, self.location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

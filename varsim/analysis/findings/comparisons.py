@@ -51,6 +51,15 @@ _KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "arri
 
 
 @dataclass(slots=True)
+class _Parting:
+    """A first difference, and the variables from whose differences it can follow."""
+
+    site: Site
+    found: ValueDifference  # without its origin
+    sources: tuple[int, ...]  # variables that had differed before, in the order of their partings
+
+
+@dataclass(slots=True)
 class _Count:
     """The comparisons at one site."""
 
@@ -58,7 +67,7 @@ class _Count:
     differing: int = 0
     not_finite: int = 0  # differing values with a NaN or infinity that the single device lacks
     explained: int = 0  # differing values that findings explain
-    first: ValueDifference | None = None
+    first: _Parting | None = None
 
 
 class Comparisons(EventObserver):
@@ -95,8 +104,12 @@ class Comparisons(EventObserver):
         self._not_summed: dict[Site, str] = {}  # the operation of sparse writes without a sum
         self.wrong_calls: defaultdict[int, set[int | None]] = defaultdict(set)
         """Variable → the calls in which what all replicas wrote together differs."""
-        self._parted: dict[int, ValueDifference] = {}
-        """Variable → its first difference, also of a component that the program does not read."""
+        self._parted: defaultdict[int, dict[bool, _Parting]] = defaultdict(dict)
+        """Variable → its first difference, also of a component that the program does not read.
+
+        The key is True for the first difference of all, and False for the first one at a site where
+        both runs have the same number of values.
+        """
         self.read_in_replicas: set[int] = set()
         self.merged: set[int] = set()  # variables that the program wrote in a merge_call
         self.reduced_before: set[int] = set()  # variables that were written after an all_reduce
@@ -294,22 +307,35 @@ class Comparisons(EventObserver):
         if close(comparison.got, comparison.wanted):
             return
         self.wrong_calls[site.variable_id].add(comparison.event.call)
-        if site.variable_id not in self._parted:
+        if self.is_prefix(site) not in self._parted[site.variable_id]:
             self._difference(site, comparison)
 
-    def _difference(self, site: Site, comparison: Comparison) -> ValueDifference:
-        """Return the difference that a comparison shows, with its origin."""
+    def _difference(self, site: Site, comparison: Comparison) -> _Parting:
+        """Return the difference that a comparison shows."""
         number, facts = site.variable_id, self._variables[site.variable_id]
-        origin = self._parted.get(number)
-        if origin is None:
-            by = () if site.access is Access.READ else (comparison.event.event, *comparison.others)
-            source = self._flows.source_of(number, by)
-            origin = None if source is None else self._parted[source]
-        found = difference_of(site, comparison, facts, self._step, origin)
-        if number not in self._parted and not self.is_prefix(site):
-            self._parted[number] = found
-            self._flows.part(number)
+        by = () if site.access is Access.READ else (comparison.event.event, *comparison.others)
+        sources = self._flows.sources_of(number, by)
+        found = _Parting(site, difference_of(site, comparison, facts, self._step), sources)
+        parted = self._parted[number]
+        parted.setdefault(True, found)
+        if not self.is_prefix(site):
+            parted.setdefault(False, found)
+        self._flows.part(number)
         return found
+
+    def _began(self, variable: int) -> _Parting | None:
+        """Return the first difference of a variable of which it is known that values correspond."""
+        return self._parted[variable].get(self.proved) if variable in self._parted else None
+
+    def _with_origin(self, parting: _Parting) -> ValueDifference:
+        """Return a difference with its origin. Call this when `proved` is known."""
+        began = self._began(parting.site.variable_id)
+        if began is None or began is parting:
+            sources = map(self._began, parting.sources)
+            began = next((one for one in sources if one and _before(one, parting)), None)
+        if began is None or not _before(began, parting):
+            return parting.found
+        return replace(parting.found, origin=self._with_origin(began))
 
     def explain(self, site: Site, number: int) -> None:
         """Record that a finding explains some of the differing values at a site.
@@ -328,8 +354,8 @@ class Comparisons(EventObserver):
 
     def origin_of(self, variable_id: int) -> int | None:
         """Return the variable with whose difference that of another variable began."""
-        found = self._parted.get(variable_id)
-        return None if found is None else found.began.variable_id
+        found = self._began(variable_id)
+        return None if found is None else self._with_origin(found).began.variable_id
 
     def explain_not_finite(self, variable_id: int, locations: Iterable[str]) -> None:
         """Record that a finding explains all NaN and infinities of a variable at some locations."""
@@ -350,7 +376,12 @@ class Comparisons(EventObserver):
         """Return the result of all comparisons. Call this after `Finder.finish`."""
         counts = {site: one for site, one in self._counts.items() if self._is_counted(site)}
         differences = [
-            replace(one.first, count=one.differing, compared=one.count, explained=one.explained)
+            replace(
+                self._with_origin(one.first),
+                count=one.differing,
+                compared=one.count,
+                explained=one.explained,
+            )
             for one in counts.values()
             if one.first is not None
         ]
@@ -375,8 +406,7 @@ class Comparisons(EventObserver):
 
     def is_prefix(self, site: Site) -> bool:
         """Return whether only the first values at a site were compared: later paths differ."""
-        key = site.variable_id, site.access.kind, site.access.process, site.location
-        return self.oracle.is_uneven(*key)
+        return site.key in self.oracle.uneven
 
     def _is_own(self, site: Site) -> bool:
         """Return whether each replica writes its own component; such writes are not counted."""
@@ -409,9 +439,7 @@ class Comparisons(EventObserver):
         """Return why values at a site were not compared."""
         if site in unequal:
             return "some replicas write it there more often than others"
-        uneven = self.oracle.uneven.get(
-            (site.variable_id, site.access.kind, site.access.process, site.location)
-        )
+        uneven = self.oracle.uneven.get(site.key)
         if uneven is None and site in self._not_summed:
             return (
                 f"rows written by {self._not_summed[site]} are not compared: varsim compares sums "
@@ -469,6 +497,10 @@ def _changes(
     if event.operation not in SUMMED or not isinstance(wanted, Rows):
         return None
     return changes_of(parts, wanted) if len(parts) == len(operands) else None
+
+
+def _before(one: _Parting, other: _Parting) -> bool:
+    return one.found.event < other.found.event
 
 
 def _in_order(site: Site) -> tuple[int, str]:

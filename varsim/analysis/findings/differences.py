@@ -9,17 +9,12 @@ from varsim.analysis.rounding import most_apart
 
 
 def difference_of(
-    site: Site,
-    comparison: Comparison,
-    facts: VariableFacts,
-    step: int,
-    origin: ValueDifference | None,
+    site: Site, comparison: Comparison, facts: VariableFacts, step: int
 ) -> ValueDifference:
     """Return the difference that a comparison shows, in the element that differs most.
 
     Args:
         step: How many calls of strategy.run have begun.
-        origin: The difference from which this one follows, if one is known.
     """
     got, wanted = comparison.got, comparison.wanted
     sized = len(got) == len(wanted)
@@ -40,5 +35,4 @@ def difference_of(
         wanted=wanted[element].item() if sized else None,
         aggregation=facts.aggregation if combined else "",
         alike=combined and comparison.alike,
-        origin=origin,
     )

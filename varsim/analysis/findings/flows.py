@@ -55,14 +55,17 @@ class Flows:
         if variable not in self._parted:
             self._parted.append(variable)
 
-    def source_of(self, variable: int, writes: Iterable[int]) -> int | None:
-        """Return the variable that differed first of those on which a written value can depend.
+    def sources_of(self, variable: int, writes: Iterable[int]) -> tuple[int, ...]:
+        """Return the variables that differ and on which a written value can depend.
 
         Args:
             variable: The written variable.
             writes: The numbers of the events that wrote the value.
+
+        Returns:
+            Their numbers, in the order in which they began to differ.
         """
         read: set[int] = set()
         for event in writes:
             read |= self._read_before.pop(event, set())
-        return next((one for one in self._parted if one in read and one != variable), None)
+        return tuple(one for one in self._parted if one in read and one != variable)

@@ -46,6 +46,7 @@ from varsim.analysis.findings.scaling_messages import (
     TRUNCATION,
     WRONG_FACTOR,
     ScalingFault,
+    ending_early,
     faults_like_the_first,
     following,
     message,
@@ -281,6 +282,9 @@ class Scaling(Finder):
             fault = together(list(alike.values()))
             summed_at = self.context.summed_before.get(number)
             finding = message(self._variables[number], fault, comparisons.oracle, summed_at)
+            often = comparisons.oracle.uneven.get(next(iter(alike)).key)
+            if often and fault.relation is Relation.TIMES_N and often.here < often.there:
+                finding = ending_early(finding, often)
             if number in sources:
                 finding = following(finding, self._variables[sources[number].variable_id])
             findings.append(finding)

@@ -23,7 +23,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.shard_weights import Weights
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.oracle import Oracle
+from varsim.analysis.oracle import Oracle, Uneven
 from varsim.analysis.rounding import close
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.facts import element_text, share
@@ -104,6 +104,20 @@ def message(
     settings = _settings(facts, fault, oracle)
     paste = _paste(facts, fault) if fault.kind is MEAN_OF_MEANS else []
     return finding_of(fault.kind, facts, evidence, what, remedy, paste=paste, settings=settings)
+
+
+def ending_early(finding: Finding, often: Uneven) -> Finding:
+    """Return the finding about a value that is too large, which a single device wrote more often.
+
+    Args:
+        often: The numbers of the writes.
+    """
+    return replace(
+        finding,
+        what=f"{finding.what} The run made this write {times(often.here, 'time')}, and a single "
+        f"device {times(often.there, 'time')}: what depends on the value, such as the end of a "
+        "loop or a decay, comes too early.",
+    )
 
 
 def source_message(facts: VariableFacts, fault: ScalingFault, sums: Sequence[str]) -> Finding:
