@@ -415,3 +415,13 @@ def test_a_value_follows_from_a_counter_that_ends_the_loop_too_early():
     assert "made this write 4 times, and a single device 8 times" in finding.what
     assert ("weight", "steps") == (weight.variable, weight.began.variable)
     assert () == result.leading
+
+
+def test_the_nan_of_a_read_is_explained_by_the_finding_about_the_write():
+    def empty_share(strategy: Strategy) -> None:
+        with strategy.scope():
+            loss = variable(0.0, "ON_READ SUM", "loss")
+        strategy.run(lambda: loss.assign_add(np.nan if part(DATA[0, :1]).size == 0 else 1.0))
+        loss.read_value()
+
+    assert (1, ()) == ((result := comparison(empty_share)).values, result.unexplained)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Final
 
 from varsim.analysis import sparse
@@ -358,11 +357,15 @@ class Comparisons(EventObserver):
         return None if found is None else self._with_origin(found).began.variable_id
 
     def explain_not_finite(self, variable_id: int, locations: Iterable[str]) -> None:
-        """Record that a finding explains all NaN and infinities of a variable at some locations."""
-        for access, location in product(Access, locations):
-            site = Site(variable_id, access, location)
-            if site in self._counts:
-                self.explain(site, self._counts[site].not_finite)
+        """Record that a finding explains all NaN and infinities of a variable at some locations.
+
+        Reads by the program show what replicas wrote, so the finding explains those of reads, too.
+        """
+        where = set(locations)
+        for site, count in self._counts.items():
+            shows = site.access is Access.READ or site.location in where
+            if site.variable_id == variable_id and shows:
+                self.explain(site, count.not_finite)
 
     @property
     def judged(self) -> set[int]:

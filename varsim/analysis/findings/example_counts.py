@@ -49,7 +49,7 @@ class ExampleCounts(EventObserver):
             return
         value = value_of(event, facts.numpy_dtype) if event.indices is None else None
         number = 0.0 if value is None or event.operation != "assign_add" else float(value[0])
-        if number <= 0 or number != round(number):
+        if not (number > 0 and number.is_integer()):  # NaN and infinity are no counts
             self._others.add(facts.variable_id)
             self._added.pop(facts.variable_id, None)
             return
