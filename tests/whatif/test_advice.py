@@ -497,3 +497,15 @@ def test_a_wrong_replay_is_reported(tmp_path: Path):
     assert "seen: " in advised.doubts[0]
     assert 1 == found["seen"].effect.unknown
     assert found["seen"].keeps
+
+
+def test_advice_does_not_say_that_a_right_quotient_differs(tmp_path: Path):
+    """Total and count are both N times too large, and the mean is right."""
+    program = CORPUS / "clean" / "mean_metric_of_means.py"
+    with simulated_cluster():
+        ran = run_experiment(
+            Experiment(workload=str(program), workers=4, oracle=True, out=str(tmp_path))
+        )
+    plain = json.loads(CliRunner().invoke(main, ["advise", "--json", ran.directory]).output)
+
+    assert plain["differs"] is None

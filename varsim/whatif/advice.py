@@ -140,7 +140,8 @@ def _differs(replays: Replays, mended: Collection[int]) -> str:
     compared = replays.compared
     if mended:
         return ""
-    if compared is None or not compared.differences:
+    differences = () if compared is None else compared.wrong
+    if compared is None or not differences:
         left = [found[0].variable for found in troubles(replays).values()]
         if left:
             return (
@@ -160,8 +161,8 @@ def _differs(replays: Replays, mended: Collection[int]) -> str:
             "Results outside variables differ from a single device, and no setting is known to "
             "mend this: `varsim check` shows where."
         )
-    values = times(sum(one.count for one in compared.differences), "compared value")
-    of = names([one.variable for one in compared.differences])
+    values = times(sum(one.count for one in differences), "compared value")
+    of = names([one.variable for one in differences])
     return (
         f"{values} of {of} {'differs' if values.startswith('1 ') else 'differ'} from a single "
         "device, and no setting is known to mend this: `varsim check` shows where, and the rule "

@@ -172,6 +172,14 @@ class Compared:
         return tuple(one for one in self.differences if one.unexplained)
 
     @property
+    def wrong(self) -> tuple[ValueDifference, ...]:
+        """Return the differences of all values that are not right as a quotient."""
+        quotients = {number for one in self.quotients for number in one.variable_ids}
+        return tuple(
+            one for one in self.differences if one.unexplained or one.variable_id not in quotients
+        )
+
+    @property
     def leading(self) -> tuple[ValueDifference, ...]:
         """Return the unexplained differences that follow from no other listed difference."""
         listed = {one.variable_id for one in self.differences}
