@@ -50,7 +50,7 @@ def test_the_last_run_is_judged():
     assert len(CHECKERS) + 1 == sum(line.startswith("VALID ") for line in lines)
     assert [
         "",
-        "no finding: 22 events were searched for 22 kinds of findings that need no oracle",
+        "no finding: 22 events were searched for 23 kinds of findings that need no oracle",
         "",
         "varsim kept every promise of these settings (VALID). This does not say that your",
         "program is right.",

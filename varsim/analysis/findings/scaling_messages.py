@@ -26,7 +26,7 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.oracle import Oracle, Uneven
 from varsim.analysis.rounding import close
 from varsim.spec import VariableAggregation, VariableSynchronization
-from varsim.texts.facts import element_text, share
+from varsim.texts.facts import element_text, share, times
 
 WRONG_FACTOR: Final = compared_kind("scaled by the number of replicas", mended_by_settings=True)
 MEAN_OF_MEANS: Final = compared_kind("mean of means")
