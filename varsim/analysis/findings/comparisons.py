@@ -28,7 +28,6 @@ from varsim.analysis.findings.compared import (
     Quotient,
     Site,
     Uncompared,
-    ValueDifference,
     site_of,
 )
 from varsim.analysis.findings.comparison import Comparison, sampled_alike
@@ -36,6 +35,7 @@ from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.differences import difference_of
 from varsim.analysis.findings.flows import Flows
 from varsim.analysis.findings.paired_writes import PairedWrites
+from varsim.analysis.findings.partings import Parting, Partings
 from varsim.analysis.findings.sparse_changes import SUMMED, Changes, changes_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver, Take
@@ -50,15 +50,6 @@ _KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "arri
 
 
 @dataclass(slots=True)
-class _Parting:
-    """A first difference, and the variables from whose differences it can follow."""
-
-    site: Site
-    found: ValueDifference  # without its origin
-    sources: tuple[int, ...]  # variables that had differed before, in the order of their partings
-
-
-@dataclass(slots=True)
 class _Count:
     """The comparisons at one site."""
 
@@ -66,7 +57,7 @@ class _Count:
     differing: int = 0
     not_finite: int = 0  # differing values with a NaN or infinity that the single device lacks
     explained: int = 0  # differing values that findings explain
-    first: _Parting | None = None
+    first: Parting | None = None
 
 
 class Comparisons(EventObserver):
@@ -103,12 +94,7 @@ class Comparisons(EventObserver):
         self._not_summed: dict[Site, str] = {}  # the operation of sparse writes without a sum
         self.wrong_calls: defaultdict[int, set[int | None]] = defaultdict(set)
         """Variable → the calls in which what all replicas wrote together differs."""
-        self._parted: defaultdict[int, dict[bool, _Parting]] = defaultdict(dict)
-        """Variable → its first difference, also of a component that the program does not read.
-
-        The key is True for the first difference of all, and False for the first one at a site where
-        both runs have the same number of values.
-        """
+        self._partings = Partings()
         self.read_in_replicas: set[int] = set()
         self.merged: set[int] = set()  # variables that the program wrote in a merge_call
         self.reduced_before: set[int] = set()  # variables that were written after an all_reduce
@@ -306,35 +292,18 @@ class Comparisons(EventObserver):
         if close(comparison.got, comparison.wanted):
             return
         self.wrong_calls[site.variable_id].add(comparison.event.call)
-        if self.is_prefix(site) not in self._parted[site.variable_id]:
+        if not self._partings.has(site.variable_id, is_prefix=self.is_prefix(site)):
             self._difference(site, comparison)
 
-    def _difference(self, site: Site, comparison: Comparison) -> _Parting:
+    def _difference(self, site: Site, comparison: Comparison) -> Parting:
         """Return the difference that a comparison shows."""
         number, facts = site.variable_id, self._variables[site.variable_id]
         by = () if site.access is Access.READ else (comparison.event.event, *comparison.others)
         sources = self._flows.sources_of(number, by)
-        found = _Parting(site, difference_of(site, comparison, facts, self._step), sources)
-        parted = self._parted[number]
-        parted.setdefault(True, found)
-        if not self.is_prefix(site):
-            parted.setdefault(False, found)
+        found = Parting(site, difference_of(site, comparison, facts, self._step), sources)
+        self._partings.add(found, is_prefix=self.is_prefix(site))
         self._flows.part(number)
         return found
-
-    def _began(self, variable: int) -> _Parting | None:
-        """Return the first difference of a variable of which it is known that values correspond."""
-        return self._parted[variable].get(self.proved) if variable in self._parted else None
-
-    def _with_origin(self, parting: _Parting) -> ValueDifference:
-        """Return a difference with its origin. Call this when `proved` is known."""
-        began = self._began(parting.site.variable_id)
-        if began is None or began is parting:
-            sources = map(self._began, parting.sources)
-            began = next((one for one in sources if one and _before(one, parting)), None)
-        if began is None or not _before(began, parting):
-            return parting.found
-        return replace(parting.found, origin=self._with_origin(began))
 
     def explain(self, site: Site, number: int) -> None:
         """Record that a finding explains some of the differing values at a site.
@@ -353,8 +322,10 @@ class Comparisons(EventObserver):
 
     def origin_of(self, variable_id: int) -> int | None:
         """Return the variable with whose difference that of another variable began."""
-        found = self._began(variable_id)
-        return None if found is None else self._with_origin(found).began.variable_id
+        found = self._partings.first(variable_id, proved=self.proved)
+        if found is None:
+            return None
+        return self._partings.with_origin(found, proved=self.proved).began.variable_id
 
     def explain_not_finite(self, variable_id: int, locations: Iterable[str]) -> None:
         """Record that a finding explains all NaN and infinities of a variable at some locations.
@@ -380,7 +351,7 @@ class Comparisons(EventObserver):
         counts = {site: one for site, one in self._counts.items() if self._is_counted(site)}
         differences = [
             replace(
-                self._with_origin(one.first),
+                self._partings.with_origin(one.first, proved=self.proved),
                 count=one.differing,
                 compared=one.count,
                 explained=one.explained,
@@ -500,10 +471,6 @@ def _changes(
     if event.operation not in SUMMED or not isinstance(wanted, Rows):
         return None
     return changes_of(parts, wanted) if len(parts) == len(operands) else None
-
-
-def _before(one: _Parting, other: _Parting) -> bool:
-    return one.found.event < other.found.event
 
 
 def _in_order(site: Site) -> tuple[int, str]:
