@@ -159,8 +159,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_files")
 def test_commands_options_and_their_values_are_completed():
     assert [
-        *"advise bench check completion doctor exec explain export".split(),
-        *"inventory lens run runs schema whatif workloads".split(),
+        *"advise bench check compare completion doctor exec explain export".split(),
+        *"inventory lens metrics run runs schema sweep whatif workloads".split(),
     ] == completed()
     assert ["configs/", "mine.py", "one.yaml", "two.yml"] == completed("run")[-4:]
     assert "digits" in completed("run")

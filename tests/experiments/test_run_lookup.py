@@ -13,7 +13,9 @@ from varsim.experiments.run_lookup import (
     find_bench,
     find_record,
     find_run,
+    find_sweep,
     run_names,
+    sweep_names,
 )
 
 FIRST, SECOND, THIRD = "20260101-080000-digits", "20260101-090000-digits", "20260102-080000-loss"
@@ -60,6 +62,19 @@ def test_a_part_of_a_run_is_found_with_each_form_of_the_run() -> None:
     assert f"runs/{SECOND} has no strategy-3: it has strategy-2" == refused("latest/strategy-3")
     assert refused(f"{FIRST}/strategy-2").endswith("it has no further strategy or incarnation")
     assert refused("gone/strategy-2").startswith("there is no run 'gone'")
+
+
+def test_a_point_of_a_sweep_is_found_by_its_number() -> None:
+    sweep = made("20260104-080000-x-sweep", "sweep.json", "sweep.yaml")
+    point = made("02-seed-1", "experiment.yaml", out=sweep / "points")
+
+    for word in ("latest-sweep", "20260104", str(sweep), "runs/latest-sweep"):
+        assert point == find_run(f"{word}/2") == find_run(f"{word}/02"), word
+    assert "has no run of a point 3" in refused("latest-sweep/3")
+    assert "is a sweep: give one of its points" in refused(str(sweep), find_record)
+    assert sweep == find_sweep("latest-sweep") == find_sweep("20260104")
+    assert [sweep.name] == sweep_names()
+    assert sweep.name not in run_names()
 
 
 def test_a_path_takes_precedence_over_a_name() -> None:

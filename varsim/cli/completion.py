@@ -78,6 +78,19 @@ def runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     return _named(run_names(), incomplete) + _files(incomplete, (".db",))
 
 
+def runs_and_sweeps(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer runs, sweeps (the newest first), and folders."""
+    from varsim.experiments.run_lookup import sweep_names
+    from varsim.experiments.store import LATEST_SWEEP
+
+    names = sweep_names()
+    offered = [LATEST_SWEEP, *names] if names else []
+    sweeps = [CompletionItem(name) for name in offered if name.startswith(incomplete)]
+    return sweeps + runs(ctx, param, incomplete)
+
+
 def benches(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer `latest`, the names of measurements of hosts, and folders."""
     from varsim.experiments.run_lookup import bench_names

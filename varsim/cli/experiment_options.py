@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from varsim.cli import completion
+from varsim.cli.exit_codes import WrongUse
 from varsim.texts import modes
 from varsim.texts.uneven import MEANINGS
 from varsim.texts.uneven import UNEVEN as NAMES_OF_UNEVEN
@@ -79,6 +81,11 @@ def _given(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...])
     return list(texts) or None
 
 
+ORACLE: Final = click.option(
+    "--oracle/--no-oracle",
+    default=None,
+    help="Repeat the run on one replica, to find wrong values, such as sums instead of means.",
+)
 FAULTS: Final = click.option(
     "--fault",
     "faults",
@@ -112,9 +119,31 @@ OUT: Final = click.option(
     metavar="DIR",
     help="The folder for the run's directory. [default: runs]",
 )
+TRUST: Final = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the program of a run that comes from another machine or user.",
+)
+ALLOW_PATHS: Final = click.option(
+    "--allow-paths",
+    is_flag=True,
+    help="Allow paths in an experiment's file that lead out of its folder.",
+)
 EVERYTHING: Final = click.option(
     "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
 )
+
+
+def split_words(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return what to run, and the other words, which set keys. A file's name may contain `=`.
+
+    Raises:
+        WrongUse: Several words say what to run.
+    """
+    named = [word for word in words if "=" not in word or Path(word).is_file()]
+    if len(named) > 1:
+        raise WrongUse(f"expected one experiment, but got {' and '.join(named)}")
+    return (named[0] if named else None), [word for word in words if word not in named]
 
 
 _INNER: Final = {"exact": ("checkpoint", "exact")}

@@ -122,7 +122,7 @@ class Lines(Quiet):
         """Print a line, if it is time."""
         if self._is_time(last=step == total):
             left = self._clock.left(step, total)
-            self._say(f"step {step}/{total}", _in_words(metrics), left)
+            self._say(f"step {step}/{total}", in_words(metrics), left)
 
     def begins(self, title: str) -> None:
         """Keep the title for the next line, and restart the clock."""
@@ -168,7 +168,7 @@ class Bar(Quiet):
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """Draw a longer bar."""
-        words = f"{step:,}/{total:,}", _in_words(metrics), self._clock.left(step, total)
+        words = f"{step:,}/{total:,}", in_words(metrics), self._clock.left(step, total)
         self._draw(step, total, *words)
 
     def done(self, fraction: float) -> None:
@@ -215,10 +215,14 @@ class _Clock:
         passed_s = time.monotonic() - self._began_s
         if passed_s < _TOO_EARLY_S or not 0 < done < total:
             return ""
-        left_s = passed_s / done * (total - done)
-        if left_s < 1:
-            return ""
-        return f"{left_s:.0f} s left" if left_s < 100 else f"{left_s / 60:.0f} min left"
+        return time_left(passed_s / done * (total - done))
+
+
+def time_left(left_s: float) -> str:
+    """Return a remaining time as text; "" if it is short."""
+    if left_s < 1:
+        return ""
+    return f"{left_s:.0f} s left" if left_s < 100 else f"{left_s / 60:.0f} min left"
 
 
 class Later(Quiet):
@@ -271,7 +275,7 @@ def watching(
     *, quiet: bool, title: str = STARTING, results: Results | None = None
 ) -> Iterator[Quiet]:
     """Yield a watcher that shows the progress of a run, and its results."""
-    with nullcontext() if quiet or not takes_escapes(sys.stderr) else _bar() as progress:
+    with nullcontext() if quiet or not takes_escapes(sys.stderr) else progress_bar() as progress:
         if progress is not None:
             watcher: Quiet = Bar(progress, title, results)
         else:
@@ -301,7 +305,8 @@ def telling(title: str) -> Iterator[Tell]:
         yield watcher.done
 
 
-def _bar() -> Progress:
+def progress_bar() -> Progress:
+    """Return a bar on stderr, with columns for a count and for words; prints appear above it."""
     from rich.progress import BarColumn, Progress, TextColumn
 
     from varsim.report.page import page_on
@@ -320,5 +325,6 @@ def _bar() -> Progress:
     )
 
 
-def _in_words(metrics: dict[str, Plain]) -> str:
+def in_words(metrics: dict[str, Plain]) -> str:
+    """Return metrics in one line: "loss 0.3  accuracy 0.9"."""
     return "  ".join(f"{visible(name)} {number(value)}" for name, value in metrics.items())

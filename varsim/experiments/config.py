@@ -59,6 +59,22 @@ _Workload = Annotated[
     WithJsonSchema({"anyOf": [{"enum": list(catalog.built_in())}, {"type": "string"}]}),
 ]
 
+_Sweep = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"zip": {"type": "boolean"}},
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "array", "minItems": 1},
+                    {"type": ["string", "number", "boolean", "object"]},
+                ]
+            },
+        }
+    ),
+]
+
 
 class _RegisteredName:
     """Annotates a field that names an implementation; a registry lists the valid names."""
@@ -285,6 +301,14 @@ class Experiment(Keys):
         default="runs",
         min_length=1,
         description="The directory in which the run's directory is created.",
+    )
+
+    sweep: _Sweep = Field(
+        default_factory=dict,
+        description="The keys that `varsim sweep` varies, with dots for nested keys, and their "
+        "values: a list, such as workers: [1, 2, 4], or a range with both ends, such as seed: "
+        "0..3. zip: true combines the first values of all keys, the second values, and so on, "
+        "instead of all values with each other.",
     )
 
     _locations: KeyLocations = PrivateAttr(default_factory=KeyLocations)

@@ -11,9 +11,9 @@ from typing import Final
 
 from varsim import environment
 from varsim.errors import ConfigError
-from varsim.experiments.run_lookup import run_names
+from varsim.experiments.run_lookup import run_names, sweep_names
 from varsim.experiments.sizes import size_bytes
-from varsim.experiments.store import EXPERIMENT, RunFiles
+from varsim.experiments.store import EXPERIMENT, SWEEP, RunFiles
 from varsim.report.formatting import size
 
 TAG: Final = "tag.txt"
@@ -44,10 +44,9 @@ class Room:
 
 
 def stored_runs(out: Path) -> list[StoredRun]:
-    """Return the runs in a folder, the newest first."""
-    return [
-        StoredRun(out / name, _bytes_in(out / name), tag_of(out / name)) for name in run_names(out)
-    ]
+    """Return the runs and sweeps in a folder, the newest first. A sweep counts as one run."""
+    found = sorted([*run_names(out), *sweep_names(out)], reverse=True)
+    return [StoredRun(out / name, _bytes_in(out / name), tag_of(out / name)) for name in found]
 
 
 def tag_of(run: Path) -> str:
@@ -165,7 +164,8 @@ def _large(out: Path, runs: Sequence[StoredRun]) -> str:
 
 def _remove(run: Path) -> bool:
     """Remove a run's directory. Return False if the run has not ended or is not varsim's."""
-    if not _OF_A_RUN.match(run.name) or not (run / EXPERIMENT).is_file():
+    made = any((run / file).is_file() for file in (EXPERIMENT, SWEEP))
+    if not _OF_A_RUN.match(run.name) or not made:
         return False
     files = RunFiles(run)
     with files.claimed() as is_claimed:

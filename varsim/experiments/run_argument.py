@@ -18,7 +18,7 @@ from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, is_own, origin_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experiment
-from varsim.experiments.run_lookup import OUT, find_run, run_names
+from varsim.experiments.run_lookup import OUT, find_point, find_run, run_names
 from varsim.experiments.store import CHECKPOINTS, EXPERIMENT, LATEST, SUMMARY
 from varsim.experiments.text_files import read_text
 from varsim.nearest import did_you_mean
@@ -106,6 +106,8 @@ def _named(word: str) -> Path:
         ConfigError: The names of several runs begin with the word.
         _NoSuchRun: No run's name begins with the word.
     """
+    if (point := find_point(word) if os.sep in word else None) is not None:
+        return point
     out = Path(word).parent if os.sep in word else OUT
     begun = [name for name in run_names(out) if name.startswith(Path(word).name)]
     if not begun and Path(word).name != LATEST:

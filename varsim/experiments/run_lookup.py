@@ -14,8 +14,11 @@ from varsim.experiments.store import (
     EXPERIMENT,
     LATEST,
     LATEST_BENCH,
+    LATEST_SWEEP,
+    POINTS,
     STRATEGY,
     SUMMARY,
+    SWEEP,
     TRACES,
     RunFiles,
     further_folders,
@@ -41,6 +44,7 @@ class _Sort(NamedTuple):
 
 
 _RUN: Final = _Sort("run", (EXPERIMENT, HISTORY, SUMMARY), LATEST, "varsim run")
+_SWEEP: Final = _Sort("sweep", (SWEEP,), LATEST_SWEEP, "varsim sweep")
 _BENCH: Final = _Sort("measured host", (BENCH,), LATEST_BENCH, "varsim bench")
 
 
@@ -51,6 +55,7 @@ def find_run(text: str, out: Path = OUT) -> Path:
         text: A path, which has priority; `latest`; or a unique beginning of a run's name in `out`.
             In `FOLDER/latest`, the name is looked up in FOLDER. For each of these forms,
             `RUN/strategy-2` is a further strategy or incarnation, and `RUN/history.db` is a record.
+            `SWEEP/3` is the third point of a sweep.
     Returns:
         The run's directory. If `text` is the path of a file, this file. The file of a record is
         missing as long as its traces are not merged.
@@ -61,7 +66,33 @@ def find_run(text: str, out: Path = OUT) -> Path:
     is_part = path.name.startswith(STRATEGY) or path.name == HISTORY
     if is_part and path.name != text and not path.expanduser().exists():
         return _part(find_run(str(path.parent), out), path.name)
-    return _found(text, out, _RUN)
+    return find_point(text, out) or _found(text, out, _RUN)
+
+
+def find_point(text: str, out: Path = OUT) -> Path | None:
+    """Return the run of a point that a word such as `latest-sweep/3` names; None for other words.
+
+    Raises:
+        ConfigError: There is no such sweep, or it has not run this point.
+    """
+    path = Path(text).expanduser()
+    if not path.name.isdecimal() or path.name == text or path.exists():
+        return None
+    sweep = path.parent
+    if not (sweep / SWEEP).is_file():
+        within = sweep.parent if sweep.parent != Path() else out
+        named = any(name.startswith(sweep.name) for name in sweep_names(within))
+        if sweep.name != LATEST_SWEEP and not named:
+            return None
+        sweep = find_sweep(str(sweep), out)
+    number = int(path.name)
+    for folder in sorted(sweep.glob(f"{POINTS}/*-*")):
+        first = folder.name.partition("-")[0]
+        if first.isdecimal() and int(first) == number:
+            return folder
+    raise ConfigError(
+        f"{sweep} has no run of a point {number}; `varsim compare {sweep}` lists them"
+    )
 
 
 def _part(run: Path, name: str) -> Path:
@@ -91,6 +122,37 @@ def find_record(text: str, out: Path = OUT) -> Path:
 def find_bench(text: str, out: Path = OUT) -> Path:
     """Return the measurement of a host; `latest` is the last measurement."""
     return _found(text, out, _BENCH)
+
+
+def find_sweep(text: str, out: Path = OUT) -> Path:
+    """Return the folder of a sweep; `latest-sweep` is the last one."""
+    return _found(text, out, _SWEEP)
+
+
+def find_run_or_sweep(text: str, out: Path = OUT) -> Path:
+    """Return the folder of a run or of a sweep. A run has priority if a word fits both.
+
+    Raises:
+        ConfigError: There is none with this name.
+    """
+    path = Path(text).expanduser()
+    if path.exists():
+        folder = path if path.is_dir() else path.parent
+        if any((folder / file).exists() for file in (*_RUN.files, *_SWEEP.files)):
+            return folder
+        raise ConfigError(f"{text} is neither a run nor a sweep")
+    within = path.parent if path.parent != Path() else out
+    begun = [name for name in sweep_names(within) if name.startswith(path.name)]
+    is_run = any(name.startswith(path.name) for name in run_names(within))
+    if path.name == LATEST_SWEEP or (begun and not is_run):
+        return find_sweep(text, out)
+    found = find_run(text, out)
+    return found if found.is_dir() else found.parent
+
+
+def sweep_names(out: Path = OUT) -> list[str]:
+    """Return the names of the sweeps in a folder, the newest first."""
+    return _names(out, _SWEEP)
 
 
 def run_names(out: Path = OUT) -> list[str]:
@@ -174,6 +236,8 @@ def _without_record(path: Path) -> str:
             f"`varsim check {path}` judges this record, and `varsim lens {path}` shows who has "
             "read and written which version of a variable"
         )
+    if (path / SWEEP).is_file():
+        return f"{path} is a sweep: give one of its points, as in {path}/1"
     if not any((path / file).is_file() for file in _RUN.files):
         return f"{path} has no {HISTORY}: give a run's directory, its name, or `latest`"
     if _traced_at(path) == OFF:

@@ -41,9 +41,13 @@ from varsim.texts import saving
 from varsim.tracing.progress import Tell
 
 
-def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) -> Summary:
+def run_experiment(
+    experiment: Experiment, watcher: RunWatcher | None = None, *, folder: Path | None = None
+) -> Summary:
     """Run an experiment and save the results.
 
+    Args:
+        folder: The folder to create for the run; by default a new one in the experiment's `out`.
     Returns:
         The summary, even if the run failed or SIGINT interrupted it. Its field `unfinished` says
         what could not be written.
@@ -54,6 +58,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
     # `supervised(None)`: if a script calls this function, its supervisor must not see this run.
     with Interrupts() as interrupts, experiment.locations.located_errors(), supervised(None):
         check_oracle(experiment)
+        _check_no_sweep(experiment)
         limit_bytes()  # an invalid limit is an error before the run
         program = load_program(experiment)
         keys = _all_keys(experiment, program)
@@ -63,7 +68,11 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
         interrupts.enabled = False  # until the directory exists and can be removed
-        directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
+        directory = (
+            RunDirectory.make(Path(experiment.out), experiment.title, started)
+            if folder is None
+            else RunDirectory.at(folder)
+        )
         run = ActiveRun(experiment, keys, directory, started, watcher, interrupts)
         try:
             with directory.claimed():
@@ -79,10 +88,23 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
             raise
         finally:
             disk.free(directory.path)
-        said = room_after(directory.path)
+        said = room_after(directory.path) if folder is None else ""
         if said and watcher is not None:
             watcher.warned(said)
         return run.summary()
+
+
+def _check_no_sweep(experiment: Experiment) -> None:
+    """Refuse an experiment that is a sweep.
+
+    Raises:
+        WrongKey: The experiment has a key `sweep`.
+    """
+    if experiment.sweep:
+        what = experiment.file or "FILE"
+        raise WrongKey(
+            ("sweep",), f"this experiment is a sweep of several runs: use `varsim sweep {what}`"
+        )
 
 
 def _prepare(run: ActiveRun, program: RunProgram) -> None:

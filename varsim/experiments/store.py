@@ -18,6 +18,7 @@ from varsim.errors import ConfigError
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.text_files import first_problem, read_object
 from varsim.private import FOLDER_MODE, write_private
+from varsim.report.json_schema import schema_of
 from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import HISTORY, ORACLE
 from varsim.tracing.history import TRACES as TRACES  # noqa: PLC0414  # one of a run's files
@@ -39,6 +40,10 @@ PILOT: Final = "pilot"
 STRATEGY: Final = "strategy-"
 INCARNATION: Final = "incarnation.json"
 LATEST: Final = "latest"
+SWEEP: Final = "sweep.json"
+SWEEP_FILE: Final = "sweep.yaml"
+POINTS: Final = "points"
+LATEST_SWEEP: Final = "latest-sweep"
 BENCH: Final = "bench.json"
 LATEST_BENCH: Final = "latest-bench"
 _MAX_SAME_SECOND: Final = 1000  # runs with the same name; more of them mean another problem
@@ -133,12 +138,14 @@ class RunFiles:
 class RunDirectory(RunFiles):
     """The directory of one run, which exists from the start of the run."""
 
-    def __init__(self, path: Path, made: list[Path], latest: Path) -> None:
+    def __init__(self, path: Path, made: list[Path], latest: Path | None) -> None:
         super().__init__(path)
         self._made = made  # the parent directories that were created for the run, innermost first
         self._latest = latest
-        self._latest_before = _link_target(latest)
-        _link(latest, path.name)
+        self._latest_before = None
+        if latest is not None:
+            self._latest_before = _link_target(latest)
+            _link(latest, path.name)
 
     @staticmethod
     def make(out: Path, title: str, now: datetime, *, latest: str = LATEST) -> RunDirectory:
@@ -159,6 +166,19 @@ class RunDirectory(RunFiles):
             why = error.strerror if isinstance(error, OSError) else error
             raise WrongKey(("out",), f"{str(out)!r} cannot be written: {why}") from None
         return RunDirectory(path, made, out / latest)
+
+    @staticmethod
+    def at(path: Path) -> RunDirectory:
+        """Create exactly this folder, without a link to it.
+
+        Raises:
+            WrongKey: The folder exists, or cannot be created.
+        """
+        try:
+            path.mkdir(FOLDER_MODE)
+        except OSError as error:
+            raise WrongKey(("out",), f"{str(path)!r} cannot be written: {error.strerror}") from None
+        return RunDirectory(path, [], None)
 
     @property
     def oracle(self) -> RunFiles:
@@ -181,7 +201,7 @@ class RunDirectory(RunFiles):
     def discard(self) -> None:
         """Remove the directory, and restore the target of `latest`."""
         super().discard()
-        if _link_target(self._latest) == self.path.name:
+        if self._latest is not None and _link_target(self._latest) == self.path.name:
             with suppress(OSError):
                 self._latest.unlink()
             if self._latest_before is not None:
@@ -248,11 +268,7 @@ def json_text(value: Any, indent: str = "") -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of `summary.json`."""
-    schema = _adapter().json_schema()
-    schema["properties"] = {"version": {"const": VERSION}, **schema["properties"]}
-    schema["required"] = ["version", *schema["required"]]
-    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return {**draft, **schema, "title": "varsim summary"}
+    return schema_of(Summary, VERSION, "varsim summary")
 
 
 @cache

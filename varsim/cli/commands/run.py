@@ -61,11 +61,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
     "pilot run recommends).",
 )
 @experiment_options.TRACE
-@click.option(
-    "--oracle/--no-oracle",
-    default=None,
-    help="Repeat the run on one replica, to find wrong values, such as sums instead of means.",
-)
+@experiment_options.ORACLE
 @experiment_options.FAULTS
 @experiment_options.UNEVEN
 @experiment_options.ON_WORKER_LOST
@@ -86,16 +82,8 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
 @experiment_options.EVERYTHING
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the run's directory, and only that.")
-@click.option(
-    "--trust",
-    is_flag=True,
-    help="Run the program of a run that comes from another machine or user.",
-)
-@click.option(
-    "--allow-paths",
-    is_flag=True,
-    help="Allow paths in an experiment's file that lead out of its folder.",
-)
+@experiment_options.TRUST
+@experiment_options.ALLOW_PATHS
 @click.option("--print-config", is_flag=True, help="Print the experiment as YAML, and run nothing.")
 @click.pass_context
 def run(
@@ -180,16 +168,13 @@ def _experiment(
     from varsim.experiments.loading import Override
     from varsim.experiments.run_argument import experiment_of, experiment_to_resume
 
-    named = [word for word in words if "=" not in word or Path(word).is_file()]
-    if len(named) > 1:
-        raise WrongUse(f"expected one experiment, but got {' and '.join(named)}")
-    overrides = [Override.parse(word) for word in words if word not in named]
+    word, others = experiment_options.split_words(words)
+    overrides = [Override.parse(one) for one in others]
     overrides += experiment_options.overrides_of(options)
     if resume is not None:
-        if named:
-            raise WrongUse(f"--resume names the run to continue, so {named[0]} must be left out")
+        if word is not None:
+            raise WrongUse(f"--resume names the run to continue, so {word} must be left out")
         return experiment_to_resume(resume, overrides, trust=trust)
-    word = named[0] if named else None
     return experiment_of(word, overrides, trust=trust, allow_paths=allow_paths)
 
 

@@ -49,15 +49,14 @@ def runs(
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments import room
-    from varsim.experiments.run_lookup import find_run
+    from varsim.experiments.run_lookup import find_run_or_sweep
 
     folder = Path(out)
     if (run is not None) != (tag is not None or untag):
         raise WrongUse("--tag and --untag need a RUN, and a RUN needs one of these options")
     try:
         if run is not None:
-            found = find_run(run, folder)
-            room.set_tag(found if found.is_dir() else found.parent, tag or "")
+            room.set_tag(find_run_or_sweep(run, folder), tag or "")
         if limit is not None:
             most_bytes = room.parsed_limit(limit, f"--limit {limit}")
             for gone in room.make_room(folder, most_bytes).removed:
@@ -113,8 +112,14 @@ def _show(stored: list[StoredRun], folder: Path, *, as_json: bool) -> None:
 
 def _status(run: Path) -> str:
     from varsim.errors import ConfigError
-    from varsim.experiments.store import SUMMARY, load_summary
+    from varsim.experiments.store import SUMMARY, SWEEP, load_summary
+    from varsim.experiments.sweep_folder import read_sweep
 
+    if (run / SWEEP).is_file():
+        try:
+            return read_sweep(run).sweep.state
+        except ConfigError:
+            return "unreadable sweep"
     if not (run / SUMMARY).is_file():
         return "no summary"
     try:

@@ -1,0 +1,169 @@
+"""The commands `varsim sweep` and `varsim compare` in this process, on the simulated cluster."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from varsim.cli.main import main
+from varsim.experiments.store import SWEEP, SWEEP_FILE
+from varsim.testing import simulated_cluster
+
+PROGRAM = '''
+"""A user's program."""
+from pathlib import Path
+import varsim as tf
+
+def run(job, *, trouble: str = "", rate: float = 1.0):
+    print("the program speaks")
+    with job.strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.MEAN)
+    step = tf.function(lambda: v.assign_add(rate) and None)
+    for number in range(2):
+        job.strategy.run(step)
+        job.progress(number + 1, 2, loss=rate)
+        if trouble == "interrupt" and not Path("heeded").exists():
+            raise KeyboardInterrupt
+        if trouble == "raise":
+            raise ValueError(trouble)
+'''
+WARNED = "variable 'v': synchronization=NONE gives every replica its own value"
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+    Path("program.py").write_text(PROGRAM)
+    with simulated_cluster():
+        yield
+
+
+def varsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def check_fields(plain: dict[str, Any], what: str, inner: str, key: str) -> None:
+    """Check that JSON has exactly the fields of its schema, outside and in a list."""
+    schema = json.loads(varsim("schema", what).stdout)
+    assert list(schema["properties"]) == list(plain)
+    assert [list(schema["$defs"][inner]["properties"])] * len(plain[key]) == [
+        *map(list, plain[key])
+    ]
+
+
+def test_a_sweep_shows_its_progress_and_a_comparison() -> None:
+    result = varsim("sweep", "program.py", "--mode", "none,on_write", "-n", "1..2", "params.rate=2")
+
+    assert 0 == result.exit_code
+    lines = result.stdout.splitlines()
+    assert ["the program speaks"] * 4 + ["4 runs"] == lines[:5]
+    assert ["1", "1", "none", "0"] == lines[8].split()[:4]
+    assert ["The same in all runs: loss 2.", "runs/"] == [lines[-2], lines[-1][:5]]
+    said = result.stderr.splitlines()
+    assert "4 points: workers (2 values) x mode (2 values)" == said[0]
+    assert 1 == result.stderr.count(WARNED), "the second point has the same warning"
+    assert "4/4  workers=2 mode=on_write  done  " in said[-1]
+    assert said[-1].endswith("loss 2")
+    assert Path(lines[-1]).samefile("runs/latest-sweep")
+    assert {SWEEP, SWEEP_FILE, "points"} == {one.name for one in Path(lines[-1]).iterdir()}
+
+
+def test_a_failed_point_gives_code_1_and_the_points_are_ordinary_runs() -> None:
+    result = varsim("sweep", "program.py", "params.trouble=no,raise", "--quiet")
+    sweep = result.stdout.strip()
+
+    assert (1, True) == (result.exit_code, Path(sweep).is_dir())
+    assert "Error: point 2 (params.trouble=raise) failed: ValueError: raise\n" in result.stderr
+    assert 0 == varsim("check", f"{sweep}/1").exit_code
+    assert 1 == varsim("check", "latest-sweep/2").exit_code
+    assert "v" in varsim("lens", "latest-sweep/1").stdout
+    assert 0 == varsim("run", f"{sweep}/1", "--quiet").exit_code
+    assert f"{sweep} is a sweep: give one of its points, as in {sweep}/1" in (
+        varsim("check", sweep).stderr
+    )
+    assert "1 of 2 points, 1 failed" in varsim("runs", "latest-sweep", "--tag", "kept").stdout
+    assert "kept\n" == (Path(sweep) / "tag.txt").read_text("utf-8")
+
+
+def test_an_interrupted_sweep_is_continued() -> None:
+    first = varsim("sweep", "program.py", "params.trouble=no,interrupt,last")
+
+    assert 130 == first.exit_code
+    assert "another Ctrl-C skips the merge and the verdict of this point" in first.stderr
+    sweep = str(Path("runs") / Path("runs/latest-sweep").readlink())
+    assert f"interrupted: continue with `varsim sweep {sweep}`\n" in first.stderr
+    assert "point 3 has not run to the end, so there are no numbers." in first.stdout
+    assert "is continued as it began" in varsim("sweep", sweep, "-n", "3").stderr
+    Path("heeded").touch()
+    result = varsim("sweep", "latest-sweep")
+
+    assert (0, 2) == (result.exit_code, result.stdout.count("the program speaks"))
+    assert "3 points: params.trouble (3 values), 1 of them finished" in result.stderr
+
+
+def test_a_file_can_have_a_sweep_and_a_dry_run_lists_the_points() -> None:
+    Path("x.yaml").write_text("workload: program.py\nsweep:\n  seed: 0..2\n  workers: [1, 2, 4]\n")
+
+    assert [
+        "3 points: seed (3 values) with workers (3 values)",
+        "1  seed=0 workers=1",
+        "2  seed=1 workers=2",
+        "3  seed=2 workers=4",
+    ] == varsim("sweep", "x.yaml", "--zip", "--dry-run").stdout.splitlines()
+    assert not Path("runs").exists()
+    assert (2, True) == (
+        (result := varsim("run", "x.yaml")).exit_code,
+        "x.yaml:2: sweep: this experiment is a sweep of several runs" in result.stderr,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["workers=1,2x"], "workers=1,2x: invalid value '2x': expected a valid integer"),
+        (["a.yaml", "b.yaml", "seed=0,1"], "expected one experiment, but got a.yaml and b.yaml"),
+        (["latest-sweep"], "there is no sweep 'latest-sweep'"),
+        (["digits"], "nothing varies: give a key several values"),
+    ],
+)
+def test_wrong_use_leaves_no_file(words: list[str], said: str) -> None:
+    result = varsim("sweep", *words)
+
+    assert (2, False) == (result.exit_code, Path("runs").exists())
+    assert said in result.stderr
+
+
+def test_runs_are_compared_in_every_form() -> None:
+    for rate in ("0.5", "0.25"):
+        assert 0 == varsim("run", "program.py", f"params.rate={rate}", "--quiet").exit_code
+    runs = sorted(str(one) for one in Path("runs").iterdir() if not one.is_symlink())
+    lines = varsim("compare", *runs, "--sort", "loss").stdout.splitlines()
+    assert [["0.25", "0.25"], ["0.5", "0.5"]] == [line.split()[1:3] for line in lines[4:6]]
+
+    plain = json.loads(varsim("compare", *runs, "--json").stdout)
+    check_fields(plain, "comparison", "RunRow", "rows")
+    assert [0.5, 0.25] == [row["settings"]["params.rate"] for row in plain["rows"]]
+    table = list(csv.DictReader(io.StringIO(varsim("compare", *runs, "--csv").stdout)))
+    assert [(runs[0], "0.5"), (runs[1], "0.25")] == [(one["run"], one["loss"]) for one in table]
+    assert "| run | rate | loss |" in varsim("compare", *runs, "--markdown").stdout
+    wrong = varsim("compare", runs[0], "--sort", "byte")
+    assert (2, True) == (wrong.exit_code, "did you mean 'bytes'?" in wrong.stderr)
+
+
+def test_the_file_of_a_sweep_follows_its_schema() -> None:
+    sweep = varsim("sweep", "program.py", "params.rate=1,2", "--json")
+    plain = json.loads((Path("runs/latest-sweep") / SWEEP).read_text("utf-8"))
+
+    check_fields(plain, "sweep", "SweepPoint", "points")
+    assert [{"params.rate": 1}, {"params.rate": 2}] == [one["settings"] for one in plain["points"]]
+    assert ["1", "2"] == [row["name"] for row in json.loads(sweep.stdout)["rows"]]

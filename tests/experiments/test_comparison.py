@@ -1,0 +1,189 @@
+"""Rows of comparisons: what differs, what is missing, and what is not comparable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.summaries import lens, summary, variable_summary
+from varsim.errors import ConfigError
+from varsim.experiments.comparison import compare, compare_folders
+from varsim.experiments.store import RunFiles
+from varsim.experiments.sweep_folder import PointStatus, Sweep, SweepFolder, SweepPoint
+from varsim.report.summary import Failure, Judgement, RunStatus
+
+W = variable_summary("w", lens([1.0, 2.0], [1.0, 4.5]), aggregation="MEAN", waited_s=0.5)
+COUNT = variable_summary("count", lens(1.0, 9.0), messages=6, size_bytes=16)
+VALID = Judgement(outcome="VALID", reasons=[], findings=["one", "two"])
+
+
+def run(name: str, **others: Any) -> Path:
+    """Save a run, and return its folder."""
+    experiment = {"name": name, "workload": "digits", "trace": "ops", "out": name}
+    fields = {"verdict": VALID, "metrics": {"loss": 0.5}, "result": {"kind": "x", "ok": True}}
+    fields |= others
+    fields["experiment"] = experiment | fields.get("experiment", {})
+    path = Path("runs") / f"20260102-030405-{name}"
+    path.mkdir(parents=True)
+    (path / "experiment.yaml").touch()
+    RunFiles(path).save(summary(W, COUNT, **fields))
+    return path
+
+
+def sweep(*statuses: PointStatus) -> Path:
+    """Save a sweep of two seeds with runs for the points that are done."""
+    path = Path("runs/20260102-030406-x-sweep")
+    path.mkdir(parents=True)
+    points = [
+        SweepPoint(
+            number=number,
+            settings={"seed": number},
+            status=status,
+            run=f"{number}-seed",
+            error="ConfigError: no" if status is PointStatus.FAILED else "",
+        )
+        for number, status in enumerate(statuses, start=1)
+    ]
+    folder = SweepFolder(
+        RunFiles(path),
+        Sweep(name="x", varsim="0", started="2026-01-02T03:04:06", program="", points=points),
+    )
+    folder.save()
+    (path / "sweep.yaml").touch()
+    for point in points:
+        if point.status is PointStatus.DONE:
+            where = folder.run_folder(point)
+            where.mkdir(parents=True)
+            said = summary(W, verdict=VALID, experiment={"seed": point.number, "trace": "ops"})
+            RunFiles(where).save(said)
+    return path
+
+
+def notes(*paths: Path) -> str:
+    return "\n".join(compare_folders(paths).notes)
+
+
+def test_a_row_has_the_outcome_the_costs_and_the_settings_that_differ() -> None:
+    one = run("a", experiment={"params": {"rate": 0.1, "size": 8}, "mode": "none"})
+    other = run("b", experiment={"params": {"rate": 0.2, "size": 8}})
+    found = compare(["20260102-030405-a", str(other / "summary.json")])
+
+    assert (["params.rate", "mode"], ["loss"], []) == (found.keys, found.metrics, found.notes)
+    row, last = found.rows
+    assert [{"params.rate": 0.1, "mode": "none"}, {"params.rate": 0.2, "mode": None}] == [
+        row.settings,
+        last.settings,
+    ]
+    assert (str(one), one.name, "done", {"loss": 0.5}) == (
+        row.run,
+        row.name,
+        row.status,
+        row.metrics,
+    )
+    assert (2.5, "w", 10, 24, 0.5) == (
+        row.divergence,
+        row.diverged,
+        row.messages,
+        row.size_bytes,
+        row.waited_s,
+    ), "the components of a sum are no divergence"
+    assert (1.5, 2.0, 10, "VALID", 2) == (
+        row.training_s,
+        row.total_s,
+        row.steps,
+        row.verdict,
+        row.findings,
+    )
+
+
+def test_the_points_of_a_sweep_are_rows() -> None:
+    path = sweep(PointStatus.DONE, PointStatus.FAILED, PointStatus.WAITING)
+    found = compare(["latest-sweep"])
+
+    assert [("1", "done", 10), ("2", "failed", None), ("3", "waiting", None)] == [
+        (row.name, row.status, row.steps) for row in found.rows
+    ]
+    assert (["seed"], "ConfigError: no") == (found.keys, found.rows[1].error)
+    assert [
+        "point 3 has not run to the end, so there are no numbers.",
+        "point 2 failed, so it has no numbers (ConfigError: no).",
+    ] == found.notes
+    both = compare([str(path), str(run("a"))])
+    assert ["20260102-030406-x-sweep/1", "20260102-030405-a"] == [
+        both.rows[0].name,
+        both.rows[3].name,
+    ]
+
+
+FAILED = Failure(kind="ValueError", text="no.\nmore", traceback="")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (
+            {"step": 20},
+            "Numbers of steps differ (10 and 20): messages, bytes and times are totals.",
+        ),
+        ({"metrics": {}}, "20260102-030405-b has no loss: the program did not report it."),
+        ({"verdict": None}, "20260102-030405-b has no verdict: `varsim check` judges a record."),
+        (
+            {"verdict": None, "experiment": {"trace": {"level": "off"}}},
+            "20260102-030405-b has no record (trace: off), so findings are unknown: run with",
+        ),
+        ({"experiment": {"oracle": True}}, "20260102-030405-a has no oracle, so fewer kinds of"),
+        ({"experiment": {"workload": "metrics"}}, "The programs differ (digits and metrics), so"),
+        ({"varsim": "9"}, "The versions of varsim differ (0.1.0 and 9)."),
+        (
+            {"status": RunStatus.FAILED, "failure": FAILED},
+            "20260102-030405-b failed after step 10 (ValueError: no): its numbers end there.",
+        ),
+        ({"status": RunStatus.INTERRUPTED}, "20260102-030405-b was interrupted after step 10: its"),
+    ],
+)
+def test_a_sentence_says_what_is_not_comparable_and_why(others: dict[str, Any], said: str) -> None:
+    assert "" == notes(run("a"), run("c"))
+    assert said in notes(Path("runs/20260102-030405-a"), run("b", **others))
+
+
+def test_runs_with_different_sources_are_not_the_same_program() -> None:
+    paths = [run("a"), run("b")]
+    for path, text in zip(paths, ("x = 1", "x = 2"), strict=True):
+        (path / "program").mkdir()
+        (path / "program" / "it.py").write_text(text)
+
+    assert "The source of the program, digits, differs between the runs." == notes(*paths)
+
+
+def test_a_run_without_a_summary_has_dashes_and_a_reason() -> None:
+    path = run("a")
+    (path / "summary.json").unlink()
+    found = compare_folders([path])
+
+    assert [("unknown", None, None)] == [
+        (row.status, row.messages, row.findings) for row in found.rows
+    ]
+    assert ["has no numbers: it has no summary, because it has not ended or was killed."] == [
+        one.removeprefix(f"{path.name} ") for one in found.notes
+    ]
+
+
+def test_a_difference_that_is_not_a_number_is_the_largest() -> None:
+    nan = variable_summary("n", replace(lens(1.0, 2.0), apart="NaN"), aggregation="MEAN")
+    path = Path("runs/20260102-030405-n")
+    path.mkdir(parents=True)
+    RunFiles(path).save(summary(W, nan))
+
+    assert [("NaN", "n")] == [
+        (row.divergence, row.diverged) for row in compare_folders([path]).rows
+    ]
+
+
+@pytest.mark.parametrize("word", ["nothing", "elsewhere/latest-sweep", "."])
+def test_a_word_that_names_nothing_is_an_error(word: str) -> None:
+    run("a")
+    with pytest.raises(ConfigError, match=r"there is no|neither a run nor a sweep"):
+        compare([word])

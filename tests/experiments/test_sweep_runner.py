@@ -1,0 +1,162 @@
+"""Sweeps on the simulated cluster: points that fail, interrupts, and sweeps that are resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from varsim.cli.sweep_progress import SweepProgress
+from varsim.errors import ConfigError
+from varsim.experiments.loading import load_experiment
+from varsim.experiments.room import make_room, stored_runs
+from varsim.experiments.run_lookup import find_run
+from varsim.experiments.runner import run_experiment
+from varsim.experiments.store import load_summary
+from varsim.experiments.sweep_folder import SweepFolder, read_sweep
+from varsim.experiments.sweep_plan import SweepPlan, axis_of_word, plan_sweep
+from varsim.experiments.sweep_runner import begin_sweep, points_to_run, resume_sweep, run_sweep
+from varsim.report.summary import RunStatus
+from varsim.testing import simulated_cluster
+
+Write = Callable[[str, str], Path]
+
+PROGRAM = '''
+"""A user's program."""
+from pathlib import Path
+import varsim as tf
+
+def run(job, *, trouble: str = "", rate: float = 1.0):
+    with job.strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.MEAN)
+    step = tf.function(lambda: v.assign_add(rate) and None)
+    for number in range(2):
+        job.strategy.run(step)
+        job.progress(number + 1, 2, loss=rate)
+        if trouble == "raise":
+            raise ValueError("a program's trouble\\nin two lines")
+        if trouble == "interrupt" and not Path("heeded").exists():
+            raise KeyboardInterrupt
+    return {"twice": 2 * rate}
+'''
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(write: Write) -> Iterator[None]:
+    write("program.py", PROGRAM)
+    with simulated_cluster():
+        yield
+
+
+def planned(*words: str) -> SweepPlan:
+    said = ["workload=program.py", *words]
+    return plan_sweep(
+        lambda overrides: load_experiment(None, overrides), [axis_of_word(one) for one in said]
+    )
+
+
+def ran(folder: SweepFolder, plan: SweepPlan) -> list[str]:
+    """Run the points, and return what became of all points."""
+    run_sweep(folder, plan, SweepProgress(points_to_run(folder, plan), 0, quiet=True))
+    return states(folder)
+
+
+def states(folder: SweepFolder) -> list[str]:
+    kept = read_sweep(folder.path)
+    assert kept.sweep == folder.sweep, "what is saved is what is known"
+    return [f"{one.status.value} {one.error}".strip() for one in kept.sweep.points]
+
+
+def test_a_point_that_fails_is_kept_with_its_error_and_the_others_run() -> None:
+    plan = planned("params.trouble=a,raise,b", "variables.v=on_read/mean,on_write/mean")
+    folder = begin_sweep(plan)
+    failed = "failed ValueError: a program's trouble"
+
+    assert ["done", "done", failed, failed, "done", "done"] == ran(folder, plan)
+    assert "4 of 6 points, 2 failed" == folder.sweep.state
+    runs = [folder.run_folder(point) for point in folder.sweep.points]
+    assert ["done", "failed"] == [load_summary(runs[i]).status.value for i in (1, 2)]
+    assert runs[4] == find_run(f"{folder.path}/5") == find_run("latest-sweep/5")
+    again = run_experiment(load_experiment(runs[1] / "experiment.yaml", allow_paths=True))
+    assert RunStatus.DONE is again.status
+    assert "ON_WRITE" == again.variables[0].synchronization
+
+
+def test_a_point_that_cannot_begin_is_a_failed_point() -> None:
+    plan = planned("mode='no_such=on_read',auto")
+    assert "'no_such'" in ran(begin_sweep(plan), plan)[0]
+
+
+def test_an_interrupted_sweep_keeps_its_points_and_runs_the_others() -> None:
+    plan = planned("params.trouble=first,interrupt,last")
+    folder = begin_sweep(plan)
+    with pytest.raises(KeyboardInterrupt):
+        ran(folder, plan)
+    assert ["done", "interrupted", "waiting"] == states(folder)
+    first = folder.run_folder(folder.sweep.points[0])
+    before = (first / "summary.json").stat()
+
+    Path("heeded").touch()
+    resumed, plan = resume_sweep(folder.path)
+    assert [2, 3] == [one.number for one in points_to_run(resumed, plan)]
+    assert ["done", "done", "done"] == ran(resumed, plan)
+    assert before == (first / "summary.json").stat()
+    assert {"first", "interrupt", "last"} == {
+        load_summary(one).experiment["params"]["trouble"]
+        for one in (folder.path / "points").iterdir()
+    }
+
+
+def test_a_sweep_is_not_resumed_if_its_points_would_not_be_comparable(write: Write) -> None:
+    folder = begin_sweep(planned("params.rate=1.0,2.0"))
+    write("program.py", f"{PROGRAM}# changed")
+    with pytest.raises(ConfigError, match="the program has changed since"):
+        resume_sweep(folder.path)
+    write("program.py", PROGRAM)
+    file = folder.path / "sweep.yaml"
+    file.write_text(file.read_text("utf-8").replace("- 2.0", "- 3.0"), "utf-8")
+    with pytest.raises(ConfigError, match="does not have the points of the sweep any more"):
+        resume_sweep(folder.path)
+
+
+def test_two_processes_do_not_run_one_sweep() -> None:
+    plan = planned("params.rate=1.0,2.0")
+    folder = begin_sweep(plan)
+    with folder.files.claimed(), pytest.raises(ConfigError, match="running in another process"):
+        ran(folder, plan)
+
+
+def test_a_sweep_is_removed_as_a_whole_to_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned("params.rate=1.0,2.0")
+    folder = begin_sweep(plan)
+    monkeypatch.setenv("VARSIM_RUNS_LIMIT", "1B")
+
+    assert ["done", "done"] == ran(folder, plan)
+    assert [folder.path] == [one.path for one in stored_runs(Path("runs"))]
+    assert [folder.path] == [one.path for one in make_room(Path("runs"), 1).removed]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('"version": 1', '"version": 9', "a sweep of version 9; this varsim reads 1"),
+        ('"number": 2', '"number": 3', "its points need the numbers"),
+        ('"run": "1-', '"run": "../1-', "its points need the numbers"),
+        ('"waiting"', '"sleeping"', "is not a sweep: points.0.status"),
+    ],
+)
+def test_a_damaged_sweep_is_refused(before: str, after: str, said: str) -> None:
+    file = begin_sweep(planned("params.rate=1.0,2.0")).path / "sweep.json"
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(file.parent)
+    assert said in str(caught.value)
+
+
+def test_a_run_of_an_experiment_with_a_sweep_is_refused(write: Write) -> None:
+    experiment = load_experiment(write("x.yaml", "sweep:\n  workers: [1, 2]\n"))
+    with pytest.raises(ConfigError, match=r"x.yaml:1: sweep: .*use `varsim sweep .*x.yaml`"):
+        run_experiment(experiment)

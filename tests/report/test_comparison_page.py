@@ -1,0 +1,117 @@
+"""Comparisons as tables of different widths, and as Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from varsim.report.comparison_page import as_csv, as_markdown, print_comparison
+from varsim.report.page import print_page
+from varsim.report.run_rows import Comparison, RunRow, columns_of, ordered, value_of
+
+
+def row(number: int, **others: Any) -> RunRow:
+    fields: dict[str, Any] = {
+        "run": f"runs/x-sweep/points/{number}",
+        "name": str(number),
+        "status": "done",
+        "error": "",
+        "settings": {"mode": "on_write", "params.rate": 0.1 * number},
+        "metrics": {"loss": 1 / number, "test_accuracy": 0.87654321, "epochs": 3},
+        "divergence": 0.5,
+        "diverged": "w",
+        "messages": 12_000 * number,
+        "size_bytes": 3 * 2**20,
+        "waited_s": 0.25,
+        "training_s": 1.5,
+        "total_s": 2.5,
+        "steps": 440,
+        "verdict": "VALID",
+        "findings": 1,
+    }
+    return RunRow(**(fields | others))
+
+
+UNKNOWN: dict[str, Any] = dict.fromkeys(
+    ("divergence", "messages", "size_bytes", "waited_s", "training_s", "total_s", "steps")
+)
+UNKNOWN |= {"verdict": None, "findings": None, "metrics": {}}
+BOTH = Comparison(
+    keys=["mode", "params.rate"],
+    metrics=["loss", "test_accuracy", "epochs"],
+    rows=[row(1), row(2)],
+    notes=[],
+)
+LACKING = Comparison(
+    keys=["mode", "params.rate"],
+    metrics=["loss", "test_accuracy", "epochs"],
+    rows=[row(1), row(2, status="failed", error="E: | x", **UNKNOWN)],
+    notes=["point 2 failed."],
+)
+
+
+def shown(comparison: Comparison, width: int = 80) -> list[str]:
+    stream = io.StringIO()
+    print_page(lambda console: print_comparison(console, comparison), stream, width)
+    return stream.getvalue().splitlines()
+
+
+def test_the_table_fits_80_columns() -> None:
+    assert [
+        "2 runs",
+        "                           diver-   mess-            waits  time  find-",
+        "run  mode      rate  loss   gence    ages     bytes    [s]   [s]   ings",
+        "───────────────────────────────────────────────────────────────────────",
+        "1    on_write   0.1     1     0.5  12,000  3.00 MiB   0.25  1.50      1",
+        "2    on_write   0.2   0.5     0.5  24,000  3.00 MiB   0.25  1.50      1",
+        "",
+        "The same in all runs: test_accuracy 0.8765, epochs 3.",
+    ] == shown(BOTH)
+
+
+def test_a_missing_number_is_a_dash_and_the_notes_are_below() -> None:
+    lines = shown(LACKING, 120)
+
+    assert 1 == sum("2    on_write   0.2     –" in line for line in lines)
+    assert "failed" in lines[6]
+    assert "point 2 failed." == lines[-1]
+
+
+@pytest.mark.parametrize("width", [30, 50, 60, 80, 200])
+def test_no_line_is_wider_than_the_console_and_no_column_is_lost(width: int) -> None:
+    lines = shown(LACKING, width)
+
+    assert width >= max(map(len, lines))
+    text = "".join(lines)
+    for cell in ("on_write", "0.8765", "12,000", "3.00 MiB", "1.50", "failed"):
+        assert cell in text, cell
+
+
+def test_markdown_has_a_table_and_the_notes() -> None:
+    lines = as_markdown(LACKING).splitlines()
+
+    assert "| run | mode | rate | loss | test accuracy | epochs | status |" == lines[0][:62]
+    assert "| --- | --- | ---: | ---: |" == lines[1][:27]
+    assert "| 2 | on_write | 0.2 | – | " == lines[3][:27]
+    assert ["", "- point 2 failed."] == lines[4:]
+
+
+def test_csv_has_every_column_with_exact_values() -> None:
+    header, first, second = csv.reader(io.StringIO(as_csv(LACKING)))
+
+    assert ["run", "name", *columns_of(LACKING), "error"] == header
+    assert "0.87654321" == first[header.index("test_accuracy")]
+    assert ("", "E: | x") == (second[header.index("loss")], second[header.index("error")])
+
+
+def test_rows_are_sorted_by_any_column_and_missing_values_are_last() -> None:
+    rows = [*LACKING.rows, row(3, divergence="Infinity"), row(4, divergence=0.1)]
+
+    assert ["4", "1", "3", "2"] == [
+        one.name for one in ordered(rows, "divergence", descending=False)
+    ]
+    assert ["4", "3", "1", "2"] == [one.name for one in ordered(rows, "messages", descending=True)]
+    assert 0.1 == value_of(rows[0], "params.rate")

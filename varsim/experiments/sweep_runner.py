@@ -1,0 +1,198 @@
+"""Run the points of a sweep one after the other, and keep what each of them became.
+
+All points run in one process, so Python, varsim and the data are imported once. A point is a run
+like any other, with its record and its verdict.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+import varsim
+from varsim.errors import ConfigError
+from varsim.experiments import yaml_lines
+from varsim.experiments.active_run import RunWatcher
+from varsim.experiments.loading import load_experiment
+from varsim.experiments.room import limit_bytes, room_after
+from varsim.experiments.run_lookup import find_sweep, sweep_names
+from varsim.experiments.runner import run_experiment
+from varsim.experiments.store import LATEST_SWEEP, SWEEP, SWEEP_FILE, RunDirectory
+from varsim.experiments.sweep_folder import (
+    PointStatus,
+    Sweep,
+    SweepFolder,
+    SweepPoint,
+    is_sweep,
+    read_sweep,
+)
+from varsim.experiments.sweep_plan import PlannedPoint, SweepPlan, plan_sweep
+from varsim.report.json_values import in_standard_json
+from varsim.report.summary import RunStatus, Summary
+
+_MAX_ERROR: Final = 200  # characters of a point's error; its summary has the whole text
+
+
+class SweepWatcher(Protocol):
+    """A receiver of the progress of a sweep."""
+
+    def begins(self, point: PlannedPoint) -> RunWatcher:
+        """Report that a point begins, and return the receiver of its run's progress."""
+
+    def ended(self, point: SweepPoint, summary: Summary | None) -> None:
+        """Report that a point has ended; there is no summary if its run could not begin."""
+
+    def warned(self, text: str) -> None:
+        """Report a warning about the sweep."""
+
+
+def begin_sweep(plan: SweepPlan, started: datetime | None = None) -> SweepFolder:
+    """Create the folder of a sweep in the experiment's `out`.
+
+    Raises:
+        ConfigError: The folder or its files cannot be written.
+    """
+    experiment, started = plan.experiment, started or datetime.now().astimezone()
+    keys = plan.as_keys()
+    points = [
+        SweepPoint(
+            number=point.number,
+            settings=in_standard_json(point.settings),
+            status=PointStatus.WAITING,
+            run=point.folder,
+        )
+        for point in plan.points
+    ]
+    sweep = Sweep(
+        name=experiment.title,
+        varsim=varsim.__version__,
+        started=started.isoformat(timespec="seconds"),
+        program=plan.program,
+        points=points,
+    )
+    with experiment.locations.located_errors():
+        directory = RunDirectory.make(
+            Path(experiment.out), f"{experiment.title}-sweep", started, latest=LATEST_SWEEP
+        )
+    folder = SweepFolder(directory, sweep)
+    about = f"# Swept by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
+    try:
+        directory.write(SWEEP_FILE, (about + yaml_lines.dump(keys)).removesuffix("\n"))
+        folder.save()
+    except OSError as error:
+        directory.discard()
+        raise ConfigError(f"the sweep cannot begin: its files cannot be written: {error}") from None
+    return folder
+
+
+def find_unfinished(word: str) -> Path | None:
+    """Return the sweep that a word names; None if the word is not a path or `latest-sweep`.
+
+    Raises:
+        ConfigError: There is no sweep to be `latest-sweep`.
+    """
+    path = Path(word).expanduser()
+    if path.name == SWEEP and path.is_file():
+        return path.parent
+    if is_sweep(path):
+        return path
+    if path.name == LATEST_SWEEP or any(name.startswith(word) for name in sweep_names()):
+        return find_sweep(word)
+    return None
+
+
+def resume_sweep(path: Path) -> tuple[SweepFolder, SweepPlan]:
+    """Return an interrupted sweep and its plan.
+
+    Raises:
+        ConfigError: The folder has no sweep, or its experiment or its program has changed since the
+            sweep began, so the points would not be comparable.
+    """
+    folder = read_sweep(path)
+    file = path / SWEEP_FILE
+    plan = plan_sweep(
+        lambda overrides: load_experiment(file, overrides, allow_paths=True), allow_paths=True
+    )
+    planned = [in_standard_json(point.settings) for point in plan.points]
+    if planned != [point.settings for point in folder.sweep.points]:
+        raise ConfigError(
+            f"{file} does not have the points of the sweep any more: restore it, or begin another "
+            f"sweep with `varsim sweep {file}`"
+        )
+    if plan.program != folder.sweep.program:
+        raise ConfigError(
+            f"the program has changed since {path} began, so its points would not be comparable: "
+            f"restore the program, or begin another sweep with `varsim sweep {file}`"
+        )
+    return folder, plan
+
+
+def run_sweep(folder: SweepFolder, plan: SweepPlan, watcher: SweepWatcher) -> None:
+    """Run all points that have not ended; `folder.sweep` has their states afterwards.
+
+    A point that fails is kept with its error, and the next one runs. SIGINT ends the running point,
+    which is saved as far as it came, and then the sweep.
+
+    Raises:
+        ConfigError: Another process runs this sweep.
+        KeyboardInterrupt: SIGINT has ended the sweep.
+        OSError: The state of the sweep cannot be saved.
+    """
+    limit_bytes()  # an invalid limit is an error before the first run
+    with folder.files.claimed() as ours:
+        if not ours:
+            raise ConfigError(f"{folder.path} is running in another process")
+        for planned in points_to_run(folder, plan):
+            _run_point(folder, planned, watcher)
+    said = room_after(folder.path)
+    if said:
+        watcher.warned(said)
+
+
+def points_to_run(folder: SweepFolder, plan: SweepPlan) -> Sequence[PlannedPoint]:
+    """Return the points that have not ended."""
+    points = zip(folder.sweep.points, plan.points, strict=True)
+    return [planned for point, planned in points if not point.status.has_ended]
+
+
+def _run_point(folder: SweepFolder, planned: PlannedPoint, watcher: SweepWatcher) -> None:
+    """Run a point, and save its state.
+
+    Raises:
+        KeyboardInterrupt: SIGINT has ended the point.
+    """
+    number, summary = planned.number, None
+    point = folder.note(number, status=PointStatus.RUNNING, error="", seconds=None)
+    path = folder.make_room_for(point)
+    began_s = time.perf_counter()
+    ended = replace(point, status=PointStatus.INTERRUPTED)
+    try:
+        summary = run_experiment(planned.experiment, watcher.begins(planned), folder=path)
+        ended = _ended(point, summary)
+    except (ConfigError, OSError) as error:
+        ended = replace(point, status=PointStatus.FAILED, error=_one_line(str(error)))
+    finally:
+        took_s = time.perf_counter() - began_s if ended.status.has_ended else None
+        kept = folder.note(number, status=ended.status, error=ended.error, seconds=took_s)
+    watcher.ended(kept, summary)
+    if kept.status is PointStatus.INTERRUPTED:
+        raise KeyboardInterrupt
+
+
+def _ended(point: SweepPoint, summary: Summary) -> SweepPoint:
+    if summary.interrupted:  # also in the merge or the verdict, after a complete training
+        return replace(point, status=PointStatus.INTERRUPTED)
+    if summary.failure is None and summary.status is RunStatus.DONE:
+        return replace(point, status=PointStatus.DONE)
+    failure = summary.failure
+    said = "" if failure is None else f"{failure.kind}: {failure.text}"
+    return replace(point, status=PointStatus.FAILED, error=_one_line(said))
+
+
+def _one_line(text: str) -> str:
+    line = next(iter(text.strip().splitlines()), "")
+    return line if len(line) <= _MAX_ERROR else f"{line[: _MAX_ERROR - 1]}…"

@@ -1,0 +1,190 @@
+"""Print a comparison of runs: as tables that fit the console, as Markdown, as CSV or as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from varsim.report.formatting import NOTHING, number, seconds, size, visible, wrapped
+from varsim.report.run_rows import VERSION, Comparison, RunRow, columns_of, value_of
+from varsim.report.summary import Plain
+from varsim.report.tables import GAP, LEAST_LABEL, Column, show_table
+
+_HEADINGS: Final = {
+    "status": "status",
+    "divergence": "divergence",
+    "messages": "messages",
+    "size_bytes": "bytes",
+    "waited_s": "waits [s]",
+    "training_s": "time [s]",
+    "verdict": "verdict",
+    "findings": "findings",
+}
+"""The measures that tables for people have, and their headings."""
+
+_USUAL: Final = {"status": "done", "verdict": "VALID"}
+"""Measures without a column if all runs have the usual value."""
+
+_LONG: Final = 7  # characters; a longer heading becomes two lines if its cells are narrower
+_MAX_LABEL: Final = 22  # a longer label is shortened; the usual name of a run has this length
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the rows, the values that are the same in all rows, and the notes.
+
+    If the console is too narrow for all columns, there are several tables, and each of them begins
+    with the settings.
+    """
+    settings, others, same = _columns(comparison, narrow=True)
+    labels = [row.name for row in comparison.rows]
+    title = f"{len(labels)} run{'s' * (len(labels) != 1)}"
+    label_width = max(map(len, labels), default=0)
+    if GAP + sum(GAP + column.width for column in settings) > console.width // 2 - LEAST_LABEL:
+        settings, others = [], [*settings, *others]
+    room = console.width - min(label_width, _MAX_LABEL) - _width(settings)
+    for number_of_part, part in enumerate(_parts(others, room)):
+        shown = title if number_of_part == 0 else f"{title}: further columns"
+        show_table(console, shown, labels, [*settings, *part], corner="run")
+    for text in _below(comparison, same):
+        for line in wrapped(visible(text), console.width, indent="  "):
+            console.print(Text(line))
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Return the rows as a table of Markdown, and the notes below it."""
+    settings, others, same = _columns(comparison, narrow=False)
+    columns = [*settings, *others]
+    headings = ["run", *(column.heading for column in columns)]
+    right = [False, *(column.right for column in columns)]
+    lines = [_line(headings), _line(["---:" if one else "---" for one in right])]
+    for position, row in enumerate(comparison.rows):
+        lines.append(_line([row.name, *(column.cells[position] for column in columns)]))
+    notes = [f"- {visible(text)}" for text in _below(comparison, same)]
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return the rows as CSV (RFC 4180) with all columns and exact values; notes are left out."""
+    columns = columns_of(comparison)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["run", "name", *columns, "error"])
+    for row in comparison.rows:
+        values = (value_of(row, column) for column in columns)
+        writer.writerow([row.run, row.name, *map(_exact, values), row.error])
+    return text.getvalue()
+
+
+def as_plain(comparison: Comparison) -> dict[str, Plain]:
+    """Return the comparison for JSON; `run_rows.schema` describes it."""
+    return {"version": VERSION, **asdict(comparison)}
+
+
+# ---------------------------------------------------------------- columns
+
+
+def _columns(
+    comparison: Comparison, *, narrow: bool
+) -> tuple[list[Column], list[Column], list[str]]:
+    """Return the columns of the settings, and the others.
+
+    The last result has a text for each metric that is left out because all rows are equal.
+
+    Args:
+        narrow: Whether headings are broken into lines that are hardly wider than the cells.
+    """
+    rows = comparison.rows
+
+    def column(name: str, heading: str) -> Column:
+        values, cells = [value_of(row, name) for row in rows], _cells_of(rows, name)
+        right = all(value is None or isinstance(value, int | float) for value in values)
+        return Column(_narrow(heading, cells) if narrow else heading, cells, right=right)
+
+    settings = [column(key, key.rpartition(".")[2]) for key in comparison.keys]
+    others, same = [], []
+    for name in comparison.metrics:
+        cells = _cells_of(rows, name)
+        if len(rows) > 1 and len(set(cells)) == 1:
+            same.append(f"{name} {cells[0]}")
+        else:
+            others.append(column(name, name.replace("_", " ")))
+    for name, heading in _HEADINGS.items():
+        usual = _USUAL.get(name)
+        if usual is None or any(value_of(row, name) not in (usual, None) for row in rows):
+            others.append(column(name, heading))
+    return settings, others, same
+
+
+def _cells_of(rows: Sequence[RunRow], name: str) -> list[str]:
+    return [visible(_cell(name, value_of(row, name))) for row in rows]
+
+
+def _cell(name: str, value: Plain) -> str:
+    if value is None:
+        return NOTHING
+    match name:
+        case "size_bytes":
+            return size(value)
+        case "waited_s" | "training_s" | "total_s":
+            return seconds(value)
+        case "messages" | "steps" | "findings":
+            return f"{value:,}"
+        case "divergence" if isinstance(value, float):
+            return f"{value:.2g}"
+    if isinstance(value, dict):
+        return "{…}"
+    return number(value)
+
+
+def _narrow(heading: str, cells: Sequence[str]) -> str:
+    """Return a heading that is broken between or in its words if the cells are narrower."""
+    width = max([*map(len, cells), 4])
+    lines: list[str] = []
+    for word in heading.split():
+        if len(word) > max(width, _LONG - 1):
+            middle = (len(word) + 1) // 2
+            lines += [f"{word[:middle]}-", word[middle:]]
+        elif lines and len(lines[-1]) + 1 + len(word) <= width and not lines[-1].endswith("-"):
+            lines[-1] = f"{lines[-1]} {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _parts(columns: Sequence[Column], room: int) -> list[list[Column]]:
+    """Divide columns among tables, each with at most `room` characters, or with one column."""
+    parts: list[list[Column]] = [[]]
+    for column in columns:
+        if parts[-1] and _width([*parts[-1], column]) > room:
+            parts.append([])
+        parts[-1].append(column)
+    return parts
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(GAP + column.width for column in columns)
+
+
+def _below(comparison: Comparison, same: Sequence[str]) -> list[str]:
+    """Return the texts below the table."""
+    equal = [f"The same in all runs: {', '.join(same)}."] if same else []
+    return [*equal, *comparison.notes]
+
+
+def _line(cells: Sequence[str]) -> str:
+    """Return a row of a table in Markdown."""
+    return f"| {' | '.join(visible(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _exact(value: Plain) -> str:
+    """Return a value for CSV; "" for a missing value."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
