@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from textwrap import wrap
 from typing import Final
 
@@ -24,17 +25,43 @@ _MOST_BARS: Final = 8
 _BAR_WIDTH: Final = 24
 
 
-def findings_text(
-    findings: Sequence[Finding], width: int = WIDTH, *, everything: bool = False
-) -> list[str]:
-    """Return the lines of a report on findings; an empty list without findings.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldFinding:
+    """Similar findings as reports tell them: the most frequent one has the words."""
+
+    title: str
+    named: str  # the variable of which `what` tells; "" if it tells of all alike
+    what: str
+    count: int
+    locations: tuple[tuple[str, int], ...]  # file:line and its count, the highest count first
+    staleness: tuple[tuple[int, int], ...]  # pairs: staleness, number of reads
+    remedy: str
+    paste: tuple[str, ...]  # lines of a program
+    tried: str  # the result of a replay with these lines; "" without a replay
+    effect: str  # that it only costs; "" if it makes values wrong
+    certainty: str
+    cause: str  # the finding from which it follows; "" if it leads
+    events: tuple[int, ...]
+    leads_to: tuple[str, ...]  # a line for each finding that follows from it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldFindings:
+    """All findings of a report."""
+
+    summary: str  # how many there are, and how many of them are shown
+    shown: tuple[ToldFinding, ...]  # wrong values come first
+
+
+def told_findings(
+    findings: Sequence[Finding], *, everything: bool = False, option: str = "--all"
+) -> ToldFindings:
+    """Return findings as reports tell them: similar ones once, and followers with their lead.
 
     Args:
-        width: Columns of the widest line.
-        everything: Whether to report each finding. If not, similar findings are reported once.
+        everything: Whether to tell each finding. If not, similar findings are told once.
+        option: What shows each finding.
     """
-    if not findings:
-        return []
     leads = [(one, []) for one in findings] if everything else leading(findings)
     leads.sort(key=lambda pair: pair[0].kind.costs_only)  # wrong values come first
     followers = {id(lead): found for lead, found in leads}
@@ -47,23 +74,39 @@ def findings_text(
         follow = len(findings) - len(leads)
         said += f", {count(follow)} of which follow{'s' * (follow == 1)} from another"
     if len(groups) < len(shown):
-        said += f", {count(len(groups))} shown: similar findings are shown once (--all shows each)"
-    lines = wrap(said, width)
-    for group in groups:
-        lines += ["", *_told(group, width)]
-        lines += _followers([one for lead in group for one in followers[id(lead)]], width)
+        said += (
+            f", {count(len(groups))} shown: similar findings are shown once ({option} shows each)"
+        )
+    return ToldFindings(
+        summary=said,
+        shown=tuple(
+            _told_as_one(group, [one for lead in group for one in followers[id(lead)]])
+            for group in groups
+        ),
+    )
+
+
+def findings_text(
+    findings: Sequence[Finding], width: int = WIDTH, *, everything: bool = False
+) -> list[str]:
+    """Return the lines of a report on findings; an empty list without findings.
+
+    Args:
+        width: Columns of the widest line.
+        everything: Whether to report each finding. If not, similar findings are reported once.
+    """
+    if not findings:
+        return []
+    told = told_findings(findings, everything=everything)
+    lines = wrap(told.summary, width)
+    for one in told.shown:
+        lines += ["", *_told(one, width)]
     return lines
-
-
-def _followers(followers: Sequence[Finding], width: int) -> Iterator[str]:
-    """Yield a line for each finding that follows from the findings above it."""
-    for number, said in enumerate(in_lines(followers)):
-        yield from _labelled("" if number else "leads to", said, width)
 
 
 def finding_text(finding: Finding, width: int = WIDTH) -> list[str]:
     """Return the lines on one finding."""
-    return list(_told([finding], width))
+    return list(_told(_told_as_one([finding]), width))
 
 
 def in_lines(findings: Sequence[Finding]) -> list[str]:
@@ -89,40 +132,57 @@ def _title(group: Sequence[Finding]) -> str:
     return f"{kind}: {name_of(names)}" if names else kind
 
 
-def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
-    """Yield the lines on similar findings, with the texts of the most frequent finding."""
+def _told_as_one(group: Sequence[Finding], followers: Sequence[Finding] = ()) -> ToldFinding:
+    """Return similar findings as one, with the texts of the most frequent finding."""
     words = max(group, key=lambda finding: finding.count)
     differ = len({finding.what.replace(finding.variable, "") for finding in group}) > 1
-    yield from _heading(_title(group), width)
-    of_one = f"{short(words.variable, width // 2)}: " if differ else ""
-    what = bounded(words.what, "`varsim check --json`")
-    yield from _labelled("what", f"{of_one}{what}", width)
-    yield from _labelled("how often", f"{count(sum(one.count for one in group))}×", width)
     locations: Counter[str] = Counter()
     staleness: Counter[int] = Counter()
     for finding in group:
         locations.update(dict(finding.locations))
         staleness.update(dict(finding.histogram))
-    for number, (location, times) in enumerate(most(locations)):
+    return ToldFinding(
+        title=_title(group),
+        named=words.variable if differ else "",
+        what=bounded(words.what, "`varsim check --json`"),
+        count=sum(one.count for one in group),
+        locations=most(locations),
+        staleness=tuple(sorted(staleness.items())),
+        remedy=words.remedy,
+        paste=words.paste,
+        tried=words.tried,
+        effect=_COST if words.kind.costs_only else "",
+        certainty=words.certainty.value,
+        cause="" if words.cause is None else cause_text(words.cause),
+        events=words.events,
+        leads_to=tuple(in_lines(followers)),
+    )
+
+
+def _told(told: ToldFinding, width: int) -> Iterator[str]:
+    """Yield the lines on similar findings."""
+    yield from _heading(told.title, width)
+    of_one = f"{short(told.named, width // 2)}: " if told.named else ""
+    yield from _labelled("what", f"{of_one}{told.what}", width)
+    yield from _labelled("how often", f"{count(told.count)}×", width)
+    for number, (location, times) in enumerate(told.locations):
         label = "" if number else "where"
-        often = f"  {count(times)}×" if len(locations) > 1 else ""
+        often = f"  {count(times)}×" if len(told.locations) > 1 else ""
         room = width - _INDENT - _LABEL_WIDTH - len(often)
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{_end_of(location, room)}{often}"
-    if staleness:
-        yield from _histogram(sorted(staleness.items()), width)
-    yield from _labelled("what to do", words.remedy, width)
-    for number, line in enumerate(words.paste):
+    if told.staleness:
+        yield from _histogram(told.staleness, width)
+    yield from _labelled("what to do", told.remedy, width)
+    for number, line in enumerate(told.paste):
         label = "" if number else "to paste"
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{visible(line)}".rstrip()
-    if words.tried:
-        yield from _labelled("tried", words.tried, width)
-    if words.kind.costs_only:
-        yield from _labelled("effect", _COST, width)
-    yield from _labelled("how sure", words.certainty.value, width)
-    if words.cause is not None:
-        yield from _labelled("cause", cause_text(words.cause), width)
-    if words.events:
-        yield from _labelled("events", ", ".join(map(str, words.events)), width)
+    rest = ("tried", told.tried), ("effect", told.effect), ("how sure", told.certainty)
+    events = ", ".join(map(str, told.events))
+    for label, text in (*rest, ("cause", told.cause), ("events", events)):
+        if text:
+            yield from _labelled(label, text, width)
+    for number, said in enumerate(told.leads_to):
+        yield from _labelled("" if number else "leads to", said, width)
 
 
 def cause_text(cause: Cause) -> str:
@@ -157,7 +217,7 @@ def _end_of(location: str, width: int) -> str:
 
 def _histogram(histogram: Sequence[tuple[int, int]], width: int) -> Iterator[str]:
     """Yield a bar for each staleness, or for each range of staleness."""
-    bars = _ranges(histogram)
+    bars = staleness_ranges(histogram)
     most_reads = max(reads for _, reads in bars)
     widest = max(len(label) for label, _ in bars)
     beside = _INDENT + _LABEL_WIDTH + widest + 4 + len(count(most_reads))
@@ -169,7 +229,8 @@ def _histogram(histogram: Sequence[tuple[int, int]], width: int) -> Iterator[str
         yield f"{'':{_INDENT}}{name:{_LABEL_WIDTH}}{said}"
 
 
-def _ranges(histogram: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
+def staleness_ranges(histogram: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
+    """Return the bars of a histogram of staleness: a bar's label, and its number of reads."""
     if len(histogram) <= _MOST_BARS:
         return [(count(age), reads) for age, reads in histogram]
     bars: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -87,15 +87,39 @@ def print_calls(
         table.add_row(calls[row], *columns.cells(components[row]), *cells, mark[row])
         before = index
     print_table(console, title, table)
+    shown = columns.sentence(len(components[0]))
+    said = about_calls(
+        moments, aggregation=aggregation, parts=parts, flaw=flaw, shown=shown, beside=beside
+    )
+    console.print(Text(said))
+    if "oracle" in beside:
+        console.print(Text(about_oracle(moments)))
+
+
+def about_calls(
+    moments: Sequence[Moment],
+    *,
+    aggregation: str = "",
+    parts: bool = False,
+    flaw: str = "",
+    shown: str = "",
+    beside: Collection[str] = (),
+) -> str:
+    """Return the sentences on a variable's values at the end of each call.
+
+    Args:
+        aggregation: As for `print_calls`, like `parts` and `flaw`.
+        shown: A sentence on the replicas that are shown.
+        beside: The headings of further columns.
+    """
+    diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     said = [_PARTS.format(aggregation) if parts else "", _sentence(moments, diverged, flaw)]
     said += [*_joined(moments, aggregation)]
-    said += [columns.sentence(len(components[0])), _missing(moments), *_lost(moments)]
+    said += [shown, _missing(moments), *_lost(moments)]
     said += _unexchanged(moments)
     said += [text for heading, text in _ABOUT_COLUMNS if heading in beside]
     said += [_INTERRUPTED.format(call=one.step) for one in moments if one.interrupted]
-    console.print(Text(" ".join(filter(None, said))))
-    if "oracle" in beside:
-        console.print(Text(_about_oracle(moments, unlike)))
+    return " ".join(filter(None, said))
 
 
 _PARTS: Final = "Each replica has a part of the value, which is the {} of all parts."
@@ -185,13 +209,23 @@ def chosen_rows(count: int, *firsts: int | None, everything: bool) -> Iterator[i
 
 def step_cell(value: Flat | None, element: int | None) -> str:
     """Return an element of a flat value as text, or the mean of all if `element` is None."""
-    if value is None or not len(value) or (element is not None and element >= len(value)):
+    found = step_value(value, element)
+    if found is None:
         return NOTHING
+    return number(found) if isinstance(found, int | float) else str(found)
+
+
+def step_value(value: Flat | None, element: int | None) -> Plain:
+    """Return an element of a flat value, or the mean of all elements if `element` is None.
+
+    Return None if it is not known, or if there is no such element.
+    """
+    if value is None or not len(value) or (element is not None and element >= len(value)):
+        return None
     if element is None and len(value) == 1:
         element = 0
     one = value.mean() if element is None else element_of(value, element)
-    found: Plain = NOTHING if one is None else one.item()
-    return number(found) if isinstance(found, int | float) else str(found)
+    return None if one is None else one.item()
 
 
 _RECORD_ALL: Final = f"`{MESSAGES}` records all values."
@@ -275,7 +309,9 @@ def _lost(moments: Sequence[Moment]) -> Iterator[str]:
             )
 
 
-def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
+def about_oracle(moments: Sequence[Moment]) -> str:
+    """Return a sentence on the comparison of a variable's values with a single device's."""
+    unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
     if unlike is None:
         compared = sum(one.is_compared for one in moments)
         if compared == len(moments):
@@ -310,8 +346,12 @@ def _amount(value: float) -> str:
     return "NaN or infinity" if np.isinf(value) else number(value)
 
 
-def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
-    """Return why this element is shown, and which other elements are informative."""
+def why_element(told: TellingElements, shape: Sequence[int | None], command: str = "") -> str:
+    """Return why this element is shown, and which other elements are informative.
+
+    Args:
+        command: The command that shows others, if it is not the one that prints this.
+    """
     first, *others = zip(told.indices, told.amounts, strict=True)
     which = element_text(index_of(first[0], shape)).capitalize()
     by = f"{told.reason.value} {number(first[1])}"
@@ -322,7 +362,7 @@ def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
         each = [f"{list(index_of(element, shape))} ({_amount(by)})" for element, by in others]
         listed = names(each)
         said += (
-            f" The next elements are {listed}. --at I,J shows another element, and --at mean "
-            "shows the mean of all elements."
+            f" The next elements are {listed}. {command}--at I,J shows another element, and "
+            "--at mean shows the mean of all elements."
         )
     return said

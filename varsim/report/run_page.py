@@ -97,7 +97,7 @@ def print_endings(summaries: Sequence[Summary], file: TextIO, width: int | None 
 
 
 def _print_measured(console: Console, summary: Summary, *, everything: bool) -> None:
-    console.print(Text(_headline(summary), style="bold"))
+    console.print(Text(run_headline(summary), style="bold"))
     workers = len(summary.devices)
     several = summary.incarnations > 1
     texts = summary.faults if several else summary.experiment.get("faults", ())
@@ -151,7 +151,7 @@ def _part(summary: Summary, position: int) -> str:
     return f"incarnation {summary.incarnation} of {summary.incarnations}{folder}"
 
 
-def _headline(summary: Summary) -> str:
+def run_headline(summary: Summary) -> str:
     """Return the name of the workload, and the number of its steps or calls."""
     done, planned, what = summary.step, summary.total_steps, "step"
     if not summary.is_of_last:  # the steps are those of the whole run
@@ -253,7 +253,7 @@ def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
         print_table(console, title, matrix)
         return
     console.print(Text(title, style="bold"))
-    rows = _flat("", result)
+    rows = flat_rows("", result)
     beside = max(len(name) for name, _ in rows)
     room = console.width - beside - GAP
     if room >= _LEAST_VALUE:
@@ -293,11 +293,12 @@ def _matrix(console: Console, result: Mapping[str, Plain]) -> Table | None:
     return None
 
 
-def _flat(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain]]:
+def flat_rows(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain]]:
+    """Return the values in nested dicts, each with its path as `a.b`, after a prefix."""
     rows: list[tuple[str, Plain]] = []
     for name, value in values.items():
         if isinstance(value, dict):
-            rows += _flat(f"{prefix}{name}.", value)
+            rows += flat_rows(f"{prefix}{name}.", value)
         else:
             rows.append((f"{prefix}{name}".replace("\n", "\\n"), value))
     return rows

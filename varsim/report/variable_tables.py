@@ -230,6 +230,12 @@ def alone(messages: int, size_bytes: int) -> str:
 # ---------------------------------------------------------------- columns
 
 
+def variable_columns(variables: Sequence[VariableSummary], num_replicas: int) -> list[Column]:
+    """Return all columns about variables, with a row for each of them."""
+    groups = [[one] for one in variables]
+    return [*_settings(groups), *_shapes(groups), *_uses(groups), *_costs(groups, num_replicas)]
+
+
 def _laid_out(
     groups: Sequence[Group], labels: Sequence[str], sums: Group, num_replicas: int, width: int
 ) -> list[tuple[str, list[Column]]]:

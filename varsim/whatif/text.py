@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
@@ -73,17 +74,10 @@ def print_advice(
     if advised.doubts:
         console.print()
     groups = _groups(advised.advice, _likeness_of_advice, everything=everything)
-    for one, *others in groups:
-        before, after = in_words(one.effect.before), in_words(one.effect.after)
-        title = f"keep {before}" if one.keeps else f"{before} → {after}"
-        name = name_of([same.effect.name for same in (one, *others)])
-        console.print(Text.assemble((visible(name), "bold"), f": {title}"))
-        for heading, text in (("why", one.proof), *_told(one)):
-            if text:
-                _say(console, f"  {heading:6} {text}", indent=9)
-        if not one.keeps and one.effect.changed:
-            sentence = " ".join(_effect(one.effect))
-            _say(console, f"  values {sentence[0].upper()}{sentence[1:]}", indent=9)
+    for told in map(_told_as_one, groups):
+        console.print(Text.assemble((visible(told.name), "bold"), f": {told.title}"))
+        for heading, text in told.entries:
+            _say(console, f"  {heading:6} {text}", indent=9)
         console.print()
     effects = [[one.effect for one in group] for group in groups]
     changes = [group for group in groups if not group[0].keeps]
@@ -94,19 +88,58 @@ def print_advice(
         _print_lines(console, "in an experiment", yaml.splitlines())
         _print_lines(console, "in the program", advised.program)
     else:
-        nothing = "" if advised.differs else "Nothing to change: "
-        text = f"{nothing}no cheaper setting is certain to keep all values."
-        _say(console, f"{text[0].upper()}{text[1:]}")
+        _say(console, _nothing_to_change(advised))
     if advised.differs:
         _say(console, advised.differs)
     _say_of_groups(console, effects)
 
 
-def _told(one: Advice) -> Iterator[tuple[str, str]]:
-    """Yield the headings and texts about the consequences of an advice."""
-    yield "saves", one.saves
-    yield "costs", one.costs
-    yield "risks", one.risks
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldAdvice:
+    """The advice for similar variables, as reports tell it."""
+
+    name: str  # of the variables
+    title: str  # the settings before and after
+    keeps: bool  # whether the settings do not change
+    entries: tuple[tuple[str, str], ...]  # headings, such as why and saves, and their texts
+
+
+def told_advice(advised: Advised) -> tuple[list[ToldAdvice], list[str]]:
+    """Return the advice for each group of similar variables, and sentences on all of it."""
+    groups = _groups(advised.advice, _likeness_of_advice, everything=False)
+    told = [*map(_told_as_one, groups)]
+    said = [*advised.doubts, advised.differs]
+    if all(one.keeps for one in told):
+        said.append(_nothing_to_change(advised))
+    return told, [one for one in said if one]
+
+
+def _told_as_one(group: Sequence[Advice]) -> ToldAdvice:
+    one = group[0]
+    before, after = in_words(one.effect.before), in_words(one.effect.after)
+    values = ""
+    if not one.keeps and one.effect.changed:
+        sentence = " ".join(_effect(one.effect))
+        values = f"{sentence[0].upper()}{sentence[1:]}"
+    entries = (
+        ("why", one.proof),
+        ("saves", one.saves),
+        ("costs", one.costs),
+        ("risks", one.risks),
+        ("values", values),
+    )
+    return ToldAdvice(
+        name=name_of([same.effect.name for same in group]),
+        title=f"keep {before}" if one.keeps else f"{before} → {after}",
+        keeps=one.keeps,
+        entries=tuple(entry for entry in entries if entry[1]),
+    )
+
+
+def _nothing_to_change(advised: Advised) -> str:
+    nothing = "" if advised.differs else "Nothing to change: "
+    text = f"{nothing}no cheaper setting is certain to keep all values."
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _groups(

@@ -12,6 +12,7 @@ cluster, replicas take turns in one process, so times show nothing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
@@ -269,6 +270,7 @@ class Waits(Finder):
         late = self._late[last]
         late.critical_s += work_s
         lost_s, first = 0.0, event
+        waited: dict[int, float] = {}
         location = collective.location if collective.location is not None else event.location
         for replica_id, (_, own_work_s) in collective.came.items():
             works = self._works[replica_id, location]
@@ -278,13 +280,24 @@ class Waits(Finder):
             came, own_work_s = collective.came[replica_id]
             waited_s = min(event.time_s - came.time_s, work_s - own_work_s)
             if waited_s >= _NOTICEABLE_S:
+                waited[replica_id] = waited_s
                 lost_s += waited_s / (self._present - 1)
                 first = came if came.time_s < first.time_s else first
+        self.charged(last, work_s, waited)
         if lost_s:
             late.lost_s += lost_s
             late.longest_s = max(late.longest_s, lost_s)
             late.by_variable[collective.variable] += round(lost_s * 1e6)
             late.evidence.add(event._replace(location=location), first.event)
+
+    def charged(self, last: int, work_s: float, waited: Mapping[int, float]) -> None:
+        """Take note of a collective for which some replica has waited.
+
+        Args:
+            last: The replica that arrived last.
+            work_s: Its work since the collective before, which is on the critical path.
+            waited: Replica → how long it has waited for this work, if the wait is noticeable.
+        """
 
     def _is_straggler(self, late: _Late) -> bool:
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +13,7 @@ import click
 
 from varsim import __version__
 from varsim.cli import completion, fail_on
+from varsim.cli.examined import examined_history
 from varsim.cli.exit_codes import (
     DONE,
     FAILED,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from varsim.analysis.served import ServedExamination
     from varsim.experiments.run_records import RunRecord
     from varsim.report.sarif import SourceFolders
-    from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
 _SEVERITY: Final = (DONE, UNKNOWN, FOUND, FAILED, INVALID)
@@ -181,7 +181,7 @@ def _judged(record: RunRecord) -> _Judged:
     if record.of_servers:
         return _Judged(record, examined_record(record), {})
     with open_record(record.path) as (history, oracle):
-        found = _examined(history, oracle, record)
+        found = examined_history(history, oracle, record)
         names = {number: str(row.name) for number, row in history.variables.items()}
     return _Judged(record, found, names)
 
@@ -234,23 +234,6 @@ def _say_how_to_continue(record: RunRecord) -> None:
     said = how_to_continue(record.folder)
     if said:
         say(f"\n{said}")
-
-
-def _examined(history: History, oracle: History | None, record: RunRecord) -> Examination:
-    from varsim.analysis.examination import examine
-    from varsim.cli.progress import PHASE_TITLES, REPLAYING, telling
-    from varsim.report.summary import Phase
-
-    no_oracle = "" if record.summary is None else record.summary.no_oracle
-    with telling(PHASE_TITLES[Phase.JUDGING]) as tell:
-        found = examine(history, oracle, ending=record.ending, no_oracle=no_oracle, tell=tell)
-    if not any(one.settings for one in found.findings):
-        return found
-    from varsim.whatif.remedies import tried
-
-    with telling(REPLAYING) as tell:
-        findings, notes = tried(history, oracle, found.findings, tell)
-    return replace(found, findings=findings, not_looked_at=(*found.not_looked_at, *notes))
 
 
 def _failed_without_record(run: str) -> Finding | None:

@@ -1,0 +1,107 @@
+"""Charts: their specifications, their tables, and how they are rendered."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+import pytest
+
+from tests.rendering import renderer  # noqa: F401  # a fixture
+from varsim.charts import rendering
+from varsim.charts.chart import Chart, without_legends
+from varsim.charts.series_chart import Bar, Line, Mark, bar_chart, histogram, line_chart
+from varsim.charts.theme import COLORS, DARK, LIGHT, ORACLE
+from varsim.charts.units import byte_unit, time_unit
+from varsim.errors import ConfigError
+
+
+def lens(count: int = 2) -> Chart:
+    lines = [
+        Line(name=f"replica {i}", points=[(1, float(i)), (2, None), (3, math.nan)])
+        for i in range(count)
+    ]
+    oracle = Line(name="oracle", points=[(1, 0.5), (2, 0.5)], style=ORACLE)
+    marks = [Mark(at=2, text="here")]
+    return line_chart("w", "w", "about w", [*lines, oracle], x="call", y="w", marks=marks)
+
+
+def traffic() -> Chart:
+    bars = [Bar(series=s, begin=b, end=b + 1, value=v) for s, b, v in [("w", 1, 2), ("v", 3, 1)]]
+    return bar_chart("b", "bytes", "about bytes", bars, span=(1, 4), x="call", y="B")
+
+
+def staleness() -> Chart:
+    return histogram("h", "age", "about age", [("0", 3), ("1–2", 1)], x="behind", y="reads")
+
+
+@pytest.mark.parametrize("chart", [lens(), lens(20), traffic(), staleness()])
+def test_a_specification_is_standard_json_with_all_data_inside(chart: Chart):
+    text = json.dumps(chart.spec, allow_nan=False)
+
+    assert '"values"' in text
+    assert '"url"' not in text
+    assert chart.description == chart.spec["description"]
+    assert all(len(chart.headings) == len(row) for row in chart.rows)
+
+
+def test_a_table_shows_the_values_that_cannot_be_drawn():
+    chart = lens()
+
+    assert ("call", "replica 0", "replica 1", "oracle") == chart.headings
+    assert (("1", "0", "1", "0.5"), ("2", "–", "–", "0.5"), ("3", "nan", "nan", "–")) == chart.rows
+    assert ("2 values are NaN or infinite, and not drawn; the table shows each.",) == chart.notes
+
+
+def test_a_bar_stands_for_all_its_calls():
+    assert (("1–2", "2", "–"), ("3–4", "–", "1")) == traffic().rows
+
+
+def test_series_after_the_last_colour_have_another_dash():
+    (layer, *_) = lens(COLORS + 1).spec["layer"]
+    dashes = layer["encoding"]["strokeDash"]["scale"]["range"]
+
+    assert dashes[0] == dashes[COLORS - 1] != dashes[COLORS]
+
+
+def test_a_page_with_its_own_legend_has_charts_without_one():
+    def legends(part: Any) -> list[Any]:
+        parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+        found = [part["legend"]] if isinstance(part, dict) and "legend" in part else []
+        return found + [one for inner in parts for one in legends(inner)]
+
+    assert any(legends(traffic().spec))
+    assert not any(legends(without_legends(traffic().spec)))
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_each_theme_has_different_colours(theme: dict[str, Any]):
+    assert COLORS == len(set(theme["range"]["category"]))
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [(byte_unit(0), "B"), (byte_unit(3000), "KiB"), (time_unit(0.02), "ms"), (time_unit(2), "s")],
+)
+def test_an_axis_has_the_largest_unit_that_fits(unit: Any, name: str):
+    assert name == unit.name
+
+
+@pytest.mark.usefixtures("renderer")
+def test_charts_are_rendered_without_a_browser():
+    drawn = rendering.svg(lens().spec)
+
+    assert 2 <= drawn.count('class="mark-line')
+    assert "here" in drawn
+    assert rendering.png(staleness().spec).startswith(b"\x89PNG")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+
+    with pytest.raises(
+        ConfigError, match=r"vl-convert-python.*pip install 'varsim-distribute\[rep"
+    ):
+        rendering.require_renderer()

@@ -1,0 +1,145 @@
+"""The command `varsim report`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.rendering import renderer  # noqa: F401  # a fixture
+from tests.webpage.runs import judged, saved
+from varsim.cli.main import main
+from varsim.experiments import reported_run
+from varsim.report.summary import Failure, RunStatus
+from varsim.webpage import rendering as page_rendering
+
+RUN = "runs/latest"
+MOST_BYTES = 6_000_000
+
+
+@pytest.fixture(autouse=True)
+def _own_folder_and_quick_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(page_rendering, "javascript", lambda: "// as tests/webpage has it")
+
+
+def varsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["report", *arguments])
+
+
+def text_of(file: str = f"{RUN}/report.html") -> str:
+    """Return the words of a page, without its scripts and marks."""
+    text = Path(file).read_text("utf-8")
+    assert len(text) < MOST_BYTES
+    text = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
+
+
+@pytest.mark.usefixtures("renderer")
+def test_the_report_has_each_section_and_each_chart():
+    saved(Path(RUN))
+    result = varsim("--no-advice", "--svg", "charts")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+    text = text_of()
+    for title in (
+        "Result", "Training curves", "Findings", "Modes and their costs", "Bytes and messages",
+        "Waits and the critical path", "Staleness", "Value lens", "Verdict",
+        "What was not looked at", "Configuration",
+    ):  # fmt: skip
+        assert title in text
+    assert "x: 10 steps on 2 workers; loss 0.25; epochs 2; 2 findings; varsim kept" in text
+    assert re.search(
+        r"values stale read: n 10× 10 of 12 reads .* where .*runs.py:\d+ what to", text
+    )
+    assert "costs waiting for one replica: w" in text
+    assert "proof events 45, 52, 72, 79, 99, 106: varsim check runs/latest --event 45" in text
+    assert "5 values are NaN or infinite, and not drawn; the table shows each." in text
+    assert "whether other settings are cheaper (--no-advice)" in text
+    drawn = {path.stem for path in Path("charts").iterdir()}
+    assert {
+        "metric-loss", "metric-bad", "bytes", "messages", "critical-path", "waits", "staleness-0",
+        "lens-0-n", "lens-1-own", "lens-2-w",
+    } == drawn  # fmt: skip
+
+
+def test_the_page_allows_only_its_own_scripts_and_no_request():
+    saved(Path(RUN), experiment={"name": "</script><script>alert(1)</script><b>"})
+    assert 0 == varsim("--no-advice", "-o", "x.html").exit_code
+    page = Path("x.html").read_text("utf-8")
+
+    assert "default-src 'none'" in page
+    assert "<script>alert" not in page
+    assert "<b>" not in page
+    assert not re.search(r"<(link|img|iframe)\b|\bsrc=", page)
+    for data in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL):
+        json.loads(data)
+
+
+def test_advice_and_its_lines_are_in_the_report():
+    saved(Path(RUN))
+    result = varsim("-o", "x.html")
+
+    assert 0 == result.exit_code
+    assert re.search(r"Advice .*\bw: .*why", text_of("x.html"))
+
+
+def test_a_long_record_without_findings_is_not_judged_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reported_run, "LONG", 10)
+    saved(Path(RUN), verdict=judged())
+    assert 0 == varsim("--no-advice").exit_code
+
+    assert "it was not judged again: varsim check runs/latest does this" in text_of()
+
+
+def test_a_run_without_a_record_says_why():
+    folder = saved(Path(RUN), failure=Failure(kind="OddError", text="odd", traceback="line 1"),
+                   status=RunStatus.FAILED)  # fmt: skip
+    (folder / "history.db").unlink()
+    assert 0 == varsim().exit_code
+
+    text = text_of()
+    assert "OddError: odd" in text
+    assert "runs/latest has no history.db" in text
+
+
+def test_each_record_of_a_run_has_its_sections():
+    first = saved(Path(RUN), incarnations=2)
+    saved(first / "strategy-2", strategy=1, incarnation=2, incarnations=2)
+    (first / "strategy-2" / "experiment.yaml").unlink()
+    assert 0 == varsim("--no-advice").exit_code
+
+    text = text_of()
+    assert "incarnation 1 of 2" in text
+    assert "incarnation 2 of 2" in text
+    assert 2 == text.count("Modes and their costs") / 2  # a link and a title
+
+
+@pytest.mark.parametrize("name", ["vl_convert", "jinja2"])
+def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
+    saved(Path(RUN))
+    monkeypatch.setitem(sys.modules, name, None)
+    result = varsim()
+
+    assert 2 == result.exit_code
+    assert "pip install 'varsim-distribute[report]'" in result.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named():
+    saved(Path(RUN))
+    Path("file").touch()
+    result = varsim("--no-advice", "-o", "file/x.html")
+
+    assert 1 == result.exit_code
+    assert "file/x.html cannot be written" in result.stderr
+
+
+def test_a_run_that_does_not_exist_is_an_error():
+    result = varsim("nowhere")
+
+    assert 2 == result.exit_code
+    assert "there is no run 'nowhere'" in result.stderr

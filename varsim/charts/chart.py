@@ -1,0 +1,60 @@
+"""The model of a chart: a Vega-Lite specification, and the same numbers as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+Spec = dict[str, Any]
+"""A Vega-Lite specification: https://vega.github.io/vega-lite/docs/spec.html"""
+
+HIDDEN: Final = "hidden"
+"""The parameter of a specification that has the names of the series that are not shown."""
+
+STEADY: Final = "indexof(hidden, datum.series) < 0"
+"""The filter of a specification: it keeps the series that are not hidden."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A chart, and what is needed to show it to people who do not see it."""
+
+    key: str  # unique in a page; the name of the chart's file
+    title: str
+    description: str  # what the axes and the marks are, in a sentence
+    spec: Spec
+    headings: tuple[str, ...]  # of the table with the same numbers
+    rows: tuple[tuple[str, ...], ...]
+    series: tuple[str, ...] = ()  # the series that a reader can hide, in the order of their colours
+    styles: Mapping[str, str] = field(default_factory=dict)  # series → its style, if it has one
+    notes: tuple[str, ...] = ()  # sentences on what is not drawn
+
+
+def plain_number(value: float | None) -> float | None:
+    """Return a number that JSON and a scale can hold; None for NaN, infinity and no number."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def not_drawn(values: Sequence[float | None], what: str = "value") -> tuple[str, ...]:
+    """Return a sentence on the values that are NaN or infinite, if there are any."""
+    count = sum(value is not None and not math.isfinite(value) for value in values)
+    if not count:
+        return ()
+    is_not = f"1 {what} is" if count == 1 else f"{count:,} {what}s are"
+    return (f"{is_not} NaN or infinite, and not drawn; the table shows each.",)
+
+
+def without_legends(spec: Spec) -> Spec:
+    """Return a specification that draws no legends, for a page that has a legend of its own."""
+    found: Spec = _without_legends(spec)
+    return found
+
+
+def _without_legends(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {
+            key: None if key == "legend" else _without_legends(one) for key, one in part.items()
+        }
+    return [*map(_without_legends, part)] if isinstance(part, list) else part

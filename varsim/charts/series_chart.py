@@ -1,0 +1,277 @@
+"""Charts of series over the calls of a run: lines, and stacked bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, not_drawn, plain_number
+from varsim.charts.theme import COLORS, DASHES, FIRST
+
+HEIGHT: Final = 240
+"""The height of a chart in a page, in pixels."""
+
+_SPARSE: Final = 40  # points of a series, each of which gets a visible mark
+_INVISIBLE: Final = 0  # opacity of a mark that only shows a tooltip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One series of a line chart."""
+
+    name: str
+    points: Sequence[tuple[float, float | None]]  # a gap in the line is None
+    style: str = ""  # a style of the theme; "" for the next colour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A vertical line with a text, such as at the first difference."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A bar of a series; bars of several series at one place are stacked."""
+
+    series: str
+    begin: float  # the first call
+    end: float  # the last call
+    value: float
+
+
+def line_chart(
+    key: str,
+    title: str,
+    description: str,
+    lines: Sequence[Line],
+    *,
+    x: str,
+    y: str,
+    marks: Sequence[Mark] = (),
+) -> Chart:
+    """Return a chart of lines.
+
+    Args:
+        x: The title of the horizontal axis, with its unit.
+        y: The title of the vertical axis, with its unit.
+    """
+    layers = [_line_layer(one, x, y) for one in lines if one.style]
+    colored = [one for one in lines if not one.style]
+    if colored:
+        layers.insert(0, _colored_layer(colored, x, y))
+    layers += [_mark_layer(one, x) for one in marks]
+    spec = _spec(description, {"layer": layers})
+    every = sorted({at for one in lines for at, _ in one.points})
+    by_line = [dict(one.points) for one in lines]
+    return Chart(
+        key=key,
+        title=title,
+        description=description,
+        spec=spec,
+        headings=(x, *(one.name for one in lines)),
+        rows=tuple((f"{at:g}", *(_cell(one.get(at)) for one in by_line)) for at in every),
+        series=tuple(one.name for one in (*colored, *(it for it in lines if it.style))),
+        styles={one.name: one.style for one in lines if one.style},
+        notes=not_drawn([value for one in lines for _, value in one.points]),
+    )
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.6g}"
+
+
+def _values(line: Line) -> list[dict[str, Any]]:
+    return [{"series": line.name, "x": at, "y": plain_number(y)} for at, y in line.points]
+
+
+def _xy(x: str, y: str) -> dict[str, Any]:
+    return {
+        "x": {
+            "field": "x",
+            "type": "quantitative",
+            "title": x,
+            "axis": {"tickMinStep": 1},
+            "scale": {"zero": False, "nice": False},
+        },
+        "y": {"field": "y", "type": "quantitative", "title": y, "scale": {"zero": False}},
+        "tooltip": [
+            {"field": "series", "type": "nominal", "title": "series"},
+            {"field": "x", "type": "quantitative", "title": x},
+            {"field": "y", "type": "quantitative", "title": y, "format": ".6~g"},
+        ],
+    }
+
+
+def _color(names: Sequence[str]) -> dict[str, Any]:
+    domain = list(names)
+    dashes = [DASHES[index // COLORS % len(DASHES)] for index in range(len(domain))]
+    legend = None if len(domain) == 1 else {"title": None, "orient": "top"}
+    common = {"field": "series", "type": "nominal", "legend": legend}
+    return {
+        "color": {**common, "scale": {"domain": domain}},
+        "strokeDash": {**common, "scale": {"domain": domain, "range": dashes}},
+    }
+
+
+def _points(longest: int) -> dict[str, Any]:
+    sparse = longest <= _SPARSE
+    return {"filled": True, "size": 28 if sparse else 60, "opacity": 1 if sparse else _INVISIBLE}
+
+
+def _colored_layer(lines: Sequence[Line], x: str, y: str) -> Spec:
+    longest = max(len(one.points) for one in lines)
+    return {
+        "data": {"values": [row for one in lines for row in _values(one)]},
+        "transform": [{"filter": STEADY}],
+        "mark": {"type": "line", "point": _points(longest)},
+        "encoding": {**_xy(x, y), **_color([one.name for one in lines])},
+    }
+
+
+def _line_layer(line: Line, x: str, y: str) -> Spec:
+    return {
+        "data": {"values": _values(line)},
+        "transform": [{"filter": STEADY}],
+        "mark": {"type": "line", "style": line.style},
+        "encoding": _xy(x, y),
+    }
+
+
+def _mark_layer(mark: Mark, x: str) -> Spec:
+    at = {"field": "x", "type": "quantitative", "title": x}
+    return {
+        "data": {"values": [{"x": mark.at, "text": mark.text}]},
+        "layer": [
+            {"mark": {"type": "rule", "style": FIRST}, "encoding": {"x": at}},
+            {
+                "mark": {
+                    "type": "text",
+                    "style": FIRST,
+                    "strokeWidth": 0,
+                    "baseline": "top",
+                    "align": "left",
+                    "dx": 4,
+                    "fontSize": 11,
+                },
+                "encoding": {"x": at, "y": {"value": 0}, "text": {"field": "text"}},
+            },
+        ],
+    }
+
+
+def bar_chart(
+    key: str,
+    title: str,
+    description: str,
+    bars: Sequence[Bar],
+    *,
+    span: tuple[int, int],
+    x: str,
+    y: str,
+) -> Chart:
+    """Return a chart of stacked bars over calls.
+
+    Args:
+        span: The first and the last call of the axis.
+        x: The title of the horizontal axis.
+        y: The title of the vertical axis, with its unit.
+    """
+    names = list(dict.fromkeys(one.series for one in bars))
+    values = [
+        {
+            "series": one.series,
+            "x": one.begin - 0.5,
+            "end": one.end + 0.5,
+            "y": one.value,
+            "calls": _calls(one),
+        }
+        for one in bars
+    ]
+    along = {
+        "type": "quantitative",
+        "title": x,
+        "axis": {"tickMinStep": 1, "format": ",d"},
+        "scale": {"domain": [span[0] - 0.5, span[1] + 0.5], "zero": False, "nice": False},
+    }
+    color = _color(names)
+    encoding = {
+        "x": {"field": "x", "bin": "binned", **along},
+        "x2": {"field": "end"},
+        "y": {"field": "y", "type": "quantitative", "title": y, "stack": "zero"},
+        "color": color["color"],
+        "order": {"field": "series", "sort": names},
+        "tooltip": [
+            {"field": "series", "type": "nominal", "title": "series"},
+            {"field": "calls", "type": "nominal", "title": x},
+            {"field": "y", "type": "quantitative", "title": y, "format": ".4~g"},
+        ],
+    }
+    content = {
+        "data": {"values": values},
+        "transform": [{"filter": STEADY}],
+        "mark": {"type": "bar", "binSpacing": 0.5},
+        "encoding": encoding,
+    }
+    places = list(dict.fromkeys((one.begin, _calls(one)) for one in bars))
+    found = {(one.begin, one.series): one.value for one in bars}
+    rows = [
+        (calls, *(_cell(found.get((begin, name))) for name in names)) for begin, calls in places
+    ]
+    return Chart(
+        key=key,
+        title=title,
+        description=description,
+        spec=_spec(description, content),
+        headings=(x, *names),
+        rows=tuple(rows),
+        series=tuple(names),
+    )
+
+
+def _calls(bar: Bar) -> str:
+    return f"{bar.begin:g}" if bar.begin == bar.end else f"{bar.begin:g}–{bar.end:g}"
+
+
+def histogram(
+    key: str, title: str, description: str, bars: Sequence[tuple[str, float]], *, x: str, y: str
+) -> Chart:
+    """Return a chart with a bar for each label, in the given order."""
+    content = {
+        "data": {"values": [{"label": label, "y": value} for label, value in bars]},
+        "mark": {"type": "bar", "tooltip": True},
+        "encoding": {
+            "x": {
+                "field": "label",
+                "type": "ordinal",
+                "title": x,
+                "sort": None,
+                "axis": {"labelAngle": 0},
+            },
+            "y": {"field": "y", "type": "quantitative", "title": y},
+            "color": {"datum": title, "legend": None},
+        },
+    }
+    rows = tuple((label, _cell(value)) for label, value in bars)
+    return Chart(
+        key=key,
+        title=title,
+        description=description,
+        spec=_spec(description, content),
+        headings=(x, y),
+        rows=rows,
+    )
+
+
+def _spec(description: str, content: Spec) -> Spec:
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "description": description,
+        "width": 680,
+        "height": HEIGHT,
+        "params": [{"name": HIDDEN, "value": []}],
+        **content,
+    }

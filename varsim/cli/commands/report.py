@@ -1,0 +1,160 @@
+"""`varsim report`: write one HTML file about a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from varsim.cli import completion
+from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, Failed, WrongUse, exit_codes
+from varsim.cli.output import say
+from varsim.cli.record import find_records, open_record
+
+if TYPE_CHECKING:
+    from varsim.charts.chart import Chart
+    from varsim.experiments.run_records import RunRecord
+    from varsim.tracing.history import History
+    from varsim.webpage.reported import Advice
+    from varsim.webpage.section import Page
+
+_EXIT_CODES: Final = exit_codes(DONE, 1, WRONG_USE, INTERRUPTED)
+_FILE: Final = "report.html"
+
+
+@click.command(epilog=_EXIT_CODES, short_help="Write an HTML report about a run.")
+@click.argument("run", default="runs/latest", shell_complete=completion.runs)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help=f"The file to write; by default {_FILE} in the run's directory.",
+)
+@click.option("--open", "opens", is_flag=True, help="Open the report in the browser.")
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also write each chart as a PNG file into DIR.",
+)
+@click.option(
+    "--svg",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Also write each chart as an SVG file into DIR.",
+)
+@click.option(
+    "--advice/--no-advice",
+    default=True,
+    help="Include the advice of `varsim advise`, which replays the record several times. "
+    "[default: advice]",
+)
+def report(
+    *,
+    run: str,
+    output: Path | None,
+    opens: bool,
+    png: Path | None,
+    svg: Path | None,
+    advice: bool,
+) -> None:
+    """Write one HTML file about RUN, which you can send: it needs no network and no other file.
+
+    RUN is a run's directory, `latest`, or the beginning of a run's name; by default the last run.
+    The report has the outcome, the findings with their proof and their lines to paste, the advice,
+    the cost of each variable, charts of bytes, messages, waits and values by call, the training
+    curves, the configuration, and what was not looked at. It names files of the program, so it
+    shows the paths of this machine; export the run first to send a report without them.
+
+    This command needs two packages: pip install 'varsim-distribute[report]'
+
+    \b
+    varsim report
+    varsim report latest -o mine.html --open
+    varsim report 20260101 --png charts --svg charts
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.errors import ConfigError
+    from varsim.webpage.rendering import html, require_page
+
+    try:
+        require_page()
+        page, folder = _page(run, advice=advice)
+        text = html(page)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    file = folder / _FILE if output is None else output
+    written = [_write(file, text.encode())]
+    for where, form in ((png, "png"), (svg, "svg")):
+        if where is not None:
+            written += [_write_chart(where, form, one) for one in page.charts]
+    for one in written:
+        say(f"{one}: {one.stat().st_size:,} bytes")
+    if opens:
+        click.launch(file.absolute().as_uri())
+
+
+def _page(run: str, *, advice: bool) -> tuple[Page, Path]:
+    """Return the page about a run, and the run's directory."""
+    from varsim.cli.examined import examined_history
+    from varsim.cli.server_records import examined_record
+    from varsim.experiments.reported_run import Readers, reported_run
+    from varsim.webpage.run_page import run_page
+
+    records = find_records(run)
+    readers = Readers(open_record, examined_history, examined_record, _advised if advice else None)
+    return run_page(reported_run(records, readers)), records.named.folder
+
+
+def _advised(history: History, oracle: History | None, record: RunRecord) -> Advice:
+    """Return the advice about a record.
+
+    Raises:
+        ConfigError: The record cannot be replayed.
+    """
+    from varsim.cli.progress import REPLAYING, telling
+    from varsim.experiments import yaml_lines
+    from varsim.webpage.reported import Advice, AdviceItem
+    from varsim.whatif.advice import advise
+    from varsim.whatif.compare import Replays
+    from varsim.whatif.text import told_advice
+
+    with telling(REPLAYING) as tell:
+        returned = () if record.ending is None else record.ending.returned
+        advised = advise(Replays(history, oracle, tell, returned))
+    told, said = told_advice(advised)
+    changes = not all(one.keeps for one in told)
+    return Advice(
+        items=[
+            AdviceItem(name=one.name, title=one.title, keeps=one.keeps, entries=one.entries)
+            for one in told
+        ],
+        sentences=said,
+        experiment=yaml_lines.dump(advised.experiment).strip() if changes else "",
+        program=advised.program if changes else (),
+    )
+
+
+def _write(file: Path, content: bytes) -> Path:
+    from varsim.private import FOLDER_MODE, write_private
+
+    try:
+        file.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        write_private(file, content)
+    except OSError as error:
+        raise Failed(f"{file} cannot be written: {error.strerror}") from error
+    return file
+
+
+def _write_chart(folder: Path, form: str, chart: Chart) -> Path:
+    from varsim.charts import rendering
+
+    content = rendering.png(chart.spec) if form == "png" else rendering.svg(chart.spec).encode()
+    return _write(folder / f"{_file_name(chart.key)}.{form}", content)
+
+
+def _file_name(key: str) -> str:
+    """Return a key with only letters, digits, dots and dashes."""
+    return "".join(one if one.isalnum() or one in ".-_" else "-" for one in key)

@@ -1,0 +1,29 @@
+"""Judge the history of a record for a command: examine it, and try what its findings propose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varsim.analysis.examination import Examination
+    from varsim.experiments.run_records import RunRecord
+    from varsim.tracing.history import History
+
+
+def examined_history(history: History, oracle: History | None, record: RunRecord) -> Examination:
+    """Return the findings and verdicts of a history; stderr shows the progress."""
+    from varsim.analysis.examination import examine
+    from varsim.cli.progress import PHASE_TITLES, REPLAYING, telling
+    from varsim.report.summary import Phase
+
+    no_oracle = "" if record.summary is None else record.summary.no_oracle
+    with telling(PHASE_TITLES[Phase.JUDGING]) as tell:
+        found = examine(history, oracle, ending=record.ending, no_oracle=no_oracle, tell=tell)
+    if not any(one.settings for one in found.findings):
+        return found
+    from varsim.whatif.remedies import tried
+
+    with telling(REPLAYING) as tell:
+        findings, notes = tried(history, oracle, found.findings, tell)
+    return replace(found, findings=findings, not_looked_at=(*found.not_looked_at, *notes))

@@ -1,0 +1,195 @@
+"""Read what a report shows of a run: summaries, records, series over calls, and advice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from varsim.analysis.completeness import incompleteness
+from varsim.analysis.examination import Examination
+from varsim.analysis.findings.context import context_of
+from varsim.analysis.lens import moments
+from varsim.analysis.observer import Audience
+from varsim.analysis.outcome import Note
+from varsim.analysis.promises import promise_of
+from varsim.analysis.served import ServedExamination
+from varsim.analysis.step_times import StepTimes
+from varsim.analysis.step_traffic import StepTraffic
+from varsim.errors import ConfigError
+from varsim.experiments import yaml_lines
+from varsim.experiments.metric_series import read_series
+from varsim.experiments.run_records import RunRecord, RunRecords
+from varsim.experiments.store import EXPERIMENT, RunFiles
+from varsim.experiments.text_files import read_text
+from varsim.report.lens_page import relative
+from varsim.report.run_page import typed
+from varsim.report.summary import Summary
+from varsim.texts.facts import times
+from varsim.tracing.history import History, VariableRow
+from varsim.webpage.reported import (
+    Advice,
+    MetricPoint,
+    ReportedRecord,
+    ReportedRun,
+    ShownVariable,
+)
+from varsim.whatif.remedies import MOST_EVENTS as MOST_REPLAYED
+
+LONG: Final = 50_000
+"""Number of events of a long record: it is judged again only if its run had findings."""
+
+_MOST_VARIABLES: Final = 6  # variables of the value lens; each needs a pass over its events
+_MOST_OF_LONG: Final = 2
+
+Opened = Callable[[Path], AbstractContextManager[tuple[History, History | None]]]
+"""Opens the history of a record, and that of its oracle; it raises a ConfigError without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """How a command opens and judges a record: it merges traces and shows progress."""
+
+    opened: Opened
+    examined: Callable[[History, History | None, RunRecord], Examination]
+    examined_servers: Callable[[RunRecord], ServedExamination]
+    advised: Callable[[History, History | None, RunRecord], Advice] | None
+    """None if the user wants no advice. It raises a ConfigError if a record cannot be replayed."""
+
+
+def reported_run(records: RunRecords, readers: Readers) -> ReportedRun:
+    """Return what a report shows of a run.
+
+    Args:
+        records: The records of the run. A record that the user has named is shown alone.
+    Raises:
+        ConfigError: A record is damaged.
+    """
+    folder = RunFiles(records.named.folder).of_run().path
+    series = read_series(folder)
+    shown = records.every if records.is_whole else (records.named,)
+    return ReportedRun(
+        name=folder.resolve().name,
+        records=[_record(one, readers) for one in shown],
+        metrics=[MetricPoint(step=one.step, values=one.values) for one in series.lines],
+        problems=series.problems,
+        experiment_yaml=_experiment(folder),
+    )
+
+
+def _experiment(folder: Path) -> str:
+    try:
+        return read_text(folder / EXPERIMENT, yaml_lines.MAX_BYTES).strip()
+    except ConfigError:
+        return ""
+
+
+def _record(record: RunRecord, readers: Readers) -> ReportedRecord:
+    path = typed(str(record.path)).rstrip("/")
+    if record.of_servers:
+        notes = (Note(text="traffic, waits and values by call", option=f"`varsim lens {path}`"),)
+        return ReportedRecord(
+            part=record.part,
+            path=path,
+            summary=record.summary,
+            found=readers.examined_servers(record),
+            notes=notes,
+        )
+    try:
+        with readers.opened(record.path) as (history, oracle):
+            return _of_history(history, oracle, record, path, readers)
+    except ConfigError as error:
+        if record.summary is None:
+            raise
+        return ReportedRecord(
+            part=record.part, path=path, summary=record.summary, found=None, problem=f"{error}."
+        )
+
+
+def _of_history(
+    history: History, oracle: History | None, record: RunRecord, path: str, readers: Readers
+) -> ReportedRecord:
+    is_long = history.last_event > LONG
+    verdict = None if record.summary is None else record.summary.verdict
+    judged = is_long and verdict is not None and not verdict.findings
+    found = None if judged else readers.examined(history, oracle, record)
+    context = context_of(history)
+    step_times = StepTimes(context, history.calls_before)
+    traffic = StepTraffic(history)
+    Audience((*step_times.observers, traffic)).show(history.events())
+    advice, notes = _advice(history, oracle, record, path, readers)
+    if step_times.simulated:
+        notes.append(Note(text="times of calls: in a simulated cluster, they show nothing"))
+    most = _MOST_OF_LONG if is_long else _MOST_VARIABLES
+    rows = _telling(history, record.summary, found)[:most]
+    return ReportedRecord(
+        part=record.part,
+        path=path,
+        summary=record.summary,
+        found=found,
+        names={number: str(row.name) for number, row in history.variables.items()},
+        traffic=traffic,
+        times=None if step_times.simulated else step_times.steps,
+        variables=[one for row in rows for one in _shown(history, oracle, row)],
+        advice=advice,
+        notes=notes,
+    )
+
+
+def _advice(
+    history: History, oracle: History | None, record: RunRecord, path: str, readers: Readers
+) -> tuple[Advice | None, list[Note]]:
+    """Return the advice about a record; or None and a note that says why there is none."""
+    what, option = "whether other settings are cheaper", f"`varsim advise {path}`"
+    if readers.advised is None:
+        return None, [Note(text=f"{what} (--no-advice)", option=option)]
+    if history.last_event > MOST_REPLAYED:
+        why = f"a record with more than {times(MOST_REPLAYED, 'event')} is not replayed for it"
+        return None, [Note(text=f"{what}: {why}", option=option)]
+    try:
+        return readers.advised(history, oracle, record), []
+    except ConfigError as error:
+        return None, [Note(text=f"{what}: {error}")]
+
+
+def _telling(
+    history: History, summary: Summary | None, found: Examination | None
+) -> list[VariableRow]:
+    """Return the variables, the most informative first.
+
+    These are the ones with a finding about values or a difference from a single device, then those
+    whose replicas differ most at the end.
+    """
+    first: list[int] = []
+    if found is not None:
+        first = [
+            one.variable_id
+            for one in found.findings
+            if one.variable_id is not None and one.kind.about_values
+        ]
+        if found.compared is not None:
+            first += [one.variable_id for one in found.compared.leading]
+            first += [one.variable_id for one in found.compared.unexplained]
+    apart: dict[str, float] = {}
+    for variable in () if summary is None else summary.variables:
+        if variable.lens is not None:
+            apart[variable.name] = relative(variable.lens)
+    places = {number: place for place, number in reversed(list(enumerate(first)))}
+    return sorted(
+        history.variables.values(),
+        key=lambda row: (places.get(row.variable, len(first)), -apart.get(row.name, 0.0)),
+    )
+
+
+def _shown(history: History, oracle: History | None, row: VariableRow) -> Iterator[ShownVariable]:
+    promise = promise_of(row)
+    found = list(moments(history, row, oracle))
+    if found:
+        yield ShownVariable(
+            row=row,
+            moments=found,
+            has_parts=promise.gathered and row.aggregation in {"SUM", "MEAN"},
+            flaw=incompleteness(history),
+        )

@@ -1,0 +1,130 @@
+// The behaviour of a report: it draws the charts, hides series and findings, and copies lines.
+"use strict";
+
+/** @typedef {{spec: object, series: string[], styles: Object<string, string>}} ChartData */
+
+(() => {
+  const themes = JSON.parse(document.getElementById("themes").textContent);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+
+  /** Return the configuration of charts for the colours of the page. */
+  function theme() {
+    const name = dark.matches && !window.matchMedia("print").matches ? "dark" : "light";
+    return { ...themes[name], background: null };
+  }
+
+  /** Return the colour and the dash of a series in a legend. */
+  function look(data, name, config) {
+    const style = data.styles[name];
+    if (style) {
+      return { color: config.style[style].color, dash: style === "oracle" ? "dotted" : "dashed" };
+    }
+    const place = data.series.filter((one) => !data.styles[one]).indexOf(name);
+    const colors = config.range.category;
+    const dash = ["solid", "dashed", "dotted", "double"][Math.floor(place / colors.length) % 4];
+    return { color: colors[place % colors.length], dash };
+  }
+
+  /** Colour the boxes beside a chart as its series. */
+  function colorBoxes(figure, data, config) {
+    for (const box of figure.querySelectorAll("input[data-series]")) {
+      const { color, dash } = look(data, box.dataset.series, config);
+      const swatch = box.parentElement.querySelector(".swatch");
+      swatch.style.borderTopColor = color;
+      swatch.style.borderTopStyle = dash;
+    }
+  }
+
+  /** Return the names of the series that a reader has switched off. */
+  function hidden(figure) {
+    const off = figure.querySelectorAll("input[data-series]:not(:checked)");
+    return Array.from(off, (box) => box.dataset.series);
+  }
+
+  /** Draw a chart into its figure, in the colours of the page; its width is that of the figure. */
+  async function draw(figure) {
+    const data = JSON.parse(figure.querySelector("script").textContent);
+    const config = theme();
+    const spec = { ...data.spec };
+    if (!("facet" in spec) && !("columns" in spec)) {
+      spec.width = "container";
+    }
+    const drawing = figure.querySelector(".drawing");
+    figure.result?.finalize();
+    figure.result = await window.vegaEmbed(drawing, spec, {
+      actions: false, ast: true, config, renderer: "svg", tooltip: { theme: dark.matches ? "dark" : "light" },
+    });
+    colorBoxes(figure, data, config);
+    await apply(figure);
+  }
+
+  /** Show in a chart only the series that are switched on. */
+  async function apply(figure) {
+    const off = hidden(figure);
+    if (figure.result && off.length + (figure.wasHidden ?? 0)) {
+      await figure.result.view.signal("hidden", off).runAsync();
+    }
+    figure.wasHidden = off.length;
+  }
+
+  const figures = Array.from(document.querySelectorAll("figure.chart"));
+
+  async function drawAll() {
+    for (const figure of figures) {
+      await draw(figure);
+    }
+    document.documentElement.dataset.drawn = "yes";
+  }
+
+  for (const figure of figures) {
+    figure.addEventListener("change", () => apply(figure));
+  }
+  dark.addEventListener("change", drawAll);
+
+  for (const filter of document.querySelectorAll("fieldset[data-filters]")) {
+    filter.addEventListener("change", () => {
+      const section = filter.closest("section");
+      for (const box of filter.querySelectorAll("input")) {
+        for (const one of section.querySelectorAll(`.finding[data-kind="${box.value}"]`)) {
+          one.hidden = !box.checked;
+        }
+      }
+    });
+  }
+
+  for (const field of document.querySelectorAll(".rows-filter")) {
+    field.addEventListener("input", () => {
+      const wanted = field.value.toLowerCase();
+      const rows = Array.from(document.getElementById(field.dataset.rows).tBodies[0].rows);
+      for (const row of rows) {
+        row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
+      }
+      const shown = rows.filter((row) => !row.hidden).length;
+      field.closest("p").querySelector(".shown-count").textContent = `${shown} of ${rows.length}`;
+    });
+  }
+
+  /** Select the text of an element, so that a reader can copy it. */
+  function select(element) {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    const selection = window.getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+  }
+
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.addEventListener("click", async () => {
+      const lines = button.parentElement.querySelector("pre");
+      try {
+        await navigator.clipboard.writeText(lines.textContent);
+        button.textContent = "Copied";
+      } catch {
+        select(lines); // a page from a file may have no clipboard
+        button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
+      }
+    });
+  }
+
+  drawAll();
+})();
