@@ -8,7 +8,8 @@ what differs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from varsim.distribute.ranks import (
     object_of_root,
     writable,
 )
+from varsim.distribute.reducing_optimizer import ReducingOptimizer
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import DistributedValueError, ShapeError
 from varsim.spec import Array, ReduceOp
@@ -445,40 +447,6 @@ def join(device: int = -1) -> int:  # noqa: ARG001  # Horovod's argument
 # ---------------------------------------------------------------- optimizers
 
 
-@dataclass
-class _DistributedOptimizer:
-    """An optimizer that averages gradients over the ranks before it applies them."""
-
-    _inner: Any
-    _options: dict[str, Any] = field(default_factory=dict)
-
-    def apply_gradients(self, grads_and_vars: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
-        """Reduce the gradients of pairs (gradient, variable), and call the inner method."""
-        pairs = list(grads_and_vars)
-        reduced = self._reduced([gradient for gradient, _ in pairs])
-        applied = [(one, variable) for one, (_, variable) in zip(reduced, pairs, strict=True)]
-        return self._inner.apply_gradients(applied, *args, **kwargs)
-
-    def step(self, gradients: Any, *args: Any, **kwargs: Any) -> Any:
-        """Reduce a list or a dict of gradients, and call the inner method."""
-        if isinstance(gradients, Mapping):
-            values = self._reduced(list(gradients.values()))
-            reduced: Any = dict(zip(gradients, values, strict=True))
-        else:
-            reduced = self._reduced(list(gradients))
-        return self._inner.step(reduced, *args, **kwargs)
-
-    def _reduced(self, gradients: list[Any]) -> list[Any]:
-        given = [one for one in gradients if one is not None]
-        if not given:
-            return gradients
-        results = iter(grouped_allreduce(given, name="gradients", **self._options))
-        return [None if one is None else next(results) for one in gradients]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
 def DistributedOptimizer(  # noqa: N802  # Horovod's name
     optimizer: Any,
     *,
@@ -491,4 +459,5 @@ def DistributedOptimizer(  # noqa: N802  # Horovod's name
         optimizer: An object with `apply_gradients(grads_and_vars)` or `step(gradients)` for NumPy
             arrays. Its other attributes are those of the result.
     """
-    return _DistributedOptimizer(optimizer, {"op": op, "process_set": process_set})
+    reduce = partial(grouped_allreduce, name="gradients", op=op, process_set=process_set)
+    return ReducingOptimizer(optimizer, reduce)

@@ -14,7 +14,7 @@ from varsim.report.event_page import event_text
 from varsim.report.lens_calls_page import print_calls
 from varsim.report.page import print_page
 from varsim.testing import simulated_cluster
-from varsim.tracing import validation
+from varsim.tracing import run_entries
 from varsim.tracing.history import LEFT_OUT, RUN_KEYS, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
@@ -66,7 +66,7 @@ def test_a_record_has_the_documented_keys(record: Path):
     only_sometimes = {"policies", "policy_files", "cut_short", LEFT_OUT}
     with open_history(record) as history:
         assert RUN_KEYS.keys() - only_sometimes == history.run.keys()
-    assert RUN_KEYS.keys() == {"schema", *validation.ENTRIES}
+    assert RUN_KEYS.keys() == {"schema", *run_entries.ENTRIES}
     assert all(f"| `{key}` | " in Path("docs/history.md").read_text() for key in RUN_KEYS)
 
 

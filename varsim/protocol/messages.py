@@ -1,7 +1,7 @@
 """Define the messages of coordinator and workers.
 
-The other modules have the messages of bounded staleness, compressed contributions, deferred writes,
-joined replicas, locks and barriers, one-sided operations, and of what policies keep.
+The other modules have the messages of bounded staleness, calls, compressed contributions, deferred
+writes, joined replicas, locks and barriers, one-sided operations, and of what policies keep.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: after its creation, the message and its arrays do not change.
@@ -18,6 +18,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from varsim.protocol.bounded import BoundedWrite, CopyRequest, FreshCopy
+from varsim.protocol.calls import (
+    Abort,
+    Define,
+    HostCall,
+    HostResult,
+    Left,
+    Output,
+    Printed,
+    Raised,
+    Returned,
+    Start,
+)
 from varsim.protocol.compression import CompressedContribution
 from varsim.protocol.deferral import (
     Delta,
@@ -65,6 +77,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "BY_PROGRAM",
     "OF_DEFERRED",
     "OWN_CALLS",
+    "Abort",
     "BarrierArrival",
     "BoundedWrite",
     "Combination",
@@ -72,6 +85,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "ComponentCommit",
     "CompressedContribution",
     "CopyRequest",
+    "Define",
     "Delta",
     "DeltaPart",
     "DeltaReply",
@@ -79,26 +93,34 @@ __all__ = [  # only the names from other modules; all classes below are public t
     "FetchPublished",
     "FreshCopy",
     "Granted",
+    "HostCall",
+    "HostResult",
     "Join",
     "Joined",
+    "Left",
     "LockRelease",
     "LockRequest",
     "Meeting",
     "Message",
+    "Output",
     "Passed",
     "Payload",
+    "Printed",
     "Publish",
     "Pull",
     "PullDeltas",
     "Push",
+    "Raised",
     "ReceiveRequest",
     "ReduceSlice",
     "Report",
+    "Returned",
     "SendRequest",
     "SetPolicyState",
     "SharedValue",
     "ShownPolicyState",
     "SliceReduced",
+    "Start",
     "Structure",
     "SyncRequest",
     "Write",
@@ -171,30 +193,6 @@ class Fetch(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Define(Message):
-    """Coordinator → replica: store a function, to which later `Start` messages refer by its id.
-
-    Sent only once per function and worker. A second delivery changes nothing.
-    """
-
-    function_id: str
-    function: Payload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Start(Message):
-    """Coordinator → replica: call a function in replica context.
-
-    The answer is exactly one `Returned` or `Raised`, unless an `Abort` arrives first.
-    """
-
-    call_id: int
-    function_id: str
-    arguments: Payload  # (args, kwargs) for this replica; None if it has no arguments
-    present: int  # number of replicas that take part in the call: 0 … present - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reduced(Message):
     """Coordinator → replica: the leaves of your result of a `Combine`."""
 
@@ -211,28 +209,6 @@ class Merged(Message):
     call_id: int
     position: int
     result: Payload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HostResult(Message):
-    """Coordinator → replica: the answer to a `HostCall`."""
-
-    call_id: int
-    result: Payload
-    failed: bool = False  # whether the result is an exception
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Abort(Message):
-    """Coordinator → every replica of a call: the call has failed.
-
-    If the replica's function waits, an exception is raised in the function. The replica answers
-    with `Left` when the function has ended. A replica that does not run the function answers
-    immediately.
-    """
-
-    call_id: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -345,68 +321,6 @@ class Waiting(Message):
     variable_id: int
     position: int  # the position of the replica's last write of this variable
     location: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HostCall(Message):
-    """Replica → coordinator: perform a request in the program's process.
-
-    A request uses objects that only the program has: variables outside the cluster, and values of
-    other replicas. A request is performed when every replica with a lower id waits or has ended its
-    call. The answer is a `HostResult`.
-    """
-
-    call_id: int
-    request: Payload  # one of `distribute.host_requests`
-    location: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Output(Message):
-    """Replica → coordinator: print these lines of the running function now, not at its end.
-
-    The answer is a `Printed`, so a replica that prints much waits for the coordinator.
-    """
-
-    call_id: int
-    text: str
-    is_error: bool  # whether the lines belong to stderr
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Printed(Message):
-    """Coordinator → replica: the output is printed or will be; answers `Output`."""
-
-    call_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Returned(Message):
-    """Replica → coordinator: the function of a call has returned."""
-
-    call_id: int
-    result: Payload
-    report: Report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Raised(Message):
-    """Replica → coordinator: the function of a call has raised."""
-
-    call_id: int
-    exception: Payload
-    traceback: str
-    report: Report
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Left(Message):
-    """Replica → coordinator: this replica does not run the function of a call; answers `Abort`.
-
-    The function has ended, or was never called. A second delivery changes nothing.
-    """
-
-    call_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

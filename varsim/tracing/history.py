@@ -21,7 +21,7 @@ from varsim.texts.files import (
     HISTORY_REMEDY,
     HISTORY_WITH_TRACES_REMEDY,
 )
-from varsim.tracing import old_schemas, validation
+from varsim.tracing import old_schemas, run_entries, validation
 from varsim.tracing.kinds import KINDS as KINDS  # noqa: PLC0414  # for readers of the tables
 from varsim.tracing.kinds import WITH_VALUES
 from varsim.tracing.trace_format import PROGRAM as PROGRAM  # noqa: PLC0414  # for the tables
@@ -339,7 +339,7 @@ def _validated(connection: sqlite3.Connection, file: Path) -> History:
         sqlite3.DatabaseError: The file is not an SQLite file, or is cut.
     """
     validation.check_tables(connection)
-    schema = validation.entries(connection).get("schema")
+    schema = run_entries.entries(connection).get("schema")
     if type(schema) is not int:
         raise validation.DamageError(f"its schema is {_shown(schema)}, and must be a number")
     if schema not in (*old_schemas.READABLE, SCHEMA_VERSION):
@@ -363,8 +363,8 @@ def check_tables(connection: sqlite3.Connection, run: Mapping[str, Any] | None =
         DamageError: A row is invalid; the text says where.
     """
     validation.check_variables(connection, VariableRow._fields)
-    entries = validation.entries(connection) if run is None else run
-    validation.check_entries(entries)
+    entries = run_entries.entries(connection) if run is None else run
+    run_entries.check_entries(entries)
     validation.check_events(connection, COLUMNS, entries["num_replicas"])
     validation.check_samples(connection)
 

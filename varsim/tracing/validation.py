@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from varsim.environment import MAX_REPLICAS
 from varsim.extension_dtypes import SIZES
 from varsim.protocol.limits import MAX_DIMENSIONS, MAX_FRAME_BYTES
 from varsim.spec import VariableAggregation, synchronization_named
@@ -28,15 +27,9 @@ from varsim.tracing.records import MAX_NAME_CHARACTERS, MAX_NUMBER
 from varsim.tracing.samples import MOST_ELEMENTS, Statistics
 from varsim.tracing.signals import heeding_signals
 
-MAX_ENTRIES: Final = 1_000
-"""Limit for the number of rows of the table `run`."""
-
-MAX_ENTRY_CHARACTERS: Final = 2**20
-"""Length limit of a value in the table `run`. The longest value lists the reasons for gaps."""
-
-_MAX_WORD: Final = 64  # the length of a kind, an operation or a dtype
+MAX_WORD: Final = 64  # the length of a kind, an operation or a dtype
 _MAX_SHAPE: Final = 1_000  # the length of a shape as text: 64 dimensions
-_MAX_SECONDS: Final = 10**10  # 300 years
+MAX_SECONDS: Final = 10**10  # 300 years
 _STEPS_PER_BYTE: Final = 200
 """Limit for the instructions of SQLite per byte of the file. A row has at least 20 bytes, and its
 validation takes 400 instructions. Only a file whose pages refer to each other in a circle needs
@@ -55,7 +48,7 @@ def _number(column: str, low: int, high: int, *, null: bool = True) -> str:
     return f"typeof({column}) NOT IN {types} OR {column} NOT BETWEEN {low} AND {high}"
 
 
-def _text(column: str, limit: int, *, null: bool = True) -> str:
+def not_text(column: str, limit: int, *, null: bool = True) -> str:
     """Return a condition: the column is not a text, or longer than a limit."""
     types = "('text', 'null')" if null else "('text')"
     return f"typeof({column}) NOT IN {types} OR length({column}) > {limit}"
@@ -66,7 +59,7 @@ def _column_checks(last_replica: int) -> dict[str, tuple[str, str]]:
 
     An integer is smaller than every text and every blob in SQLite, so BETWEEN refuses these too.
     """
-    count, word = f"a number from 0 to {MAX_NUMBER}", f"a word of at most {_MAX_WORD} characters"
+    count, word = f"a number from 0 to {MAX_NUMBER}", f"a word of at most {MAX_WORD} characters"
     return {
         "event": (_number("event", 1, MAX_NUMBER, null=False), f"a number to {MAX_NUMBER}"),
         "process": (
@@ -76,24 +69,24 @@ def _column_checks(last_replica: int) -> dict[str, tuple[str, str]]:
         "number": (_number("number", 0, MAX_NUMBER, null=False), count),
         "time_s": (
             "typeof(time_s) NOT IN ('real', 'integer') "
-            f"OR time_s NOT BETWEEN -{_MAX_SECONDS} AND {_MAX_SECONDS}",
+            f"OR time_s NOT BETWEEN -{MAX_SECONDS} AND {MAX_SECONDS}",
             "a time in seconds",
         ),
-        "kind": (_text("kind", _MAX_WORD, null=False), word),
+        "kind": (not_text("kind", MAX_WORD, null=False), word),
         "call": (_number("call", 0, MAX_NUMBER), count),
         "variable": (
             "typeof(variable) NOT IN ('integer', 'null') OR variable IS NOT NULL "
             "AND variable NOT IN (SELECT variable FROM variables)",
             "the number of a variable of the run",
         ),
-        "operation": (_text("operation", _MAX_WORD), word),
+        "operation": (not_text("operation", MAX_WORD), word),
         "version": (_number("version", 0, MAX_NUMBER), count),
         "position": (_number("position", 0, MAX_NUMBER), count),
         "replica": (
             _number("replica", 0, last_replica),
             f"a replica: a number from 0 to {last_replica}",
         ),
-        "location": (_text("location", MAX_NAME_CHARACTERS), "file:line"),
+        "location": (not_text("location", MAX_NAME_CHARACTERS), "file:line"),
         "digest": (_number("digest", 0, 2**32 - 1), "a CRC-32"),
         "value": ("typeof(value) NOT IN ('blob', 'null')", "bytes"),
         "indices": ("typeof(indices) NOT IN ('blob', 'null')", "bytes"),
@@ -105,7 +98,7 @@ def _column_checks(last_replica: int) -> dict[str, tuple[str, str]]:
             _number("present", 1, last_replica + 1),
             f"a number of replicas: from 1 to {last_replica + 1}",
         ),
-        "members": (_text("members", MAX_NAME_CHARACTERS), "a list of replicas"),
+        "members": (not_text("members", MAX_NAME_CHARACTERS), "a list of replicas"),
     }
 
 
@@ -175,106 +168,6 @@ def check_columns(connection: sqlite3.Connection, table: str, expected: Sequence
         raise DamageError(f"its table {table!r} does not have the columns of a history{what}")
 
 
-# ---------------------------------------------------------------- run
-
-
-def entries(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Return the entries of the table `run`.
-
-    Raises:
-        DamageError: There are too many entries, or an entry is not JSON.
-    """
-    check_columns(connection, "run", ("key", "value"))
-    conditions = f"{_text('key', _MAX_WORD, null=False)} OR "
-    conditions += _text("value", MAX_ENTRY_CHARACTERS, null=False)
-    ((count, wrong),) = connection.execute(f"SELECT COUNT(*), SUM({conditions}) FROM run")  # noqa: S608
-    if count > MAX_ENTRIES:
-        raise DamageError(f"its table 'run' has {count:,} rows; the limit is {MAX_ENTRIES:,}")
-    if wrong:
-        raise DamageError("its table 'run' has a key or a value that is not a text, or too long")
-    found: dict[str, Any] = {}
-    for key, value in connection.execute("SELECT key, value FROM run"):
-        try:
-            found[key] = json.loads(value, parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            raise DamageError(f"its entry {key!r} in the table 'run' is not JSON") from None
-    return found
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(word)
-
-
-def check_entries(run: Mapping[str, Any]) -> None:
-    """Check the entries whose meaning varsim knows.
-
-    Raises:
-        DamageError: An entry is missing or has no valid value.
-    """
-    for key, (valid, expected) in ENTRIES.items():
-        if (key in run or key == "num_replicas") and not valid(run.get(key)):
-            shown = repr(run.get(key))
-            shown = shown if len(shown) <= _MAX_WORD else f"{shown[:_MAX_WORD]}…"
-            raise DamageError(f"its entry {key!r} is {shown}, and must be {expected}")
-
-
-def _is_count(value: object, low: int = 0, high: int = MAX_NUMBER) -> bool:
-    return type(value) is int and low <= value <= high
-
-
-def _is_window(value: object) -> bool:
-    match value:
-        case None:
-            return True
-        case [int(first), int(after)]:
-            return _is_count(first, 1) and _is_count(after) and first < after
-    return False
-
-
-def _is_continued(value: object) -> bool:
-    match value:
-        case {"calls": calls, "kept": [*kept]}:
-            return _is_count(calls) and all(map(_is_count, kept))
-    return False
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
-def _are_texts_by_key(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-
-
-ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "num_replicas": (
-        lambda value: _is_count(value, 1, MAX_REPLICAS),
-        f"a number from 1 to {MAX_REPLICAS}",
-    ),
-    "events": (_is_count, "a number from 0"),
-    "complete": (lambda value: isinstance(value, bool), "true or false"),
-    "limited": (lambda value: isinstance(value, bool), "true or false"),
-    "simulated": (lambda value: isinstance(value, bool), "true or false"),
-    "level": (lambda value: isinstance(value, str), "a word"),
-    "began": (
-        lambda value: type(value) in {int, float} and 0 <= value <= _MAX_SECONDS,
-        "a time in seconds",
-    ),
-    "window": (_is_window, "null, or the first call and the first call after it"),
-    "continued": (_is_continued, "the calls before, and the numbers of the kept variables"),
-    "counted": (_are_texts, "a list of texts"),
-    "missing": (_are_texts, "a list of texts"),
-    "left_out": (_are_texts, "a list of texts"),
-    "cut_short": (
-        lambda value: _are_texts_by_key(value) and all(map(str.isdecimal, value)),
-        "texts by replica",
-    ),
-    "policies": (_are_texts_by_key, "packages by keyword"),
-    "policy_files": (_are_texts_by_key, "files by keyword"),
-}
-"""Key → a function that returns whether a value is valid, and a text about valid values."""
-
-
 # ---------------------------------------------------------------- variables
 
 
@@ -288,7 +181,7 @@ def check_variables(connection: sqlite3.Connection, columns: Sequence[str]) -> N
     texts = ("name", "shape", "dtype", "requested", "synchronization", "aggregation", "created_at")
     wrong = connection.execute(
         "SELECT variable FROM variables WHERE "  # noqa: S608  # our own conditions
-        + " OR ".join(_text(one, MAX_NAME_CHARACTERS, null=False) for one in texts)
+        + " OR ".join(not_text(one, MAX_NAME_CHARACTERS, null=False) for one in texts)
         + f" OR {_number('variable', 0, MAX_NUMBER, null=False)}"
         + f" OR {_number('trainable', 0, 1, null=False)} LIMIT 1"
     ).fetchone()
@@ -305,18 +198,23 @@ def check_variables(connection: sqlite3.Connection, columns: Sequence[str]) -> N
 def _variable_flaw(shape: str, dtype: str, synchronization: str, aggregation: str) -> str:
     sizes = _sizes_in(shape, unknown=True)
     if sizes is None:
-        return f"the invalid shape {shape[:_MAX_WORD]!r}"
+        return f"the invalid shape {shape[:MAX_WORD]!r}"
     if dtype not in SIZES:
-        return f"the invalid dtype {dtype[:_MAX_WORD]!r}"
+        return f"the invalid dtype {dtype[:MAX_WORD]!r}"
     if _size_bytes(sizes, dtype) > MAX_FRAME_BYTES:
-        return f"the shape {shape[:_MAX_WORD]}, which is too large"
+        return f"the shape {shape[:MAX_WORD]}, which is too large"
     if aggregation not in VariableAggregation.__members__:
-        return f"the invalid aggregation {aggregation[:_MAX_WORD]!r}"
+        return f"the invalid aggregation {aggregation[:MAX_WORD]!r}"
     try:
         synchronization_named(synchronization)
     except ValueError:
-        return f"the invalid synchronization {synchronization[:_MAX_WORD]!r}"
+        return f"the invalid synchronization {synchronization[:MAX_WORD]!r}"
     return ""
+
+
+def is_count(value: object, low: int = 0, high: int = MAX_NUMBER) -> bool:
+    """Return whether a value is a whole number in a range."""
+    return type(value) is int and low <= value <= high
 
 
 def _sizes_in(shape: object, *, unknown: bool = False) -> list[int | None] | None:
@@ -333,7 +231,7 @@ def _sizes_in(shape: object, *, unknown: bool = False) -> list[int | None] | Non
         return None
     valid = isinstance(sizes, list) and len(sizes) <= MAX_DIMENSIONS
     if not valid or not all(
-        _is_count(one, 0, MAX_FRAME_BYTES) or (one is None and unknown) for one in sizes
+        is_count(one, 0, MAX_FRAME_BYTES) or (one is None and unknown) for one in sizes
     ):
         return None
     found: list[int | None] = sizes
@@ -383,7 +281,7 @@ def check_events(connection: sqlite3.Connection, columns: Sequence[str], num_rep
                 "SELECT event FROM events WHERE members = ? LIMIT 1", (members,)
             ).fetchone()
             raise DamageError(
-                f"event {event} has {members[:_MAX_WORD]!r} in the column 'members', which must "
+                f"event {event} has {members[:MAX_WORD]!r} in the column 'members', which must "
                 f"be a JSON list of replicas from 0 to {num_replicas - 1}"
             )
 
@@ -468,12 +366,12 @@ def _form_flaw(dtype: object, shape: object, value: int | None, indices: int | N
     if dtype is None and shape is None:
         return "a value without dtype and shape" if (value, indices) != (None, None) else ""
     if type(dtype) is not str or dtype not in SIZES:
-        return f"the invalid dtype {str(dtype)[:_MAX_WORD]!r}"
+        return f"the invalid dtype {str(dtype)[:MAX_WORD]!r}"
     sizes = _sizes_in(shape)
     if sizes is None:
-        return f"the invalid shape {str(shape)[:_MAX_WORD]!r}"
+        return f"the invalid shape {str(shape)[:MAX_WORD]!r}"
     if _size_bytes(sizes, dtype) > MAX_FRAME_BYTES:
-        return f"the shape {str(shape)[:_MAX_WORD]}, which is too large"
+        return f"the shape {str(shape)[:MAX_WORD]}, which is too large"
     known = [one for one in sizes if one is not None]
     if value is not None and value != math.prod(known) * SIZES[dtype]:
         return f"a value of {value:,} bytes, which does not fit dtype {dtype} and shape {shape}"
