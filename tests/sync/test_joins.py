@@ -398,6 +398,18 @@ def test_a_replica_refuses_an_answer_before_its_own_position(answer):
         program.handle(answer)
 
 
+def test_a_replica_refuses_an_answer_before_the_commits_that_have_arrived():
+    program = replica(spec())
+    program.write(W, ADD, array(1.0))
+    program.state.handle(EnterJoin(""))
+    program.handle(replace(commit(1), settled=4))
+    with pytest.raises(ProtocolError, match="a Joined arrives, for which the program does not"):
+        program.handle(Joined(call_id=1, position=2, last=0))
+    program.validate()
+    program.handle(Joined(call_id=1, position=3, last=0))
+    program.validate()
+
+
 def test_a_replica_that_has_not_joined_refuses_the_answer():
     program = replica(spec())
     with pytest.raises(ProtocolError, match="a Joined arrives"):

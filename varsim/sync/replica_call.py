@@ -177,7 +177,8 @@ def check_answer(call: ReplicaCall, answer: Answer) -> None:
         group = answer.group if isinstance(answer, Reduced) else ()
         fits = (group, answer.position) == call.collective
     if fits and isinstance(answer, Joined):
-        fits = answer.position >= call.collective[1] and answer.last >= 0
+        at_or_after = call.collective[1] <= answer.position and call.settled <= answer.position + 1
+        fits = at_or_after and answer.last >= 0
     if fits and isinstance(answer, Reduced):
         fits = len(answer.leaves) == call.leaves
     if not fits:
