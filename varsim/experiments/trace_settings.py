@@ -44,7 +44,12 @@ def _level(value: Any) -> str:
     return str(value)
 
 
-def _window(value: Any) -> tuple[int, int] | None:
+def window_of(value: Any) -> tuple[int, int] | None:
+    """Return the first call of a window, and the first call after it, from text such as 100:200.
+
+    Raises:
+        ValueError: It is no window.
+    """
     if value is None or isinstance(value, tuple):
         return value
     found = _WINDOW.fullmatch(str(value))
@@ -75,7 +80,7 @@ class TraceSettings(Keys):
     ] = Field(default=OPS, description="ops, messages or off.")
     steps: Annotated[
         tuple[int, int] | None,
-        BeforeValidator(_window),
+        BeforeValidator(window_of),
         PlainSerializer(lambda window: window and f"{window[0]}:{window[1]}"),
         WithJsonSchema({"type": ["string", "null"], "pattern": r"^\s*\d+\s*:\s*\d+\s*$"}),
     ] = Field(

@@ -225,6 +225,12 @@ class History:
         return int(last or 0)
 
     @property
+    def last_call(self) -> int:
+        """Return the number of the program's last call; 0 if there is none."""
+        found = self.connection.execute("SELECT DISTINCT call FROM events WHERE kind = 'call'")
+        return max((call for (call,) in found if not is_own_call(call)), default=0)
+
+    @property
     def counts_replicas(self) -> bool | None:
         """Return whether the program has used the number of replicas; None if not recorded."""
         uses = self.run.get("counted")

@@ -1,0 +1,226 @@
+"""`varsim trace`: the file is valid, and shows calls, waits, reductions, messages and bytes."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.cli.test_server_runs import SCRIPT as SERVERS
+from tests.timeline.trace_event_format import Entry, problems
+from varsim.cli.main import main
+from varsim.testing import simulated_cluster
+
+HEAD = """
+import numpy as np
+import varsim as tf
+
+strategy = tf.distribute.MirroredStrategy(["a", "b", "c"])
+with strategy.scope():
+    kept = tf.Variable(0.0, name="kept", aggregation=tf.VariableAggregation.SUM)
+    seen = tf.Variable([0, 0], name="seen", aggregation=tf.VariableAggregation.SUM,
+                       synchronization=tf.VariableSynchronization.ON_READ)
+"""
+MERGES = f"""{HEAD}
+def step():
+    kept.assign_add(1.0)
+    seen.assign_add([1, 2])
+    return kept.read_value()
+
+for _ in range(4):
+    strategy.run(step)
+print(seen.numpy())
+"""
+COLLECTIVES = f"""{HEAD}
+def step():
+    context = tf.distribute.get_replica_context()
+    total = context.all_reduce("SUM", np.float32([1, 2]))
+    context.merge_call(lambda strategy: kept.assign(3.0))
+    with context.lock("one"):
+        seen.assign_add([1, 1])
+    return total
+
+print(strategy.reduce("SUM", strategy.run(step), axis=None))
+"""
+FAILS = f"""{HEAD}
+def step():
+    if tf.distribute.get_replica_context().replica_id_in_sync_group == 1:
+        raise ValueError("no data")
+    kept.assign_add(1.0)
+    kept.read_value()
+
+strategy.run(step)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+    with simulated_cluster(1):
+        yield
+
+
+def varsim(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def traced(script: str, *words: str, code: int = 0) -> dict[str, Any]:
+    Path("script.py").write_text(script)
+    assert code == varsim("exec", "script.py").exit_code
+    result = varsim("trace", *words)
+    assert 0 == result.exit_code, result.output
+    document = json.loads(Path("trace.json").read_text())
+    assert [] == problems(document)
+    assert isinstance(document, dict)
+    return document
+
+
+def entries(document: dict[str, Any], phase: str) -> list[Entry]:
+    return [one for one in document["traceEvents"] if one["ph"] == phase]
+
+
+def tracks(document: dict[str, Any]) -> dict[int, str]:
+    named = [one for one in entries(document, "M") if one["name"] == "thread_name"]
+    return {one["tid"]: one["args"]["name"] for one in named}
+
+
+def test_each_contribution_leads_to_its_reduction_the_commit_and_the_read():
+    document = traced(MERGES)
+
+    replicas = {2: "replica 0", 3: "replica 1", 4: "replica 2"}
+    assert {1: "program", **replicas} == tracks(document)
+    slices = entries(document, "X")
+    assert 4 * (1 + 3) == sum(one["cat"] == "call" for one in slices)
+    assert 4 == sum(one["name"] == "reduce kept" for one in slices)
+    assert 4 * 3 == sum(one["name"] == "wait for kept" for one in slices)
+    flows = [one for one in document["traceEvents"] if one.get("cat") == "flow"]
+    merges = {one["id"] for one in flows if one["name"] == "merge"}
+    assert 4 * 3 == len(merges)
+    for number in merges:
+        first, *middle, last = [one for one in flows if one["id"] == number]
+        assert [1, 1, first["tid"]] == [one["tid"] for one in middle]
+        on = {one["name"]: one for one in slices if holds(one, first) or holds(one, last)}
+        assert {"assign_add kept", "read kept"} <= on.keys()
+
+
+def holds(one: Entry, point: Entry) -> bool:
+    on_track = (one["pid"], one["tid"]) == (point["pid"], point["tid"])
+    return on_track and one["ts"] <= point["ts"] < one["ts"] + one["dur"]
+
+
+def test_the_bytes_of_each_variable_are_counted():
+    document = traced(MERGES)
+
+    last = {one["name"]: one["args"]["bytes"] for one in entries(document, "C")}
+    assert {"given by replicas: kept": 4 * 3 * 4, "given by replicas: seen": 3 * 2 * 4} == last
+
+
+def test_a_number_in_the_file_is_that_of_check():
+    (read, *_) = [one for one in entries(traced(MERGES), "X") if one["name"] == "read kept"]
+
+    shown = varsim("check", "--event", str(read["args"]["event"])).output
+    assert "kept" in shown
+    assert read["args"]["location"].split(":")[0].endswith("script.py")
+
+
+def test_collectives_locks_and_merge_calls_are_slices():
+    names = {one["name"] for one in entries(traced(COLLECTIVES), "X")}
+
+    assert {"wait at all_reduce", "wait at merge_call", "wait for lock one"} <= names
+    assert {"reduce for reduced", "release"} <= names
+
+
+def test_a_failure_is_marked():
+    document = traced(FAILS, code=1)
+
+    marks = [(one["name"], one["tid"]) for one in entries(document, "i")]
+    assert ("raise", 3) in marks
+
+
+def test_a_window_has_only_its_calls():
+    document = traced(MERGES, "--steps", "2:4")
+
+    calls = {one["name"] for one in entries(document, "X") if one["cat"] == "call"}
+    assert {"call 2", "call 3"} == calls
+
+
+def test_a_compressed_file_has_the_same_entries():
+    document = traced(MERGES)
+    varsim("trace", "-o", "trace.json.gz")
+
+    assert document == json.loads(gzip.decompress(Path("trace.json.gz").read_bytes()))
+
+
+def test_each_parameter_server_has_a_track():
+    document = traced(SERVERS)
+
+    assert {1: "parameter server 0"} == tracks(document)
+    names = [one["name"] for one in entries(document, "X")]
+    assert 20 == names.count("assign v")
+    assert 20 == names.count("scatter_add table")
+    assert 20 == len(entries(document, "s"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--steps", "7:9"), "--steps 7:9: the record has the calls 1 to 4"),
+        (("--steps", "7"), "--steps: invalid window '7': write 100:200"),
+        (("-o", "none/trace.json"), "none/trace.json cannot be written: No such file"),
+        (("elsewhere",), "there is no run 'elsewhere'"),
+    ],
+)
+def test_wrong_arguments_leave_no_file(words: tuple[str, ...], said: str):
+    Path("script.py").write_text(MERGES)
+    varsim("exec", "script.py")
+    result = varsim("trace", *words)
+
+    assert result.exit_code in {1, 2}
+    assert said in " ".join(result.output.split())
+    assert not [*Path().glob("*trace.json*"), *Path().glob(".*trace*")]
+
+
+def test_servers_have_no_window():
+    traced(SERVERS)
+    result = varsim("trace", "--steps", "1:2")
+
+    assert 2 == result.exit_code
+    assert "has no calls of strategy.run" in " ".join(result.output.split())
+
+
+def _first(phase: str, change: Callable[[Entry], Any]) -> Callable[[list[Entry]], Any]:
+    return lambda found: change(next(one for one in found if one["ph"] == phase))
+
+
+def _last_slice_early(found: list[Entry]) -> None:
+    """Let a slice begin in the middle of the first call, and end after it."""
+    slices = [one for one in found if one["ph"] == "X" and one["tid"] == 1]
+    first = next(one for one in slices if one["cat"] == "call")
+    slices[-1].update(ts=first["ts"] + first["dur"] / 2, dur=first["dur"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_first("X", lambda one: one.update(tid=0)), "the viewer drops"),
+        (_last_slice_early, "overlaps another slice"),
+        (_first("X", lambda one: one.pop("dur")), "lacks ['dur']"),
+        (_first("X", lambda one: one.update(tid=9)), "has no name"),
+        (_first("s", lambda one: one.update(ts=1e9)), "is in no slice"),
+        (_first("s", lambda one: one.update(ts=1e9)), "goes back in time"),
+        (_first("f", lambda one: one.update(id=10**6)), "has the points"),
+        (_first("C", lambda one: one["args"].update(bytes=10**6)), "is less than before"),
+    ],
+)
+def test_the_validator_finds_faults(damage: Callable[[list[Entry]], Any], said: str):
+    document = copy.deepcopy(traced(MERGES))
+    damage(document["traceEvents"])
+
+    assert said in " ".join(problems(document))
