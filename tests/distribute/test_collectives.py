@@ -324,7 +324,7 @@ def test_the_replica_that_skips_a_write_is_named_first(simulated):
         strategy.run(load)
     _, odd, others, *_ = str(caught.value).splitlines()
     line = load.__code__.co_firstlineno
-    assert odd.startswith("  replica 0: v.assign_add ")
+    assert odd.startswith("  only replica 0: v.assign_add ")
     assert odd.endswith(f"test_collectives.py:{line + 3}")
     assert others.startswith("  replicas 1–4: w.assign ")
     assert others.endswith(f"test_collectives.py:{line + 2}")

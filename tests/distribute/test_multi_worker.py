@@ -570,7 +570,7 @@ def test_a_write_in_run_says_which_variable_of_the_same_name_it_means(on_workers
     with pytest.raises(MismatchError) as raised:
         on_workers(program)
     lines = str(raised.value).splitlines()
-    assert lines[1].startswith("  replica 0: v.assign_add (float32 scalar) at tests/")
+    assert lines[1].startswith("  only replica 0: v.assign_add (float32 scalar) at tests/")
     assert "; number 2 of 2 variables with this name, created at tests/" in lines[1]
     assert lines[2].startswith("  replicas 1, 2: v.assign_add (float32 scalar) at tests/")
     assert "; number 1 of 2 variables with this name, created at tests/" in lines[2]

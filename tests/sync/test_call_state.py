@@ -242,7 +242,7 @@ def test_the_different_replica_is_listed_first(order):
 
     failure = call.failure()
     assert [
-        "  replica 0: v.assign (float32 scalar) at train.py:10",
+        "  only replica 0: v.assign (float32 scalar) at train.py:10",
         "  replicas 1–4: w.assign (float32 scalar) at train.py:10",
     ] == str(failure).splitlines()[1:3]
     assert [(0,), (1, 2, 3, 4)] == [group.replica_ids for group in failure.groups]

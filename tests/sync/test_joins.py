@@ -155,7 +155,7 @@ def test_a_replica_that_ends_fails_the_call_if_another_one_has_joined(first_ends
     lines = str(call.failure()).splitlines()
     assert "replicas wait at collective 1 of this call for a replica that will not" in lines[0]
     assert [
-        "  replica 1: never arrived; its function returned after 0 collectives",
+        "  only replica 1: never arrived; its function returned after 0 collectives",
         "  replicas 0, 2: join at train.py:90",
         "  A join ends when every replica has joined.",
     ] == lines[1:4]

@@ -166,7 +166,7 @@ class Unlike(Fact):
         return "\n".join(
             [
                 f"{_headline(self.kind, collective, self.group)}:",
-                *group_lines(self.groups),
+                *group_lines(self.groups, all_told=True),
                 *(f"  {detail}" for detail in difference_lines(self.details)),
                 f"  {self.reason}",
                 f"  {_REMEDY_OF_GROUP if of_operations and self.group else _REMEDIES[self.kind]}",
@@ -217,7 +217,7 @@ class Absent(Fact):
             [
                 f"replicas wait at {collective} for "
                 f"{'a replica' if self.ended == 1 else 'replicas'} that will not arrive:",
-                *group_lines(self.groups),
+                *group_lines(self.groups, all_told=True),
                 f"  {self.reason}",
                 f"  Let every {'member' if self.group else 'replica'} reach this operation: move "
                 f"it out of code that only some {'members' if self.group else 'replicas'} run"
@@ -282,7 +282,7 @@ class Uneven(Fact):
         return "\n".join(
             [
                 f"{self.headline}:",
-                *group_lines(self.groups),
+                *group_lines(self.groups, all_told=True),
                 f"  {spec.name!r} (synchronization=AUTO and adaptive, "
                 f"aggregation={spec.aggregation.name}, created at "
                 f"{spec.created_at or _UNKNOWN}) needs the same writes of every replica: "

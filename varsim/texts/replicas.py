@@ -249,10 +249,21 @@ def grouped(
     return tuple(sorted(groups, key=lambda group: (len(group.replica_ids), group.replica_ids)))
 
 
-def group_lines(groups: Sequence[Group]) -> list[str]:
-    """Return a line for each group, or for the first and the largest of too many groups."""
+def group_lines(groups: Sequence[Group], *, all_told: bool = False) -> list[str]:
+    """Return a line for each group, or for the first and the largest of too many groups.
+
+    Args:
+        all_told: Whether the groups have all replicas. If one replica then differs from at least
+            two others, which do the same, its line says so.
+    """
+    lines = [f"  {group}" for group in groups]
+    if (
+        all_told
+        and len(groups) == 2
+        and len(groups[0].replica_ids) == 1 < len(groups[1].replica_ids)
+    ):
+        lines[0] = f"  only {groups[0]}"
     more = len(groups) - MOST_GROUPS
     if more <= 0:
-        return [f"  {group}" for group in groups]
-    first, last = groups[: MOST_GROUPS - 1], groups[-1]
-    return [*(f"  {group}" for group in first), f"  … and {more} more groups", f"  {last}"]
+        return lines
+    return [*lines[: MOST_GROUPS - 1], f"  … and {more} more groups", lines[-1]]
