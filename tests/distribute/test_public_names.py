@@ -83,6 +83,16 @@ def test_the_error_for_a_missing_name_says_what_to_use():
         getattr(tf, "LocalSDG")  # noqa: B009
     with pytest.raises(MissingName, match=r"\(did you mean tf.distribute.MirroredStrategy\?\)"):
         getattr(tf.distribute, "MirorredStrategy")  # noqa: B009
+    for owner, name, home in [
+        (tf.distribute, "CentralStorageStrategy", "experimental"),
+        (tf.distribute, "ClusterCoordinator", "coordinator"),
+        (tf.distribute.experimental, "MirroredStrategy", ""),
+    ]:
+        said = ".".join(filter(None, ["tf.distribute", home, name]))
+        with pytest.raises(MissingName, match=rf"\(did you mean {said}\?\)"):
+            getattr(owner, name)
+    with pytest.raises(MissingName, match=r"no tf.distribute.experimental.coordinator.Pool"):
+        getattr(tf.distribute.experimental.coordinator, "Pool")  # noqa: B009
     with pytest.raises(AttributeError, match=r"tf.distribute.MirroredStrategy\(devices\)"):
         getattr(tf.distribute, "Server")  # noqa: B009
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from varsim.distribute import coordinator
+from varsim.distribute import experimental_coordinator as coordinator
 from varsim.distribute.central_storage import CentralStorageStrategy
 from varsim.distribute.missing import module_attributes
 from varsim.distribute.multi_worker import MultiWorkerMirroredStrategy

@@ -11,6 +11,9 @@ from varsim.texts.missing_names import names_missing_from
 
 C = TypeVar("C", bound=type[Any])
 
+_NAMES: dict[str, Sequence[str]] = {}
+"""TensorFlow's module → the public names of varsim's module."""
+
 
 def module_attributes(
     owner: str, names: Sequence[str]
@@ -23,8 +26,11 @@ def module_attributes(
     """
 
     def explain(name: str) -> NoReturn:
-        raise MissingName(owner, name, misspelt(name, names, f"{owner}."))
+        homes = [one for one, theirs in _NAMES.items() if name in theirs]
+        near = f" (did you mean {homes[0]}.{name}?)" if homes else ""
+        raise MissingName(owner, name, near or misspelt(name, names, f"{owner}."))
 
+    _NAMES[owner] = names
     return explain, lambda: [*names]
 
 

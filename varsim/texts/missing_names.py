@@ -285,6 +285,7 @@ _MISSING: Final[Mapping[str, Mapping[str, str]]] = {
     "tf.distribute.cluster_resolver": _CLUSTER_RESOLVER,
     "tf.distribute.coordinator": {},
     "tf.distribute.experimental": _EXPERIMENTAL,
+    "tf.distribute.experimental.coordinator": {},
     "tf.distribute.experimental.partitioners": {},
     "tf.distribute.DistributedDataset": _DATASET,
     "tf.distribute.DistributedIterator": _ITERATOR,
