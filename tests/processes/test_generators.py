@@ -63,7 +63,8 @@ def test_the_warning_names_the_captured_generator_its_function_and_fixes(
     assert location_of(here, "strategy.run(draw)") == f"{warning.filename}:{warning.lineno}"
     assert str(warning.message).splitlines()[0] == (
         "random generator 'rng' (numpy's Generator): every replica gets a copy of it with draw "
-        f"({location_of(here, 'def draw')}), so all replicas draw the same numbers from it"
+        f"({location_of(here, 'def draw')}), so all replicas that draw from it draw the same "
+        "numbers"
     )
     assert "np.random.default_rng([seed, replica_id])" in str(warning.message)
 

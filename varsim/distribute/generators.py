@@ -45,7 +45,7 @@ def copies(function: Any, site: CallSite, generator: object, *, captured: bool) 
 
 _TEXT: Final = (
     "random generator{called} ({kind}): every replica gets a copy of it with {through}{function}, "
-    "so all replicas draw the same numbers from it\n"
+    "so all replicas that draw from it draw the same numbers\n"
     "  - np.random.default_rng([seed, replica_id]) in the function, with replica_id = "
     "tf.distribute.get_replica_context().replica_id_in_sync_group: each replica draws its own "
     "numbers\n"
