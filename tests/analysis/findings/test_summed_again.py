@@ -52,6 +52,12 @@ def test_a_sum_that_is_used_once_is_no_finding(told: ProgramHistory) -> None:
     assert [] == told.found()
 
 
+def test_one_call_is_enough_for_a_sum_that_is_not_equal_by_chance() -> None:
+    (finding,) = written([[3.25, 3.25]], (3.25,)).findings()
+
+    assert (SUMMED_AGAIN, 1) == (finding.kind, finding.count)
+
+
 def test_two_variables_may_be_a_quotient() -> None:
     told = written([[3.0, 3.0], [5.0, 5.0]], names="vw")
 

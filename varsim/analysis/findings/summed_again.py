@@ -17,7 +17,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-from varsim.analysis.arithmetic import value_of
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat, value_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
@@ -30,6 +32,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.scaling_messages import WRONG_FACTOR, sum_once
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
+from varsim.extension_dtypes import kind_of
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
@@ -37,7 +40,10 @@ SUMMED_AGAIN: Final = FindingKind(name=WRONG_FACTOR.name, about_values=True)
 """The kind of the same name that needs a comparison with a single device is another one."""
 
 _LEAST: Final = 2
-"""Least number of calls in which all replicas write a result that was summed."""
+"""Least number of calls in which all replicas write a result that was summed.
+
+One call is enough for values that are not equal by chance: fractions, and arrays of numbers.
+"""
 
 
 class _Write(NamedTuple):
@@ -54,6 +60,7 @@ class _Again:
     writes: dict[int, _Write] = field(default_factory=dict)  # by replica, in the running call
     others: bool = False  # whether some replica has also written another value
     calls: int = 0
+    telling: bool = False  # whether a value is equal to a sum, and not by chance
     evidence: Evidence = field(default_factory=Evidence)
     location: str = ""  # the location of the first all_reduce
 
@@ -118,13 +125,19 @@ class SummedAgain(Finder):
             )
         ]
 
-    def _is_not_zero(self, event: Event) -> bool:
+    def _value(self, event: Event) -> Flat | None:
         assert event.variable is not None
-        value = value_of(event, self._variables[event.variable].numpy_dtype)
+        return value_of(event, self._variables[event.variable].numpy_dtype)
+
+    def _is_not_zero(self, event: Event) -> bool:
+        value = self._value(event)
         return value is None or bool(value.any())
 
     def _count(self, number: int, one: _Again) -> None:
         one.calls += 1
+        if one.calls == 1:
+            value = self._value(next(iter(one.writes.values())).event)
+            one.telling = value is not None and _is_telling(value)
         last = max(one.writes.values(), key=lambda write: write.event.event)
         others = (write.arrival.event for write in one.writes.values())
         one.evidence.add(last.event, *others)
@@ -139,8 +152,14 @@ class SummedAgain(Finder):
         return [
             (self._variables[number], one)
             for number, one in sorted(self._found.items())
-            if one.calls >= _LEAST and not one.others and number not in judged
+            if (one.calls >= _LEAST or one.telling) and not one.others and number not in judged
         ]
+
+
+def _is_telling(value: Flat) -> bool:
+    """Return whether a value is hardly equal to another one by chance."""
+    fractional = kind_of(value.dtype) == "f" and bool((value != np.round(value)).any())
+    return fractional or len(np.unique(value[value != 0])) > 1
 
 
 def _finding(facts: VariableFacts, again: _Again, num_replicas: int) -> Finding:
