@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
+import varsim as tf
 from tests.analysis.findings.build import ProgramHistory
-from varsim.analysis.findings.summed_again import SUMMED_AGAIN
+from tests.analysis.findings.on_one_device import compared, variable
+from tests.replica_context import replica_id
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.summed_again import SUMMED_AGAIN, SummedAgain
 
 
 def written(
@@ -56,6 +61,33 @@ def test_one_call_is_enough_for_a_sum_that_is_not_equal_by_chance() -> None:
     (finding,) = written([[3.25, 3.25]], (3.25,)).findings()
 
     assert (SUMMED_AGAIN, 1) == (finding.kind, finding.count)
+
+
+@pytest.mark.parametrize(("operation", "calls"), [("assign_sub", 1), ("scatter_sub", 2)])
+def test_the_rows_of_an_embedding_are_summed_once(operation: str, calls: int) -> None:
+    """The right twin has MEAN, whose rows the variable with SUM adds N times, divided by N."""
+
+    def program(strategy: tf.distribute.MirroredStrategy, op: str) -> None:
+        with strategy.scope():
+            table = variable(np.zeros((5, 2), np.float32), "ON_WRITE SUM", "table")
+
+        def train() -> None:
+            context = tf.distribute.get_replica_context()
+            rows = np.array([replica_id(), 4])
+            slices = tf.IndexedSlices(np.ones((2, 2), np.float32), rows, dense_shape=(5, 2))
+            getattr(table, operation)(context.all_reduce(op, slices))
+
+        for _ in range(calls):
+            strategy.run(train)
+
+    def found(op: str) -> list[Finding]:
+        kinds = SummedAgain.kinds
+        return compared(lambda strategy: program(strategy, op), oracle=False, kinds=kinds)
+
+    (finding,) = found("SUM")
+
+    assert (SUMMED_AGAIN, "table", calls) == (finding.kind, finding.variable, finding.count)
+    assert [] == found("MEAN")
 
 
 def test_two_variables_may_be_a_quotient() -> None:

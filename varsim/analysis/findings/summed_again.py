@@ -21,6 +21,7 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat, value_of
 from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.gathered_rows import GatheredRows
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -78,10 +79,23 @@ class SummedAgain(Finder):
             if one.aggregation == "SUM" and (one.merged or one.gathered or one.deferred)
         }
         self._found: defaultdict[int, _Again] = defaultdict(_Again)
+        self._gathered = GatheredRows()
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether the values that replicas write are summed."""
         return variable is None or variable in self._variables
+
+    def on_begin(self, event: Event) -> None:
+        """Record that a replica begins a call."""
+        self._gathered.begin(event.process)
+
+    def on_answer_by_program(self, event: Event) -> None:  # noqa: ARG002  # the context has it
+        """Record that the program answers a collective."""
+        self._gathered.answer(self.context.collectives.answered)
+
+    def on_result(self, event: Event) -> None:
+        """Record what a replica gets."""
+        self._gathered.result(event)
 
     def on_write_by_replica(self, event: Event) -> None:
         """Record whether a replica writes a sum that it got in this call."""
@@ -89,9 +103,12 @@ class SummedAgain(Finder):
         if variable is None:
             return
         result = self.context.collectives.result_of(event)
-        if result is not None and result[0] == "SUM":
+        arrival = result[1] if result is not None and result[0] == "SUM" else None
+        if arrival is None:
+            arrival = self._gathered.sum_in(event, self._variables[variable])
+        if arrival is not None:
             if self._is_not_zero(event):
-                self._found[variable].writes.setdefault(event.process, _Write(event, result[1]))
+                self._found[variable].writes.setdefault(event.process, _Write(event, arrival))
         elif variable in self._found:
             self._found[variable].others = True
 
