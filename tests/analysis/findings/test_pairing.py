@@ -44,6 +44,14 @@ def test_each_set_of_lines_is_one_finding():
     ]
 
 
+def test_lines_with_several_replicas_each_may_be_groups():
+    (told,) = story(("all_reduce", *"abba"), replicas=4).findings()
+    (alone,) = story(("all_reduce", *"abbb"), replicas=4).findings()
+
+    assert "group=strategy.group([0, 3])" in told.remedy
+    assert "group=" not in alone.remedy
+
+
 @pytest.mark.parametrize(
     "collective",
     [("all_reduce",), ("all_reduce loss", "a.py:4", "a.py:9", "a.py:9")],

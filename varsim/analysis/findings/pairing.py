@@ -9,7 +9,7 @@ show this.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -141,14 +141,30 @@ class Pairing(Finder):
                 f"first time {' with '.join(sides)}. Without a name, collectives are paired only "
                 f"by call order, and {_EFFECT[operation == 'merge_call']}."
             ),
-            remedy=(
-                "If these lines are one operation, give it the same name= on every replica. If "
-                "not, make every replica run the same lines in the same order. With strict=True, "
-                "such a pair is an error."
-            ),
+            remedy=_REMEDY + _of_groups([tuple(ids) for ids in who.values()], operation),
             events=tuple(crossed.events),
         )
 
+
+_REMEDY: Final = (
+    "If these lines are one operation, give it the same name= on every replica. If not, make every "
+    "replica run the same lines in the same order. With strict=True, such a pair is an error."
+)
+
+
+def _of_groups(sides: Sequence[tuple[int, ...]], operation: str | None) -> str:
+    """Return the remedy for replicas that mean to combine values within groups, or ""."""
+    if operation == "merge_call" or any(len(ids) < _LEAST_MEMBERS for ids in sides):
+        return ""
+    first = ", ".join(map(str, sides[0]))
+    return (
+        f" If only replicas of one line are to combine their values, give the collective a group: "
+        f"group=strategy.group([{first}])."
+    )
+
+
+_LEAST_MEMBERS: Final = 2
+"""Least number of replicas of each line that can be a group: one alone has nothing to combine."""
 
 _NONE: Final = _PairedByOrder("", "", 0)
 _EFFECT: Final = {
