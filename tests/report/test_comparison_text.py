@@ -285,6 +285,23 @@ def test_a_difference_says_what_it_can_be_and_what_to_do(changes: dict[str, obje
     assert remedy is (changes.get("aggregation") in {None, "SUM"} and not changes.get("alike"))
 
 
+def test_a_sum_that_is_divided_by_a_count_of_the_replicas_is_a_mean_of_their_values():
+    """The count itself says nothing more, and a sum that is read elsewhere has no count."""
+    written = replace(MERGED, variable="score", variable_id=5, aggregation="SUM")
+    score = replace(DIFFERENCE, variable="score", variable_id=5, event=9, origin=written)
+    of_count = replace(written, variable="steps", variable_id=6, alike=True)
+    steps = replace(score, variable="steps", variable_id=6, got=16, wanted=8, origin=of_count)
+    alone = replace(steps, location="train.py:70")
+    found = replace(ONE, num_replicas=2, differences=(score, steps))
+
+    said = "score divided by steps is the mean of the replicas' values, and the value of the whole"
+    assert said in flat(found)
+    assert "to steps" not in flat(found)
+    assert "is not the sum of the replicas' values" in flat(
+        replace(found, differences=(score, alone))
+    )
+
+
 def test_a_read_names_the_write_by_which_its_value_parted_from_the_single_device():
     read = replace(DIFFERENCE, variable="f1", origin=MERGED)
     said = "f1, written by all replicas in step 8 at train.py:9: 638.205 instead of 211.342; read "

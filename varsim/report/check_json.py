@@ -269,7 +269,7 @@ def _comparison(compared: Compared) -> dict[str, Plain]:
     for one, difference in zip(told["differences"], compared.differences, strict=True):
         one["access"] = difference.access.value
         one["leads"] = difference in leading
-        one["what"], one["remedy"] = meaning_of(difference), remedy_of(difference)
+        one["what"], one["remedy"] = meaning_of(difference, compared), remedy_of(difference)
         if one["origin"] is not None:
             one["origin"]["access"] = difference.began.access.value
     return told

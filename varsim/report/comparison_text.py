@@ -179,7 +179,8 @@ def _unexplained(compared: Compared, width: int, most: int | None) -> Iterator[s
             f"a value that differed, and {read} differed first (--all shows them)",
             width,
         )
-    for said in dict.fromkeys(filter(None, map(meaning_of, leading[:most]))):
+    meanings = (meaning_of(one, compared) for one in leading[:most])
+    for said in dict.fromkeys(filter(None, meanings)):
         yield from _wrapped(said, width, "  ")
 
 

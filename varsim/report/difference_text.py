@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from varsim.analysis.findings.compared import Access, CollectiveDifference, ValueDifference
+from varsim.analysis.findings.compared import (
+    Access,
+    CollectiveDifference,
+    Compared,
+    ValueDifference,
+)
 from varsim.report.formatting import number, precise
 from varsim.report.json_values import plain
 from varsim.texts.facts import element_text
@@ -51,12 +56,16 @@ def difference_text(one: ValueDifference) -> str:
     return f"{_one(one)}; computed from {_one(began)}"
 
 
-def meaning_of(one: ValueDifference) -> str:
-    """Return in a sentence what a difference shows; "" if its first write is not known."""
+def meaning_of(one: ValueDifference, compared: Compared) -> str:
+    """Return in a sentence what a difference shows; "" if its first write is not known.
+
+    Args:
+        compared: The comparison with this difference.
+    """
     began = one.began
     name = began.variable
-    if one.explained:
-        return ""  # a finding says more
+    if one.explained or compared.is_count(one):
+        return ""  # a finding, or the text about the sum, says more
     if began.access is Access.WRITTEN:
         return (
             f"No value that was compared earlier, and on which this write of {name} depends, "
@@ -71,6 +80,14 @@ def meaning_of(one: ValueDifference) -> str:
         return (
             f"{before} All replicas wrote the same value to {name}: it depends on the number of "
             "replicas, on the result of a collective, or on other data."
+        )
+    if (counted := compared.count_of(one)) is not None:
+        return (
+            f"{before} The program reads {name} together with {counted.variable}, which is "
+            f"{compared.num_replicas} times the single device's, because each replica counts. "
+            f"{name} divided by {counted.variable} is the mean of the replicas' values, and the "
+            "value of the whole batch is not this mean. It is for example a ratio, a maximum, a "
+            f"norm, a variance or a logarithm; {_HONEST}."
         )
     return (
         f"{before} {began.aggregation} combined the replicas' values of {name}: {why}; {_HONEST}."

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from varsim.analysis.examination import Examination
 from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
-from varsim.analysis.findings.compared import ValueDifference
+from varsim.analysis.findings.compared import Compared, ValueDifference
 from varsim.analysis.findings.model import Certainty, Finding, FindingKind
 from varsim.analysis.outcome import Note, Outcome
 from varsim.analysis.served import ServedExamination
@@ -85,10 +85,12 @@ def _log(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def _run(
     found: Examination | ServedExamination, version: str, sources: SourceFolders
 ) -> dict[str, Any]:
-    unexplained = () if found.compared is None else found.compared.unexplained
+    compared = found.compared
+    unexplained = () if compared is None else compared.unexplained
     rules = _Rules([one.kind for one in found.findings], differs=bool(unexplained))
     results = [_result(one, rules, sources) for one in found.findings]
-    results += [_of_difference(one, rules, sources) for one in unexplained]
+    if compared is not None:
+        results += [_of_difference(one, compared, rules, sources) for one in unexplained]
     notes = [_notification(one) for one in found.not_looked_at]
     if found.outcome is not Outcome.VALID:
         level = "error" if found.outcome is Outcome.INVALID else "warning"
@@ -179,9 +181,9 @@ def _result(finding: Finding, rules: _Rules, sources: SourceFolders) -> dict[str
 
 
 def _of_difference(
-    difference: ValueDifference, rules: _Rules, sources: SourceFolders
+    difference: ValueDifference, compared: Compared, rules: _Rules, sources: SourceFolders
 ) -> dict[str, Any]:
-    said = (difference_text(difference), meaning_of(difference), remedy_of(difference))
+    said = (difference_text(difference), meaning_of(difference, compared), remedy_of(difference))
     result = {
         **rules.reference(DIFFERENCE),
         "level": "note",

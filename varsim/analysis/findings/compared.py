@@ -179,6 +179,26 @@ class Compared:
             one for one in self.differences if one.unexplained or one.variable_id not in quotients
         )
 
+    def count_of(self, one: ValueDifference) -> ValueDifference | None:
+        """Return the count by which the program probably divides a sum, if it counts the replicas.
+
+        The program reads both at one line, and the count is N times the single device's: each
+        replica adds what a single device adds. Their quotient is the mean of the replicas' values.
+        """
+        if one.began.aggregation != "SUM" or one.began.alike:
+            return None
+        counts = (other for other in self.differences if self._counts_replicas(other))
+        return next((other for other in counts if _is_read_with(one, other)), None)
+
+    def is_count(self, one: ValueDifference) -> bool:
+        """Return whether a difference is that of such a count."""
+        return any(self.count_of(other) is one for other in self.differences)
+
+    def _counts_replicas(self, one: ValueDifference) -> bool:
+        known = isinstance(one.got, int | float) and isinstance(one.wanted, int | float)
+        alike = one.began.alike and one.began.aggregation == "SUM"
+        return alike and known and one.got == self.num_replicas * one.wanted
+
     @property
     def leading(self) -> tuple[ValueDifference, ...]:
         """Return the unexplained differences that follow from no other listed difference."""
@@ -204,6 +224,11 @@ class Compared:
         """Return whether a result is an intermediate one: a sum or a mean, scaled afterwards."""
         checked = self.values or any(not value.why for value in self.returned)
         return bool(checked) and one.scaled == one.count and not self.differences
+
+
+def _is_read_with(one: ValueDifference, other: ValueDifference) -> bool:
+    """Return whether the program reads two variables at one line."""
+    return one.access is other.access is Access.READ and one.location == other.location
 
 
 def site_of(event: Event) -> Site:
