@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import IO, Any, Final, TextIO, cast
 
 import click
@@ -32,6 +33,12 @@ def exit_codes(*codes: int) -> str:
     """Return the meaning of the given exit codes, or of all exit codes by default."""
     said = (f"{code} {what}" for code, what in _MEANINGS.items() if not codes or code in codes)
     return f"Exit codes: {'; '.join(said)}."
+
+
+def exit_meanings(meanings: Mapping[int, str], *codes: int) -> str:
+    """Return exit codes of a command that gives some of them a meaning of its own."""
+    said = {**{code: _MEANINGS[code] for code in codes}, **meanings}
+    return f"Exit codes: {'; '.join(f'{code} {said[code]}' for code in sorted(said))}."
 
 
 EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, NOT_WRITTEN, INTERRUPTED)

@@ -118,7 +118,7 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     if event.location:
         yield "location", event.location
     if event.dtype is not None:
-        yield "value", _value(event)
+        yield "value", value_of(event)
     if event.indices is not None:
         yield "rows", _rows(event)
     if event.times is not None:
@@ -131,16 +131,16 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
         yield "cause", f"event {event.cause}"
 
 
-def _value(event: Event) -> str:
-    """Return the value, or why it was not recorded."""
+def value_of(event: Event, most: int = _MOST_ELEMENTS) -> str:
+    """Return the value with its first elements, or why it was not recorded."""
     form = f"{event.dtype} {event.shape}"
     if event.value is not None:
         array = _array(event).ravel()
-        shown = " ".join(number(plain(one)) for one in array[:_MOST_ELEMENTS])
-        more = len(array) - _MOST_ELEMENTS
+        shown = " ".join(number(plain(one)) for one in array[:most])
+        more = len(array) - most
         return f"{form}: {shown}{f' and {count(more)} more' if more > 0 else ''}"
     if event.elements is not None:
-        return f"{form}: {_sampled(event)}"
+        return f"{form}: {_sampled(event, most)}"
     if event.digest is not None:
         limit = f"larger than {READ_LIMIT_BYTES // 1024} KiB"
         known = f"only its checksum, #{event.digest:08x}, was recorded"
@@ -150,11 +150,11 @@ def _value(event: Event) -> str:
     return f"{form}; {known}, because it is {limit}: use --trace messages"
 
 
-def _sampled(event: Event) -> str:
+def _sampled(event: Event, most: int) -> str:
     """Return what was recorded of a value in place of all its elements."""
-    shown = " ".join(number(plain(one)) for one in _sample(event)[:_MOST_ELEMENTS])
+    shown = " ".join(number(plain(one)) for one in _sample(event)[:most])
     kept = len(_sample(event))
-    more = f" and {count(kept - _MOST_ELEMENTS)} more" if kept > _MOST_ELEMENTS else ""
+    more = f" and {count(kept - most)} more" if kept > most else ""
     of_all = ", ".join(
         f"{name.replace('_', ' ')} {number(one)}"
         for name, one in (_statistics(event) or {}).items()
