@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.dtypes import DTYPES
 from tests.protocol.samples import messages, plain
 from varsim.errors import SizeError
-from varsim.protocol import limits
+from varsim.protocol import codec, limits
 from varsim.protocol.buffers import ALIGNMENT, PACK_LIMIT_BYTES, Frame
 from varsim.protocol.codec import MAX_INLINE_BYTES, MESSAGES, decode, encode
 from varsim.protocol.messages import Component, Message, Payload, Raised, Reduced, Report, Start
@@ -122,6 +122,7 @@ def test_a_number_of_more_than_64_bits_is_refused() -> None:
 
 
 def test_an_envelope_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "SHORT_HEADER_BYTES", 0)
     monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 800)
     monkeypatch.setattr(limits, "MAX_HEADER_BYTES", 100)
     with pytest.raises(SizeError, match=r"the limit is 100\. Use NumPy"):

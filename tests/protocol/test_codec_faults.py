@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.samples import messages
 from varsim.errors import ProtocolError
-from varsim.protocol import limits
+from varsim.protocol import codec, limits
 from varsim.protocol.buffers import PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.limits import MAX_DIMENSIONS
@@ -104,6 +104,7 @@ def test_a_malformed_envelope_is_refused(frames: list[bytes], problem: str) -> N
 
 
 def test_a_header_that_is_too_long_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "SHORT_HEADER_BYTES", 0)
     monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 800)
     monkeypatch.setattr(limits, "MAX_HEADER_BYTES", 100)
     with pytest.raises(ProtocolError, match="has 101 bytes; the limit is 100"):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varsim.errors import ProtocolError, SizeError
-from varsim.protocol import limits
+from varsim.protocol import codec, limits
 from varsim.protocol.codec import PROTOCOL_VERSION, decode, encode
 from varsim.protocol.limits import (
     MAX_DECODED_BYTES,
@@ -95,6 +95,7 @@ def test_a_sender_refuses_what_its_receiver_refuses(count: int, size: int) -> No
     )
     with pytest.MonkeyPatch.context() as patch:
         frames = encode([message])
+        patch.setattr(codec, "SHORT_HEADER_BYTES", 0)
         patch.setattr(limits, "MAX_DECODED_BYTES", 20_000)
         patch.setattr(limits, "MAX_HEADER_BYTES", 2_500)
         refused = []

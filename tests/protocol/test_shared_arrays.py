@@ -17,7 +17,7 @@ from tests.dtypes import DTYPES
 from tests.transport.clusters import SharedCluster
 from varsim.errors import ProtocolError, SizeError
 from varsim.extension_dtypes import NAMES
-from varsim.protocol import limits
+from varsim.protocol import codec, limits
 from varsim.protocol.buffers import PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.limits import MAX_DIMENSIONS
@@ -122,6 +122,7 @@ def test_a_message_that_cannot_be_encoded_leaves_no_block_lent(
 def test_an_envelope_that_is_too_large_leaves_no_block_lent(
     cluster: SharedCluster, here: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(codec, "SHORT_HEADER_BYTES", 0)
     monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 800)
     payload = Payload([1] * 100, (np.zeros(LARGE),))
     with pytest.raises(SizeError, match="Use NumPy arrays"):

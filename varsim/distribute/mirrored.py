@@ -374,7 +374,7 @@ class MirroredStrategy(Strategy):
         plan, link = None if site.is_own else self.faults, coordinator.link
         leaves = leaves_of(given) if args or kwargs else []
         count = len(self.devices)
-        present = present_of(leaves, count, args=given[0], kwargs=given[1])
+        present = present_of(leaves, count, args=given[0], kwargs=given[1]) if leaves else count
         faulty = plan and plan.wrapped(fn, self._incarnations.calls + 1, present, link.exchange)
         codec = link.codec
         number, function, arguments, copies = self._packer.packed(
@@ -385,7 +385,8 @@ class MirroredStrategy(Strategy):
         host = RunHost(self, codec, self.warn_once, present, link.recorder, self.plain_uses)
         call = ProgramCall(number, function, arguments, site, limits=limits)
         try:
-            returned = self._incarnations.run(call, host, self._rows_of(leaves, site))
+            rows = self._rows_of(leaves, site) if leaves else ()
+            returned = self._incarnations.run(call, host, rows)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         results = [codec.unpack(one.result) for one in returned]

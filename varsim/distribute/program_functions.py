@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Final
 
@@ -149,7 +150,7 @@ class ProgramFunctions:
         finally:
             self.context.num_replicas_present, self.context.runs_program = outer
 
-    @property
+    @cached_property
     def frame(self) -> Frame:
         """Return the context in which functions run."""
         return Frame(self._strategy, self.context, home=self._home)
@@ -190,7 +191,7 @@ class ProgramFunctions:
             given = [self._replica_id], notices.MERGE_CALL, location
             notices.not_finite(self._recorder, *given, is_nan=is_nan)
         self.context.discarded.not_finite.clear()
-        warned = (warning_of(one) for one in unused if one.warns)
+        warned = [warning_of(one) for one in unused if one.warns] if unused else ()
         noticed = (*self._home.warnings(), *self._noticed, *warned)
         self._noticed.clear()
         return self._take_output(), noticed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -202,6 +202,10 @@ def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
     )
 
 
+_NOTHING: Final = {type(None)}
+"""The types of the results of a function that returns nothing, as most training steps do."""
+
+
 def regroup(
     values: Sequence[Any], kind: type[DistributedValues] = PerReplica, joined: int = 0
 ) -> Any:
@@ -223,6 +227,8 @@ def regroup(
     Source: TensorFlow 2.21's regrouping. But values are compared by equality instead of identity
         (difference D2 in docs/semantics.md).
     """
+    if {*map(type, values)} == _NOTHING:
+        return None
     try:
         return join_trees(values, _leaf_join(kind, joined))
     except NotATreeError:

@@ -24,11 +24,16 @@ class Clock:
         """Return the time in seconds."""
         return time.monotonic() - self._stopped_s
 
-    def waited(self, until_s: float) -> None:
+    def waited(self, until_s: float) -> float:
         """Record the end of a wait that should have ended at `until_s` at the latest.
 
         Call this before anything else reads the clock, so that the time never goes back.
+
+        Returns:
+            The time in seconds.
         """
-        late_s = time.monotonic() - self._stopped_s - until_s
-        if late_s > LATE_S:
-            self._stopped_s += late_s
+        now_s = time.monotonic() - self._stopped_s
+        if now_s - until_s <= LATE_S:
+            return now_s
+        self._stopped_s += now_s - until_s
+        return until_s

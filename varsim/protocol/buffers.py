@@ -128,7 +128,8 @@ class ArrayWriter:
         Raises:
             SizeError: There are too many of these frames.
         """
-        check_large_arrays(len(self._large), SizeError)
+        if self._large:
+            check_large_arrays(len(self._large), SizeError)
         return b"".join(self._packed), self._large
 
     def take_back(self) -> None:
@@ -192,11 +193,13 @@ class ArrayReader:
         Raises:
             ProtocolError: A frame is too large, or the first frame has another length.
         """
-        # Two frames are not large arrays: the packed arrays, and the list of released blocks.
-        check_large_arrays(len(frames) - 2, ProtocolError)
-        views = [memoryview(frame).toreadonly() for frame in frames]
-        for view in views:
-            check_frame(view.nbytes, ProtocolError)
+        views: list[memoryview] = []
+        if frames:
+            # Two frames are not large arrays: the packed arrays, and the list of released blocks.
+            check_large_arrays(len(frames) - 2, ProtocolError)
+            views = [memoryview(frame).toreadonly() for frame in frames]
+            for view in views:
+                check_frame(view.nbytes, ProtocolError)
         if isinstance(packed, bytes):
             self._packed = memoryview(packed)
         else:

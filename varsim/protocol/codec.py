@@ -19,7 +19,7 @@ import msgpack
 
 from varsim.errors import ProtocolError, SizeError
 from varsim.protocol.buffers import ArrayReader, ArrayWriter, Frame, Memory
-from varsim.protocol.limits import MAX_HEADER_BYTES, Buffer, check_header
+from varsim.protocol.limits import SHORT_HEADER_BYTES, Buffer, check_header
 from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.parameter_servers import OfParameterServers
 from varsim.protocol.records import Record
@@ -70,7 +70,8 @@ def encode_into(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]
         header: bytes = msgpack.packb(envelope, unicode_errors="surrogatepass")
     except OverflowError as error:
         raise ValueError(f"a number in an envelope has more than 64 bits: {error}") from error
-    check_header(header, SizeError)
+    if len(header) > SHORT_HEADER_BYTES:
+        check_header(header, SizeError)
     return [header, *large] if short else [header, packed, *large]
 
 
@@ -112,13 +113,15 @@ def decode(
 
 
 def _header(frame: Buffer) -> Any:
-    check_header(frame, ProtocolError)
+    size_bytes = len(frame)
+    if size_bytes > SHORT_HEADER_BYTES:
+        check_header(frame, ProtocolError)
     try:
         # Strings and bytes cannot be longer than the frame. Maps and extension types do not occur.
         return msgpack.unpackb(
             frame,
             unicode_errors="surrogatepass",
-            max_array_len=min(len(frame), MAX_HEADER_BYTES),
+            max_array_len=size_bytes,
             max_map_len=0,
             max_ext_len=0,
         )

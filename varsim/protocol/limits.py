@@ -61,7 +61,7 @@ def _memory_of_bytes() -> Array:
 
 
 _MEMORY_OF_BYTES: Final = _memory_of_bytes()
-_MOST: Final = int(_MEMORY_OF_BYTES.max())
+SHORT_HEADER_BYTES: Final = MAX_DECODED_BYTES // int(_MEMORY_OF_BYTES.max())
 _AT_ONCE: Final = 2**16  # number of bytes that are examined in one step
 
 
@@ -78,11 +78,9 @@ def decoded_bytes(header: Buffer) -> int:
 def check_header(header: Buffer, error: type[VarsimError]) -> None:
     """Raise an error if a header is too large.
 
-    A short header is not examined.
+    A header of at most `SHORT_HEADER_BYTES` need not be checked.
     """
     size_bytes = len(header)
-    if size_bytes * _MOST <= MAX_DECODED_BYTES:
-        return
     if size_bytes > MAX_HEADER_BYTES:
         raise error(
             f"a message without its arrays has {size_bytes:,} bytes; the limit is "

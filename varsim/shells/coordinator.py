@@ -237,7 +237,8 @@ class Coordinator:
         return finish.returned
 
     def _run(self, call: ProgramCall, host: Host) -> Finish:
-        self._forget_dropped()
+        if self._forgotten:
+            self._forget_dropped()
         self._work.hosts[self._next_token] = host
         try:
             finish = self._until_answered(call)
@@ -382,7 +383,8 @@ class Coordinator:
 
     def _flush(self) -> None:
         """Send all messages. Call `_check` first if code of the program has run."""
-        self._forget_dropped()
+        if self._forgotten:
+            self._forget_dropped()
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
             self._channel.send(replica_id, messages)

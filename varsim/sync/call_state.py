@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 from varsim.errors import DeadlockError, ProtocolError
 from varsim.protocol.messages import (
@@ -50,6 +51,11 @@ from varsim.sync.stalls import Quiet, StallLimits, lent
 from varsim.sync.stragglers import Straggler
 from varsim.texts.facts import Fact
 from varsim.texts.replicas import Group, grouped
+
+# A look-up in an enum takes several times as long as one in a module, and every message asks.
+_RUNNING: Final = Status.RUNNING
+_WAITING: Final = Status.WAITING
+_ENDED: Final = Status.ENDED
 
 
 class CallState:
@@ -124,7 +130,7 @@ class CallState:
                 participant.last = message.write
             elif not isinstance(message, Contribution):
                 participant.last, participant.last_at = name_of(message), message.location
-                participant.status = Status.WAITING
+                participant.status = _WAITING
                 participant.waits_for = message
         return complete
 
@@ -138,7 +144,7 @@ class CallState:
         return complete
 
     def _waits(self, participant: Participant, message: Wait) -> None:
-        participant.status = Status.WAITING
+        participant.status = _WAITING
         participant.waits_for = message
         participant.last, participant.last_at = name_of(message), message.location
 
@@ -148,10 +154,12 @@ class CallState:
         Raises:
             ProtocolError: The replica takes no part in the call, waits for an answer, or has ended.
         """
-        if replica_id >= len(self.participants):
-            raise ProtocolError(f"replica {replica_id} takes no part in call {self.call_id}")
-        participant = self.participants[replica_id]
-        if participant.status is not Status.RUNNING:
+        try:
+            participant = self.participants[replica_id]
+        except IndexError:
+            where = f"call {self.call_id}"
+            raise ProtocolError(f"replica {replica_id} takes no part in {where}") from None
+        if participant.status is not _RUNNING:
             raise ProtocolError(
                 f"replica {replica_id} has sent a message, although it {participant.status.value}"
             )
@@ -170,14 +178,13 @@ class CallState:
 
     def resume(self, participant: Participant) -> None:
         """Record that a waiting replica has its answer."""
-        if participant.status is Status.WAITING:
-            participant.status = Status.RUNNING
+        if participant.status is _WAITING:
+            participant.status = _RUNNING
             participant.waits_for = None
 
     def idle(self) -> list[int]:
         """Return the replicas that do not run their function now: they wait, or have ended."""
-        running = Status.RUNNING
-        return [i for i, p in enumerate(self.participants) if p.status is not running]
+        return [i for i, p in enumerate(self.participants) if p.status is not _RUNNING]
 
     # ------------------------------------------------------------ waits and requests
 
@@ -203,7 +210,7 @@ class CallState:
         participant = self.sender(replica_id)
         participant.last = waiting
         if waiting.position >= self._everyone.next_position:
-            participant.status = Status.WAITING
+            participant.status = _WAITING
             participant.waits_for = waiting
 
     def request_sync(self, replica_id: int, request: SyncRequest) -> None:
@@ -259,7 +266,7 @@ class CallState:
             participant.met_s = now_s
         if not isinstance(message, LockRelease):
             if not isinstance(message, BoundedWrite) or message.waits:
-                participant.status, participant.waits_for = Status.WAITING, message
+                participant.status, participant.waits_for = _WAITING, message
             participant.last, participant.last_at = name_of(message), message.location
             participant.asked_s = now_s
         if self.meetings is None:
@@ -320,7 +327,7 @@ class CallState:
         """Record that a replica's function has returned or raised."""
         participant = self.sender(replica_id)
         participant.ended = ended
-        participant.status = Status.ENDED
+        participant.status = _ENDED
         participant.waits_for = None
         self._returned += isinstance(ended, Returned)
         for pairing in self._pairings.all:
@@ -332,10 +339,9 @@ class CallState:
     @property
     def doomed(self) -> bool:
         """Return whether the call can only fail."""
-        for pairing in self._pairings.all:  # noqa: SIM110  # every message asks, so call nothing
-            if pairing.doomed_at is not None:
-                return True
-        return False
+        if self._everyone.doomed_at is not None:  # every message asks, so call nothing
+            return True
+        return not self.is_plain and self._pairings.doomed is not None
 
     @property
     def deadline_s(self) -> float | None:
@@ -360,21 +366,23 @@ class CallState:
     @property
     def finished(self) -> bool:
         """Return whether every replica has returned and every collective has happened."""
-        return self._returned == len(self.participants) and self._pairings.finished
+        if self._returned < len(self.participants):
+            return False
+        return self._everyone.finished if self.is_plain else self._pairings.finished
 
     def returned(self) -> tuple[Returned, ...]:
         """Return the results of the replicas that have returned, in replica order."""
-        return tuple(p.ended for p in self.participants if isinstance(p.ended, Returned))
+        return tuple([p.ended for p in self.participants if isinstance(p.ended, Returned)])
 
     def reports(self) -> tuple[tuple[int, Report], ...]:
         """Return the reports of the replicas whose functions have ended, in replica order."""
         return tuple(
-            (i, p.ended.report) for i, p in enumerate(self.participants) if p.ended is not None
+            [(i, p.ended.report) for i, p in enumerate(self.participants) if p.ended is not None]
         )
 
     def running(self) -> list[int]:
         """Return the replicas that neither wait nor have ended."""
-        return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
+        return [i for i, p in enumerate(self.participants) if p.status is _RUNNING]
 
     def quiet(self, now_s: float) -> dict[int, Quiet]:
         """Return since when each replica that runs or waits for the program makes no progress.
@@ -388,7 +396,7 @@ class CallState:
             return quiet
         for replica_id, one in enumerate(self.participants):
             asks = isinstance(one.waits_for, HostCall)
-            if one.status is Status.RUNNING or asks:
+            if one.status is _RUNNING or asks:
                 moved_s = max(self._pairings.moved_s(replica_id), one.met_s, wanted_s)
                 lent_s = one.lent_s if one.lent_at == self._pairings.arrivals(replica_id) else 0.0
                 lent_s += lent(now_s - one.asked_s) if asks else 0.0
@@ -401,7 +409,7 @@ class CallState:
             (
                 max(self._pairings.moved_s(i), one.met_s, one.asked_s)
                 for i, one in enumerate(self.participants)
-                if one.status is Status.WAITING and not isinstance(one.waits_for, HostCall)
+                if one.status is _WAITING and not isinstance(one.waits_for, HostCall)
             ),
             default=None,
         )
@@ -441,8 +449,8 @@ class CallState:
         """Assert the conditions that hold after every event."""
         self._pairings.validate()
         for participant in self.participants:
-            assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
-            assert (participant.status is Status.ENDED) == (participant.ended is not None)
+            assert (participant.status is _WAITING) == (participant.waits_for is not None)
+            assert (participant.status is _ENDED) == (participant.ended is not None)
         assert self._returned == len(self.returned())
         assert self.is_plain == (self.meetings is None and not self._pairings.groups)
         if self.meetings is not None:

@@ -377,7 +377,8 @@ class CoordinatorState:
         return []
 
     def _ended(self, replica_id: int, message: Returned | Raised) -> list[CoordinatorAction]:
-        check_report(message.report)
+        if message.report.accesses:
+            check_report(message.report)
         call = self._calls.find(message.call_id)
         if call is not None:
             call.end(replica_id, message, self._runner.now_s)

@@ -86,8 +86,9 @@ class Pairing:
         self._front = self._ordered[0]  # the member that is furthest ahead
         self._present = 0  # the number of members that have arrived at `next_position`
         self._joined = 0  # the number of members that have joined
-        ended = any(member.participant.ended is not None for member in self._ordered)
-        self._least_ended = 0 if ended else None  # the lowest position at which a member has ended
+        self._least_ended: int | None = None  # the lowest position at which a member has ended
+        if group and any(member.participant.ended is not None for member in self._ordered):
+            self._least_ended = 0  # only a group can be new to replicas that have ended
         self._crossed: dict[frozenset[str], dict[int, ExplicitCollective]] = {}  # see `crossings`
 
     # ------------------------------------------------------------ collectives
@@ -142,7 +143,7 @@ class Pairing:
         A comparison with the furthest member is sufficient: all other members agree with it, or
         the pairing is already doomed at an earlier position.
         """
-        front = self._front
+        front, plan = self._front, arrival.plan
         if front is member:
             return None
         for other in front.arrivals:
@@ -150,8 +151,13 @@ class Pairing:
                 continue
             if other.start >= arrival.stop:
                 break
-            if _are_alike(other, arrival):
-                return None
+            if (
+                plan is not None
+                and other.plan is not None
+                and other.plan.arrangement is plan.arrangement
+                and other.start == arrival.start
+            ):
+                return None  # both contribute the same writes at the same positions
             for position in range(max(arrival.start, other.start), min(arrival.stop, other.stop)):
                 pair = other.at(position), arrival.at(position)
                 if mismatch.differ(*pair, self._specs, strict=self._strict):
@@ -162,7 +168,7 @@ class Pairing:
         complete = []
         while self._present == self._count:
             heads = [member.arrivals[0] for member in self._ordered]
-            stop = min(head.stop for head in heads)
+            stop = min([head.stop for head in heads])
             if self.doomed_at is not None:
                 stop = min(stop, self.doomed_at)
             if stop <= self.next_position:
@@ -209,6 +215,8 @@ class Pairing:
 
     def _note_crossing(self, happened: Collectives) -> None:
         """Record unnamed collectives that were paired although their lines differ."""
+        if isinstance(happened.arrivals[0].message, WRITES):
+            return  # all are writes, because a write differs from every other collective
         messages = [arrival.message for arrival in happened.arrivals]
         collectives = [one for one in messages if not isinstance(one, _WITHOUT_LABEL)]
         if any(mismatch.are_crossed(collectives[0], other) for other in collectives[1:]):
@@ -377,10 +385,3 @@ def _wrong_position(member: Member, arrival: Arrival) -> ProtocolError:
     return ProtocolError(
         f"replica {member.replica_id} is at collective {arrival.start} instead of {member.position}"
     )
-
-
-def _are_alike(one: Arrival, other: Arrival) -> bool:
-    """Return whether two contributions have the same writes at the same positions."""
-    if one.plan is None or other.plan is None or one.start != other.start:
-        return False
-    return one.plan.arrangement is other.plan.arrangement

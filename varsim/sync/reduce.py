@@ -81,9 +81,10 @@ def require_one_shape(components: Sequence[Array]) -> None:
         ValueMismatchError: The shapes differ.
     """
     shape = components[0].shape
-    if any(component.shape != shape for component in components):
-        shapes = ", ".join(f"replica {i}: {list(c.shape)}" for i, c in enumerate(components))
-        raise ValueMismatchError(f"cannot combine components of different shapes: {shapes}")
+    for component in components:  # every merge asks, so create no generator
+        if component.shape != shape:
+            shapes = ", ".join(f"replica {i}: {list(c.shape)}" for i, c in enumerate(components))
+            raise ValueMismatchError(f"cannot combine components of different shapes: {shapes}")
 
 
 def require_combinable(values: Sequence[Array], aggregation: VariableAggregation) -> None:

@@ -206,7 +206,8 @@ class RunningCalls:
         actions: list[CoordinatorAction] = []
         if call.meetings is not None:
             actions += self.answer_meetings(call, now_s)
-        actions += self.next_host_call(call)
+        if call.host_calls.waiting:
+            actions += self.next_host_call(call)
         actions += self._conclude(call, now_s)
         return actions
 
