@@ -39,6 +39,9 @@ def pytest_configure() -> None:
 MOST_EXAMPLES = 50
 """The number of examples of a test by hypothesis that sets no other number."""
 
+COLLECTION_AFTER = 7_000
+"""The number of new objects after which garbage is collected; Python's default is 700."""
+
 FULL_COLLECTION_AFTER = 100
 """The number of collections of the middle generation before a full one; Python's default is 10."""
 
@@ -49,14 +52,14 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Make full garbage collections rare, because each visits all modules and collected tests.
+    """Make garbage collections rare: a full one visits all modules and collected tests.
 
     `gc.freeze` would avoid these visits, too. But `gc.get_referrers` does not see frozen objects,
     so hypothesis would treat the global random generators as objects about to be freed.
     """
     gc.enable()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, FULL_COLLECTION_AFTER)
+    _, middle, _ = gc.get_threshold()
+    gc.set_threshold(COLLECTION_AFTER, middle, FULL_COLLECTION_AFTER)
 
 
 @pytest.fixture(scope="session", autouse=True)
