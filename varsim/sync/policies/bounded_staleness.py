@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Final
 
 import numpy as np
@@ -157,19 +158,24 @@ class BoundedStaleness(CustomPolicy):
     @property
     def rows(self) -> Rows:
         """Return the policy's rows of the table."""
-        add = AddToCopy(self.staleness)
-        table = rows(
-            replica={
-                Operation.READ: FromFreshCache(),
-                Operation.ASSIGN: Refuse(OVERWRITES),
-                Operation.ASSIGN_ADD: add,
-                Operation.ASSIGN_SUB: add,
-            },
-            cross_replica=_BY_PROGRAM,
-        )
-        # The function of `strategy.extended.update` gets the variable, not a component.
-        return table | {
-            (Context.UPDATE, operation): row
-            for (context, operation), row in table.items()
-            if context is Context.CROSS_REPLICA
-        }
+        return _rows_of(self.staleness)
+
+
+@cache
+def _rows_of(staleness: int) -> Rows:
+    add = AddToCopy(staleness)
+    table = rows(
+        replica={
+            Operation.READ: FromFreshCache(),
+            Operation.ASSIGN: Refuse(OVERWRITES),
+            Operation.ASSIGN_ADD: add,
+            Operation.ASSIGN_SUB: add,
+        },
+        cross_replica=_BY_PROGRAM,
+    )
+    # The function of `strategy.extended.update` gets the variable, not a component.
+    return table | {
+        (Context.UPDATE, operation): row
+        for (context, operation), row in table.items()
+        if context is Context.CROSS_REPLICA
+    }

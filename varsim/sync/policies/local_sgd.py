@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Final
 
 import numpy as np
@@ -91,7 +92,12 @@ class LocalSGD(CustomPolicy):
     @property
     def rows(self) -> Rows:
         """Return the policy's rows of the table: writes count, and a read combines components."""
-        return rows(
-            replica={Operation.READ: Local(), **on_every_write(Average(self.every))},
-            cross_replica=CROSS_REPLICA,
-        )
+        return _rows_of(self.every)
+
+
+@cache
+def _rows_of(every: int) -> Rows:
+    return rows(
+        replica={Operation.READ: Local(), **on_every_write(Average(every))},
+        cross_replica=CROSS_REPLICA,
+    )
