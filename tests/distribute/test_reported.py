@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import varsim as tf
 from tests.replica_context import replica_id
 from varsim.analysis.examination import examine
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.distribute.discarded import is_discarded
+from varsim.distribute.discarded import dropped
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
@@ -209,7 +208,7 @@ def test_post_local_sgd_averages_exactly_what_it_names(averaged, tmp_path: Path)
 
 def probe(found: list[bool]) -> int:
     """Record whether the calling line drops the result of this call."""
-    found.append(is_discarded(sys._getframe(1)))
+    found.append(dropped("probe", 2) is not None)
     return 1
 
 

@@ -57,19 +57,12 @@ def returns_result(name: str = "") -> Callable[[F], F]:
     return registered
 
 
-def is_discarded(frame: FrameType) -> bool:
-    """Return whether a frame drops the result of the call that it makes now.
-
-    For example, this is so for an all_reduce in a line of its own, or for one whose result gets a
-    local name that the function never uses. A name such as `_` drops a result on purpose.
-    """
-    return _fate(frame, "") is _Fate.DROPPED
-
-
 def dropped(method: str, depth: int, *, warns: bool = True) -> Dropped | None:
     """Return the collective that runs now, if the program drops its result; else None.
 
-    A function that only returns the result leaves the decision to its caller.
+    For example, it drops that of an all_reduce in a line of its own, or one that gets a local name
+    that the function never uses. A name such as `_` drops a result on purpose. A function that only
+    returns the result leaves the decision to its caller.
 
     Args:
         method: The method of the replica context, or of the strategy.
@@ -108,7 +101,7 @@ def _fate_in(code: CodeType, offset: int, called: str) -> _Fate:
     """Return what the instructions after a call do with its result.
 
     Args:
-        called: The name of the function; "" for any. In `list.extend(map(function, values))`, the
+        called: The name of the function. In `list.extend(map(function, values))`, the
             call belongs to `extend`, whose result is another one.
     """
     instructions = list(dis.get_instructions(code))
@@ -133,8 +126,6 @@ def _is_call_of(called: str, instructions: list[dis.Instruction], offset: int) -
 
     A function can have another name in the program, but a method cannot.
     """
-    if not called:
-        return True
     # the offset can be that of an inline cache after the call
     call = max((one for one in instructions if one.offset <= offset), key=lambda one: one.offset)
     if call.positions is None or call.positions.lineno is None:
