@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from varsim.analysis.arithmetic import Flat
+from varsim.analysis.arithmetic import Flat, elements_of
 from varsim.analysis.promises import Promise
 from varsim.tracing.history import Event
 
@@ -55,6 +55,12 @@ class ReplayedVariable:
         """Return the version of a read of all components: the latest of their versions."""
         known = [one.version for one in self.at_program if one.version is not None]
         return max(known) if len(known) == len(self.at_program) else None
+
+    def known_to_program(self, replica: int) -> Flat | None:
+        """Return a component as the program knows it: fetched, or as it was before; or None."""
+        answer = self.answers.get(replica)
+        sent = None if answer is None else elements_of(answer, self.promise.dtype)
+        return self.at_program[replica].value if sent is None else sent
 
 
 class ReplayedVariables(dict[int | None, ReplayedVariable]):

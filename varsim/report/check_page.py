@@ -40,10 +40,7 @@ def print_check(
         record: The folder of the record, if it is not the run's first record.
     """
     width = console.width
-    failed = [one for one in found.findings if one.kind is FAILED_RUN]
-    others = [one for one in found.findings if one not in failed]
-    print_ended(console, found, failed)
-    print_promises(console, found.verdicts, width)
+    others = print_judged(console, found)
     for verdict in found.verdicts:
         if verdict.events:
             told = wrap(f"{verdict.checker}: {verdict.reason}", width, break_on_hyphens=False)
@@ -72,12 +69,17 @@ def how_to_see(found: Examination | ServedExamination, record: str, width: int) 
     return ["", *wrap(said, width, break_on_hyphens=False)]
 
 
-def print_ended(
-    console: Console, found: Examination | ServedExamination, failed: Sequence[Finding]
-) -> None:
-    """Print how the run ended, if it failed or was interrupted."""
+def print_judged(console: Console, found: Examination | ServedExamination) -> list[Finding]:
+    """Print how the run ended, if it failed or was interrupted, and a line for each promise.
+
+    Returns:
+        The findings that are not printed yet: all but the failure.
+    """
+    failed = [one for one in found.findings if one.kind is FAILED_RUN]
     for line in _ended(found, failed, console.width):
         console.print(Text(line, style="red" if failed else "yellow"), soft_wrap=True)
+    _print_promises(console, found.verdicts, console.width)
+    return [one for one in found.findings if one not in failed]
 
 
 def _ended(
@@ -92,7 +94,7 @@ def _ended(
     return []
 
 
-def print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -> None:
+def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -> None:
     """Print a line for each verdict; of equal reasons in a row, print only the first."""
     marks = max(len(outcome.value) for outcome in Outcome)
     widest = max((len(verdict.checker) for verdict in verdicts), default=0)

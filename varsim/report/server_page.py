@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from varsim.analysis.failures import FAILED_RUN
 from varsim.analysis.served import ServedAccount, ServedExamination
-from varsim.report.check_page import how_to_see, print_ended, print_promises
+from varsim.report.check_page import how_to_see, print_judged
 from varsim.report.findings_text import findings_text
 from varsim.report.formatting import count, wrapped
 from varsim.report.tables import Column, show_table
@@ -26,10 +25,7 @@ def print_servers(
         record: The folder of the record, if it is not the run's first record.
     """
     width = console.width
-    failed = [one for one in found.findings if one.kind is FAILED_RUN]
-    others = [one for one in found.findings if one not in failed]
-    print_ended(console, found, failed)
-    print_promises(console, found.verdicts, width)
+    others = print_judged(console, found)
     console.print()
     _print_accounts(console, found.accounts)
     lines = findings_text(others, width, everything=everything)

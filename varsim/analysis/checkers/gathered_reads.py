@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from varsim.analysis import arithmetic
-from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
 from varsim.analysis.components import ReplayedVariable
 from varsim.tracing.history import Event
@@ -38,7 +37,7 @@ class GatheredReads(Checker):
             if replica < count and not self.replay.may_know(answer):
                 reason = f"the program reads before replica {replica} has answered"
                 self.wrong(variable, reason, (answer.event, event.event))
-        values = [self._component(variable, replica) for replica in range(count)]
+        values = [variable.known_to_program(replica) for replica in range(count)]
         known = [value for value in values if value is not None]
         if len(known) < count:
             reason = "not all components of a read were recorded"
@@ -55,13 +54,6 @@ class GatheredReads(Checker):
         elif not held:
             reason = f"the value that the program read is not the {variable.promise.aggregation}"
             self.wrong(variable, reason, (event.event, *self._because(variable, count)))
-
-    def _component(self, variable: ReplayedVariable, replica: int) -> Flat | None:
-        answer = variable.answers.get(replica)
-        sent = None if answer is None else arithmetic.elements_of(answer, variable.promise.dtype)
-        if sent is not None:
-            return sent
-        return variable.at_program[replica].value
 
     def _because(self, variable: ReplayedVariable, count: int) -> Iterator[int]:
         for replica in range(count):

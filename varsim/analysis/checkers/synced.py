@@ -75,18 +75,10 @@ class Synced(Checker):
         """Compare the value that the program stores with the aggregate of the components."""
         variable = self.variable_of(event)
         values = [
-            self._component(variable, replica) for replica in event.group or self.replay.replicas
+            variable.known_to_program(replica) for replica in event.group or self.replay.replicas
         ]
         self._compare(variable, event, values, event, ())
         self._by_program = event
-
-    def _component(self, variable: ReplayedVariable, replica: int) -> Flat | None:
-        """Return a component as the program knows it."""
-        answer = variable.answers.get(replica)
-        sent = None if answer is None else arithmetic.elements_of(answer, variable.promise.dtype)
-        if sent is not None:
-            return sent
-        return variable.at_program[replica].value
 
     def on_write_by_program(self, event: Event) -> None:
         """Check that the program writes the result of its sync to all components."""
