@@ -130,6 +130,24 @@ def test_json_is_the_only_output():
     assert "VALID" == by_name["versions"]["outcome"]
 
 
+@pytest.mark.parametrize("content", [None, "", "no database at all, but some text " * 40])
+def test_a_run_is_judged_without_the_damaged_record_of_its_oracle(
+    content: str | None, tmp_path: Path
+):
+    """Whether the file was deleted, emptied or damaged: a sentence says how to record it again."""
+    parse_history(DIVERGED).write(tmp_path)
+    (tmp_path / "oracle").mkdir()
+    if content is not None:
+        (tmp_path / "oracle" / "history.db").write_text(content, "utf-8")
+    result, lens = varsim("."), CliRunner().invoke(main, ["lens", "."])
+
+    assert (0, "") == (result.exit_code, result.stderr)
+    said = " ".join(result.stdout.split())
+    assert f"history.db is {'missing' if content is None else 'damaged'}" in said
+    assert 1 == said.count("the oracle's record") == said.count("--oracle` repeats the run")
+    assert (0, True) == (lens.exit_code, "--oracle` repeats" in " ".join(lens.stderr.split()))
+
+
 def test_a_missing_history_is_an_error(tmp_path: Path):
     assert (2, True) == ((result := varsim()).exit_code, "there is no run" in result.stderr)
     (tmp_path / "history.db").write_text("no database at all, but some text " * 40)

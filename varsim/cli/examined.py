@@ -17,7 +17,7 @@ def examined_history(history: History, oracle: History | None, record: RunRecord
     from varsim.cli.progress import PHASE_TITLES, REPLAYING, telling
     from varsim.report.summary import Phase
 
-    no_oracle = "" if record.summary is None else record.summary.no_oracle
+    no_oracle = _no_oracle(record)
     with telling(PHASE_TITLES[Phase.JUDGING]) as tell:
         found = examine(history, oracle, ending=record.ending, no_oracle=no_oracle, tell=tell)
     if not any(one.settings for one in found.findings):
@@ -27,3 +27,16 @@ def examined_history(history: History, oracle: History | None, record: RunRecord
     with telling(REPLAYING) as tell:
         findings, notes = tried(history, oracle, found.findings, tell)
     return replace(found, findings=findings, not_looked_at=(*found.not_looked_at, *notes))
+
+
+def _no_oracle(record: RunRecord) -> str:
+    """Return why a requested oracle is missing; "" if none was requested, or if there is one."""
+    from varsim.cli.record import oracle_again
+    from varsim.tracing.history import oracle_problem
+
+    summary = record.summary
+    if summary is not None and summary.no_oracle:
+        return summary.no_oracle
+    requested = summary is not None and bool(summary.experiment.get("oracle"))
+    problem = oracle_problem(record.path, requested=requested)
+    return f"{problem}; {oracle_again(record.path)}" if problem else ""

@@ -25,22 +25,23 @@ def find_records(run: str) -> RunRecords:
 
 
 @contextmanager
-def open_record(path: Path) -> Iterator[tuple[History, History | None]]:
+def open_record(path: Path, *, warns: bool = True) -> Iterator[tuple[History, History | None]]:
     """Open the history of a record, and the history of its oracle.
 
     Args:
         path: The folder of the record, or its file, which need not be merged yet.
+        warns: Whether to say on stderr that the history of the oracle cannot be read.
     Raises:
         ConfigError: There is no record; the text says why.
     """
-    from varsim.cli.output import say
+    from varsim.cli.output import complain, say
     from varsim.cli.progress import PHASE_TITLES, telling
     from varsim.experiments.recording import merge_what_is_left
     from varsim.experiments.run_lookup import find_record
     from varsim.experiments.store import RunFiles
     from varsim.interrupts import Interrupts
     from varsim.report.summary import Phase
-    from varsim.tracing.history import HISTORY, open_history, open_oracle
+    from varsim.tracing.history import HISTORY, open_history, open_oracle, oracle_problem
 
     with Interrupts():  # a caller may have private files to remove
         files = RunFiles(path if path.is_dir() else path.parent)
@@ -50,4 +51,12 @@ def open_record(path: Path) -> Iterator[tuple[History, History | None]]:
                 merge_what_is_left(files, tell=tell)
         path = find_record(str(path))
         with open_history(path) as history, open_oracle(path) as oracle:
+            if warns and oracle is None and (problem := oracle_problem(path, requested=False)):
+                complain("warning", f"{problem}; {oracle_again(path)}")
             yield history, oracle
+
+
+def oracle_again(path: Path) -> str:
+    """Return, as a clause, how to record a run's oracle again."""
+    folder = path if path.is_dir() else path.parent
+    return f"`varsim run {folder} --oracle` repeats the run with its oracle"

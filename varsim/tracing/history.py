@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -414,19 +414,42 @@ _MOST_SHOWN: Final = 40
 
 @contextmanager
 def open_oracle(path: Path) -> Iterator[History | None]:
-    """Open the history of a run's oracle for reading; None if there is none.
+    """Open the history of a run's oracle for reading; None if there is none that can be read.
+
+    The run can be judged without its oracle; `oracle_problem` returns the reason.
 
     Args:
         path: The run's directory, or its `history.db`.
-    Raises:
-        ConfigError: The file is not a history of a known schema.
     """
-    folder = (path if path.is_dir() else path.parent) / ORACLE
-    if not (folder / HISTORY).is_file():
-        yield None
-        return
-    with open_history(folder) as oracle:
+    with ExitStack() as stack:
+        oracle = None
+        with suppress(ConfigError):
+            oracle = stack.enter_context(open_history(_oracle_folder(path)))
         yield oracle
+
+
+def oracle_problem(path: Path, *, requested: bool) -> str:
+    """Return why the history of a run's oracle cannot be read, as a clause; "" if it can be.
+
+    Args:
+        path: The run's directory, or its `history.db`.
+        requested: Whether the run has had an oracle. If not, a missing history is no problem.
+    """
+    folder = _oracle_folder(path)
+    if not (folder / HISTORY).is_file():
+        missing = requested or folder.is_dir()
+        return f"the oracle's record {folder / HISTORY} is missing" if missing else ""
+    try:
+        with open_history(folder):
+            return ""
+    except HistoryError as error:
+        return f"the oracle's record {folder / HISTORY} is damaged: {error.problem}"
+    except ConfigError as error:
+        return str(error).partition("\n")[0]
+
+
+def _oracle_folder(path: Path) -> Path:
+    return (path if path.is_dir() else path.parent) / ORACLE
 
 
 def upgrade(connection: sqlite3.Connection) -> None:

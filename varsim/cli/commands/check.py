@@ -180,7 +180,7 @@ class _Judged:
 def _judged(record: RunRecord) -> _Judged:
     if record.of_servers:
         return _Judged(record, examined_record(record), {})
-    with open_record(record.path) as (history, oracle):
+    with open_record(record.path, warns=False) as (history, oracle):
         found = examined_history(history, oracle, record)
         names = {number: str(row.name) for number, row in history.variables.items()}
     return _Judged(record, found, names)
