@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from varsim.analysis.findings.compared import (
+    Approximate,
     CollectiveDifference,
     Compared,
     Quotient,
@@ -69,6 +72,8 @@ def in_short(compared: Compared) -> str:
 
 def _not_comparable(compared: Compared) -> str:
     """Return why factors were not checked, in brief; "" if they were checked."""
+    if compared.approximate and not compared.not_comparable:
+        return f"; {approximate_text(compared)}"
     if not compared.not_comparable:
         return ""
     return f"; oracle not comparable because {compared.not_comparable}; factors were not checked"
@@ -110,13 +115,16 @@ def compared_text(
     lines += _returned(compared.returned, width, most)
     for quotient in compared.quotients:
         lines += _wrapped(_of_quotient(quotient), width, "  ")
+    if compared.approximate:
+        said = approximate_text(compared)
+        lines += _wrapped(f"{said[0].upper()}{said[1:]}.", width, "  ")
     if compared.not_comparable:
         said = f"oracle not comparable because {compared.not_comparable}; factors were not checked."
         lines += _wrapped(f"{said} {_SPLIT}", width, "  ")
     said, unclear = scaled_text(compared), _is_unclear(compared)
     if said:
         lines += _wrapped(said, width, "  ")
-    if compared.differs and unclear:
+    if compared.differs and unclear and not compared.is_approximate:
         lines += _wrapped(_CAUSED if caused else _UNKNOWN, width, "  ")
         if began := _began(compared):
             lines += _wrapped(began, width, "  ")
@@ -129,6 +137,32 @@ def compared_text(
     if compared.copies:
         lines += _wrapped(_COPIES.format(names(compared.copies)), width, "  ")
     return lines
+
+
+def approximate_text(compared: Compared) -> str:
+    """Return a clause on the variables that differ because their modes are approximate."""
+    by_mode: dict[str, list[Approximate]] = {}
+    for one in compared.approximate:
+        by_mode.setdefault(one.mode, []).append(one)
+    said = [_of_mode(mode, some) for mode, some in by_mode.items()]
+    who = names([one.variable for one in compared.approximate])
+    return (
+        f"{'; '.join(said)}. Factors were not checked for {who}, unless a finding names it: a run "
+        "with ON_WRITE (`--mode on_write --oracle`) checks them, and other values that follow"
+    )
+
+
+def _of_mode(mode: str, some: Sequence[Approximate]) -> str:
+    by = ", ".join(
+        f"{one.variable}{' (which follows from it)' * one.follows} by up to {_percent(one.largest)}"
+        for one in some
+    )
+    why = "replicas train their copies apart" if some[0].apart else "the mode is approximate"
+    return f"because of {mode}, values differ: {why}. Relative to its largest element, {by}"
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2g} %" if np.isfinite(part) else "infinity"
 
 
 def scaled_text(compared: Compared) -> str:
@@ -179,15 +213,21 @@ def _unexplained(compared: Compared, width: int, most: int | None) -> Iterator[s
             f"a value that differed, and {read} differed first (--all shows them)",
             width,
         )
-    meanings = (meaning_of(one, compared) for one in leading[:most])
+    meanings = (meaning_of(one, compared) for one in _exact(compared)[:most])
     for said in dict.fromkeys(filter(None, meanings)):
         yield from _wrapped(said, width, "  ")
+
+
+def _exact(compared: Compared) -> list[ValueDifference]:
+    """Return the leading differences that no approximate mode explains."""
+    known = {one.variable_id for one in compared.approximate}
+    return [one for one in compared.leading if one.variable_id not in known]
 
 
 def _remedies(compared: Compared, width: int, most: int | None) -> Iterator[str]:
     """Yield what to do about the listed differences, each text once."""
     texts = [
-        *map(remedy_of, compared.leading[:most]),
+        *map(remedy_of, _exact(compared)[:most]),
         *map(remedy_of_collective, compared.collectives[:most]),
     ]
     for said in dict.fromkeys(filter(None, texts)):
@@ -288,6 +328,10 @@ def _explained(compared: Compared) -> str:
     said = f"{count(differ)} of them different"
     if not left:
         return f"{said}, {'all ' * (differ > 1)}explained by {_by(compared)}"
+    if compared.is_approximate:
+        some = "" if left == differ else f": {count(differ - left)} explained by {_by(compared)}"
+        modes = names(list(dict.fromkeys(one.mode for one in compared.approximate)))
+        return f"{said}{some}{', the others' * bool(some)} because of {modes}"
     if left == differ:
         return f"{said}; no rule explains this"
     explained = f"{count(differ - left)} explained by {_by(compared)}"

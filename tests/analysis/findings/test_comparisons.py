@@ -28,6 +28,7 @@ from varsim.analysis.findings.compared import (
 )
 from varsim.analysis.findings.remainders import COUNTED_TWICE
 from varsim.errors import MismatchError
+from varsim.report.comparison_text import in_short
 
 Strategy = tf.distribute.MirroredStrategy
 
@@ -138,6 +139,69 @@ def test_integers_that_wrap_explain_no_difference(settings: str):
     assert "overflow of a sum" in {one.kind.name for one in compared(counted)}
     one = only(comparison(counted))
     assert (one.count, 0) == (one.compared, one.explained)
+
+
+def _trained(settings: str, factor: float = 1.0) -> Program:
+    """Train weights by least squares; each replica uses its part of the batch."""
+
+    def program(strategy: Strategy) -> None:
+        mode, aggregation = settings.split()
+        with strategy.scope():
+            if mode in tf.VariableSynchronization.__members__:
+                w = variable(np.zeros(3, np.float32), settings, "w")
+            else:
+                how = (
+                    tf.LocalSGD(4)
+                    if mode == "LocalSGD"
+                    else tf.Compressed("on_write", by="one_bit")
+                )
+                how_to_merge = tf.VariableAggregation[aggregation]
+                w = tf.Variable(
+                    np.zeros(3, np.float32),
+                    name="w",
+                    synchronization=how,
+                    aggregation=how_to_merge,
+                )
+            loss = variable(0.0, "ON_WRITE MEAN", "loss")
+        share = factor if strategy.num_replicas_in_sync > 1 else 1.0
+
+        def step(batch: Any) -> None:
+            x = part(batch.reshape(-1, 3)) - 3
+            error = x @ np.asarray(w.read_value()) - x @ np.float32([1, -2, 0.5])
+            loss.assign((error**2).mean())
+            w.assign_sub(np.float32(0.1 * share) * x.T @ error / np.float32(len(x)))
+
+        for batch in DATA:
+            strategy.run(step, args=(batch,))
+            w.read_value()
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        ("LocalSGD MEAN", "local_sgd:4"),
+        ("Compressed MEAN", "compressed:on_write:one_bit"),
+        ("ON_READ MEAN", "ON_READ"),
+        ("ON_WRITE MEAN", ""),
+    ],
+)
+def test_a_difference_that_an_approximate_mode_gives_names_the_mode(settings: str, mode: str):
+    told = comparison(_trained(settings))
+
+    assert "" == told.not_comparable
+    assert ({mode} if mode else set()) == {one.mode for one in told.approximate}
+    assert (bool(mode), not mode) == (told.is_approximate, told.rules_tried)
+    said = " ".join(in_short(told).split())
+    assert bool(mode) == ("Factors were not checked for " in said)
+    assert bool(mode) == ("--mode on_write --oracle" in said)
+    assert all(0 < one.largest < 2 for one in told.approximate)
+
+
+def test_a_variable_that_follows_from_an_approximate_mode_is_named_with_it():
+    loss = [one for one in comparison(_trained("LocalSGD MEAN")).approximate if one.follows]
+    assert ["loss"] == [one.variable for one in loss]
 
 
 def test_a_value_that_is_not_finite_differs():

@@ -118,6 +118,18 @@ class CollectiveDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Approximate:
+    """A variable that differs from a single device as its mode intends; factors are not checked."""
+
+    variable_id: int
+    variable: str  # the name of the variable
+    mode: str  # the synchronization, such as local_sgd:8
+    largest: float  # the largest difference, relative to the largest element of the value
+    apart: bool = False  # whether replicas train their components apart until a read combines them
+    follows: bool = False  # whether only a variable that its writers had read has such a mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quotient:
     """Variables that are wrong by the same factor and are read together: a quotient is right."""
 
@@ -139,6 +151,8 @@ class Compared:
     own: tuple[str, ...]  # variables with a separate value on each replica by design
     copies: tuple[str, ...] = ()
     """Variables with a copy that replicas may read too early; no rule is tried about them."""
+    approximate: tuple[Approximate, ...] = ()
+    """Variables with differences that no finding explains, but their approximate modes."""
     quotients: tuple[Quotient, ...] = ()
     collectives: tuple[CollectiveDifference, ...] = ()
     """The results of collectives, line by line. They are shown, and are not judged."""
@@ -163,8 +177,18 @@ class Compared:
 
     @property
     def rules_tried(self) -> bool:
-        """Return whether the single device had the whole batch, as far as varsim can tell."""
-        return not self.not_comparable
+        """Return whether the rules about factors and shards were tried for all variables.
+
+        If not, the single device had not the whole batch, or a mode is approximate.
+        """
+        return not (self.not_comparable or self.approximate)
+
+    @property
+    def is_approximate(self) -> bool:
+        """Return whether approximate modes explain all differences that no finding explains."""
+        known = {one.variable_id for one in self.approximate}
+        left = self.unexplained
+        return bool(left) and all(one.variable_id in known for one in left)
 
     @property
     def unexplained(self) -> tuple[ValueDifference, ...]:

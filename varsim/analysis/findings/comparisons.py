@@ -21,6 +21,7 @@ from varsim.analysis.arithmetic import (
     combined,
     flat,
 )
+from varsim.analysis.findings.approximate_modes import ApproximateModes
 from varsim.analysis.findings.compared import (
     NEVER_COUNTED,
     Access,
@@ -41,7 +42,7 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.oracle import FIRST_REPLICA, Oracle
 from varsim.analysis.presence import Presence
-from varsim.analysis.rounding import close
+from varsim.analysis.rounding import apart, close
 from varsim.spec import Rows
 from varsim.tracing.history import PROGRAM, Event
 
@@ -57,6 +58,7 @@ class _Count:
     differing: int = 0
     not_finite: int = 0  # differing values with a NaN or infinity that the single device lacks
     explained: int = 0  # differing values that findings explain
+    largest: float = 0.0  # the largest relative difference
     first: Parting | None = None
 
 
@@ -99,6 +101,7 @@ class Comparisons(EventObserver):
         self.merged: set[int] = set()  # variables that the program wrote in a merge_call
         self.reduced_before: set[int] = set()  # variables that were written after an all_reduce
         self.added_to: set[int] = set()  # variables that a replica changed by an add
+        self._modes = ApproximateModes(variables, components)
         self.proved = False
         """Whether values prove that the single device had the whole batch; `Scaling` sets this.
 
@@ -143,6 +146,7 @@ class Comparisons(EventObserver):
             self._in_call = event.kind == "call"
             self._step += event.begins_step
             self._flows.on_call()
+            self._modes.on_call()
         elif event.kind == "arrive" and event.operation in _REDUCING:
             self._reduced_in[event.process] = event.call
         variable = event.variable
@@ -156,6 +160,7 @@ class Comparisons(EventObserver):
                 self._flows.on_read(event.process, variable)
             if event.process != PROGRAM:
                 self.read_in_replicas.add(variable)
+                self._modes.on_read(event.process, variable)
             elif (
                 (facts.gathered or facts.reads_copy)
                 and event.replica is None
@@ -176,6 +181,7 @@ class Comparisons(EventObserver):
         self._first.setdefault(variable, (location, event.process))
         self._flows.on_write(event)
         if event.process != PROGRAM:
+            self._modes.on_write(event.process, variable)
             if event.operation != "assign":
                 self.added_to.add(variable)
             if self._reduced_in.get(event.process, -1) == event.call:
@@ -282,6 +288,7 @@ class Comparisons(EventObserver):
             count.differing += comparison.times
             if site.access is Access.MERGED:
                 self.wrong_calls[site.variable_id].add(comparison.event.call)
+            count.largest = max(count.largest, apart(comparison.got, comparison.wanted))
             count.not_finite += comparison.times if comparison.loses_finiteness else 0
             if count.first is None:
                 count.first = self._difference(site, comparison)
@@ -327,6 +334,13 @@ class Comparisons(EventObserver):
             return None
         return self._partings.with_origin(found, proved=self.proved).began.variable_id
 
+    def mode_of(self, variable_id: int) -> VariableFacts | None:
+        """Return the variable whose approximate mode can make this one differ; None if none can."""
+        return self._modes.of(variable_id, self.origin_of(variable_id))
+
+    def _largest(self, number: int) -> float:
+        return max(one.largest for site, one in self._counts.items() if site.variable_id == number)
+
     def explain_not_finite(self, variable_id: int, locations: Iterable[str]) -> None:
         """Record that a finding explains all NaN and infinities of a variable at some locations.
 
@@ -370,6 +384,7 @@ class Comparisons(EventObserver):
                 if not (one.aggregation or one.reads_copy)
             ),
             copies=tuple(one.name for one in self._variables.values() if one.reads_copy),
+            approximate=tuple(self._modes.explaining(differences, self.origin_of, self._largest)),
             quotients=tuple(self.quotients),
             not_comparable=self.not_comparable,
         )

@@ -15,7 +15,7 @@ aggregate of the replicas' values.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
@@ -60,7 +60,9 @@ from varsim.tracing.history import Event
 
 
 def had_the_whole_batch(
-    aggregated: list[tuple[VariableFacts, ComparisonStatistics]], counted: ExampleCounts
+    aggregated: list[tuple[VariableFacts, ComparisonStatistics]],
+    counted: ExampleCounts,
+    inexact: Container[int] = (),
 ) -> bool:
     """Return whether some value of the single device is an aggregate of all replicas' values.
 
@@ -68,9 +70,11 @@ def had_the_whole_batch(
 
     Args:
         counted: The shard weights that counters of examples imply.
+        inexact: Variables with an approximate mode, whose differences show nothing.
     """
     if any(_is_whole(one, statistics) for one, statistics in aggregated):
         return True
+    aggregated = [one for one in aggregated if one[0].variable_id not in inexact]
     if any(statistics.only_mine for _, statistics in aggregated):
         return False
     if any(
@@ -184,8 +188,13 @@ class Scaling(Finder):
             if facts.aggregation == "SUM" and statistics.related[Relation.RIGHT] == statistics.count
             for known in sizes(statistics.kept)
         ]
-        if not comparisons.not_comparable and not had_the_whole_batch(aggregated, counted):
-            comparisons.not_comparable = NOT_WHOLE
+        modes = {one.variable_id: comparisons.mode_of(one.variable_id) for one, _ in aggregated}
+        inexact = {number for number, mode in modes.items() if mode is not None}
+        if not comparisons.not_comparable:
+            if had_the_whole_batch(aggregated, counted):  # then replicas did not train apart
+                inexact = {n for n, mode in modes.items() if mode is not None and mode.approximate}
+            elif not had_the_whole_batch(aggregated, counted, inexact):
+                comparisons.not_comparable = NOT_WHOLE
         whole_batch = not comparisons.not_comparable
         compared: defaultdict[int, dict[Site, ScalingFault]] = defaultdict(dict)
         for site, statistics in self._statistics.items():
@@ -193,6 +202,8 @@ class Scaling(Finder):
             found = _truncated(statistics) if statistics.by_program and facts.summed else None
             if whole_batch and statistics.by_program:
                 found = found or _by_program(comparisons, facts, statistics)
+            elif whole_batch and site.variable_id in inexact:
+                found = _by_factor(comparisons, facts, statistics)
             elif whole_batch:
                 found = _by_replicas(comparisons, facts, statistics, counted)
                 found = found or self._other_mean(facts, statistics)
@@ -303,18 +314,16 @@ def _by_replicas(
         return _synchronised_by_hand(comparisons, facts, statistics)
     if facts.first and facts.gathered and not comparisons.written_by_others(facts.variable_id):
         return None  # the others wrote no value that could be merged
-    for relation in FACTORS:
-        if statistics.clearly(relation) and not _is_meant(comparisons, facts, statistics, relation):
-            kind = FIRST_REPLICA_ONLY if facts.first else WRONG_FACTOR
-            return _fault(kind, statistics, relation)
+    if (found := _by_factor(comparisons, facts, statistics)) is not None:
+        return found
     if facts.first:
         return _first_only(comparisons, facts, statistics, counted)
     if (lossy := _truncated(statistics)) is not None:
         return lossy
     if facts.aggregation == "MEAN":
-        found = extreme_of(statistics.kept, whole_batch=comparisons.proved)
-        if found is not None:
-            return _of(MEAN_OF_MEANS, [(one, None) for one in found[1]], statistics, found[0])
+        extreme = extreme_of(statistics.kept, whole_batch=comparisons.proved)
+        if extreme is not None:
+            return _of(MEAN_OF_MEANS, [(one, None) for one in extreme[1]], statistics, extreme[0])
     if statistics.clearly(Relation.ABOUT_TIMES_N, by_first=False):
         return _fault(WRONG_FACTOR, statistics, Relation.ABOUT_TIMES_N)
     if statistics.clearly(Relation.RIGHT) and facts.aggregation == "SUM":
@@ -324,6 +333,17 @@ def _by_replicas(
         return _of(WRONG_FACTOR, _wrong(pairs), statistics, Relation.ABOUT_TIMES_N)
     unequal = [(comparison, weights) for comparison, weights in pairs if uneven(weights)]
     return _of(MEAN_OF_MEANS, _wrong(unequal), statistics)
+
+
+def _by_factor(
+    comparisons: Comparisons, facts: VariableFacts, statistics: ComparisonStatistics
+) -> ScalingFault | None:
+    """Judge whether the value is wrong by an exact factor."""
+    for relation in FACTORS:
+        if statistics.clearly(relation) and not _is_meant(comparisons, facts, statistics, relation):
+            kind = FIRST_REPLICA_ONLY if facts.first else WRONG_FACTOR
+            return _fault(kind, statistics, relation)
+    return None
 
 
 def _is_meant(

@@ -37,6 +37,7 @@ class VariableFacts:
     own: bool  # each component belongs to its replica and is never aggregated
     summed: bool  # a read adds up the components; each component is a part of the value
     first: bool  # only the first replica's value is used
+    approximate: bool  # values differ from those of a merge at each write, as the policy intends
 
     @property
     def reads_copy(self) -> bool:
@@ -105,4 +106,5 @@ def _facts(row: VariableRow, promise: Promise) -> VariableFacts:
         own=not (promise.mirrored or gathered or promise.copy) and promise.bound is None,
         summed=gathered and promise.aggregation == "SUM",
         first=promise.aggregation == "ONLY_FIRST_REPLICA",
+        approximate=bool(promise.compressor) or promise.every > 0,
     )
