@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from varsim.spec import Synchronization, VariableSynchronization
+from varsim.texts.faces import Face, mean_of_rows
 
 
 def variable_lines(name: str, synchronization: Synchronization, aggregation: str) -> list[str]:
@@ -48,12 +49,15 @@ def lines_that_write_outside(
     )
 
 
-def lines_of_a_mean(name: str = "", operation: str = "") -> list[str]:
+def lines_of_a_mean(name: str = "", operation: str = "", face: Face = Face.CONTEXT) -> list[str]:
     """Return lines that compute the mean of all rows, whatever the numbers of rows of replicas.
 
     Args:
         name: The name of the variable that the program writes by `operation`; "" for no variable.
+        face: Programs with other faces than tf.distribute have no `strategy.run`.
     """
+    if face is not Face.CONTEXT:
+        return list(mean_of_rows(face))
     lines = [
         "return np.sum(values, axis=0), len(values)  # the last line of step",
         "sums, counts = strategy.run(step, args=…)  # in the program",

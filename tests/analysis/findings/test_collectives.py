@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.analysis.findings.build import ProgramHistory
+from varsim.texts.faces import face_of, own_part
 
 NAN, INF = math.nan, math.inf
 
@@ -115,6 +116,27 @@ def test_a_sum_that_does_not_fit_is_found(given, op, dtype, exact, wider):
     assert f" {exact}, " in finding.what
     assert f"value.astype(np.{wider})" in finding.remedy
     assert ("value / num_replicas_in_sync" in finding.remedy) == (dtype == "float16")
+
+
+@pytest.mark.parametrize(
+    ("counted", "lines"),
+    [
+        ("", ["context = ", 'value = context.all_reduce("SUM", value.astype(np.float32))']),
+        ("hvd.size() at a.py:1", ["value = hvd.allreduce(value.astype(np.float32), op=hvd.Sum)"]),
+        (
+            "dist.get_world_size() at a.py:1",
+            ["value = value.astype(np.float32)", "dist.all_reduce(value, op=dist.ReduceOp.SUM)"],
+        ),
+    ],
+)
+def test_the_lines_to_paste_use_the_face_of_the_program(counted, lines):
+    told = reduced([40_000.0, 30_000.0], dtype="float16")
+    told.about["counted"] = [counted] if counted else []
+    (overflow,) = told.findings()
+    assert len(lines) == len(overflow.paste)
+    assert all(map(str.startswith, overflow.paste, lines))
+
+    assert ("context" in own_part(face_of([counted]))[0]) == (not counted)
 
 
 def test_bfloat16_overflows_too():

@@ -21,6 +21,7 @@ from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.presence import Presence
 from varsim.analysis.returned import ReturnedValue
+from varsim.texts.faces import Face, face_of
 from varsim.tracing.history import Event, History
 
 
@@ -62,6 +63,7 @@ class FindingContext:
     summed: SummedParts
     created: Mapping[int, str]  # variable → the line that creates it
     reads: ReadsTogether
+    face: Face = Face.CONTEXT  # by which the program uses varsim
     returned: Sequence[ReturnedValue] = ()  # what the program returned, compared
     explained_sums: set[int] = field(default_factory=set)
     """Variables whose difference from a single device `Sums` explains. `Sums` adds them."""
@@ -126,5 +128,6 @@ def context_of(
         summed=SummedParts(variables, components),
         created={number: row.created_at for number, row in history.variables.items()},
         reads=ReadsTogether(),
+        face=face_of(history.run.get("counted") or ()),
         returned=returned,
     )

@@ -261,7 +261,7 @@ class NotFinite(Finder):
         masked = not self.context.not_finite_at.is_after(seen.first, given=True)
         said = told(seen, empty) + became(followers) + MASKED * masked
         remedy = _remedy(name_replicas(seen.gave), empty, is_meant=False)
-        paste = lines_of_a_mean() if empty else ()
+        paste = lines_of_a_mean(face=self.context.face) if empty else ()
         found = finding_of(NOT_FINITE, None, seen.evidence, said, remedy, paste=paste)
         found = replace(found, is_possible=masked)
         return self._with_merge_calls(found, seen.step)

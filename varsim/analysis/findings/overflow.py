@@ -37,6 +37,7 @@ from varsim.analysis.rounding import close
 from varsim.analysis.sampled import alike, changed, statistics_of
 from varsim.extension_dtypes import has_infinity, kind_of, named
 from varsim.spec import Rows
+from varsim.texts.faces import Face, count_in, reducing
 from varsim.texts.facts import times
 from varsim.tracing import notices
 from varsim.tracing.history import Event
@@ -185,7 +186,8 @@ class Overflow(Finder):
                 masked = not np.isfinite(together.first.got) and not (
                     self.context.not_finite_at.is_after(together.given.first, given=False)
                 )
-                found.append(_finding_of_given(together, followers, masked=masked))
+                face = self.context.face
+                found.append(_finding_of_given(together, followers, face, masked=masked))
         reduced = [one for at, one in self._reduced.items() if at not in self._recovered]
         return [*found, *(_finding_of_reduced(*one) for one in reduced)]
 
@@ -354,13 +356,18 @@ def _finding(facts: VariableFacts, seen: _Seen) -> Finding:
     )
 
 
-def _finding_of_given(seen: _SeenGiven, followers: Sequence[str], *, masked: bool) -> Finding:
+def _finding_of_given(
+    seen: _SeenGiven, followers: Sequence[str], face: Face, *, masked: bool
+) -> Finding:
     given, first = seen.given, seen.first
     method, op, wider = given.operation, given.arguments.get("op"), _wider(first.dtype)
-    in_wider = f'add in {wider}: {method}("{op}", value.astype(np.{wider})).'
+    in_wider = f"add in {wider}: give it value.astype(np.{wider})."
     if kind_of(first.dtype) == "f":
         when = "before the sum, because MEAN adds first" if op == "MEAN" else "first, for a mean"
-        in_wider = f'divide {when}: {method}("SUM", value / num_replicas_in_sync); or {in_wider}'
+        in_wider = f"divide {when}: sum value / {count_in(face)}; or {in_wider}"
+    paste: tuple[str, ...] = (f"value = value.astype(np.{wider})  # before the {method}",)
+    if method == "all_reduce":
+        paste = reducing(face, str(op), f"value.astype(np.{wider})")
     found = finding_of(
         OVERFLOW,
         None,
@@ -369,7 +376,7 @@ def _finding_of_given(seen: _SeenGiven, followers: Sequence[str], *, masked: boo
         + f" The first was the {op} of {method} at {given.first.location} in call "
         f"{given.first.call} of strategy.run." + became(followers) + MASKED * masked,
         in_wider[0].upper() + in_wider[1:],
-        paste=(f'value = context.{method}("{op}", value.astype(np.{wider}))',),
+        paste=paste,
     )
     return replace(found, is_possible=masked)
 

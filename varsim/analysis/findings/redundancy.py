@@ -176,7 +176,7 @@ class Redundancy(Finder):
         judged = {n: self._judge_merges(self._variables[n], one) for n, one in self._merges.items()}
         found = list(judged.values())
         left = {n: self._variables[n] for n, finding in judged.items() if finding is None}
-        found += self._same.aggregated(left)
+        found += self._same.aggregated(left, self.context.face)
         found += [
             _repeated(self._variables[n], one.repeated, one.count, self.num_replicas)
             for n, one in self._reads.items()

@@ -38,6 +38,7 @@ from varsim.analysis.findings.model import (
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.extension_dtypes import kind_of
 from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.texts.faces import Face, own_part
 from varsim.texts.facts import times
 from varsim.tracing.history import Event
 
@@ -174,11 +175,12 @@ class SameContributions:
         )
         return _written_once(facts, one, said)
 
-    def aggregated(self, variables: Mapping[int, VariableFacts]) -> list[Finding]:
+    def aggregated(self, variables: Mapping[int, VariableFacts], face: Face) -> list[Finding]:
         """Return the findings about the other variables and collectives.
 
         Args:
             variables: The variables without another finding about their merges.
+            face: The face of varsim that the program uses.
         """
         same = [
             (variables[number], one)
@@ -200,7 +202,7 @@ class SameContributions:
             if one.varied and (not one.whole or _op_of(facts, one) == "MEAN")
         ]
         suspects.sort(key=lambda pair: pair[1].evidence.events[0])
-        return [_same_data(suspects)] if suspects else []
+        return [_same_data(suspects, face)] if suspects else []
 
 
 def _op(given: Given) -> str:
@@ -260,7 +262,7 @@ def _broadcast(facts: VariableFacts | None, one: _Equal) -> Finding:
     return _written_once(facts, one, said, more)
 
 
-def _same_data(suspects: Sequence[tuple[VariableFacts | None, _Equal]]) -> Finding:
+def _same_data(suspects: Sequence[tuple[VariableFacts | None, _Equal]], face: Face) -> Finding:
     (facts, one), *others = suspects
     said = (
         f"{_what_was_equal(facts, one)} adds nothing. No value that replicas exchanged in this run "
@@ -269,15 +271,10 @@ def _same_data(suspects: Sequence[tuple[VariableFacts | None, _Equal]]) -> Findi
     if names := [other.name for other, _ in others if other is not None]:
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         said += f" This is also so for {', '.join(names[:_MOST_NAMED])}{more}."
+    alike = "compute it in the program, and give it to strategy.run in `args`."
     remedy = (
         "Give each replica its own part of the batch, and seed random numbers by replica. If the "
-        "value should be the same, compute it in the program, and give it to strategy.run in "
-        "`args`."
+        f"value should be the same, {alike if face is Face.CONTEXT else 'exchange nothing.'}"
     )
-    paste = (
-        "context = tf.distribute.get_replica_context()",
-        "me = context.replica_id_in_sync_group",
-        "part = np.array_split(batch, context.num_replicas_in_sync)[me]",
-        "rng = np.random.default_rng([seed, me])",
-    )
+    paste = own_part(face)
     return finding_of(SAME_DATA, facts, one.evidence, said, remedy, paste=paste)

@@ -1,0 +1,86 @@
+"""Lines of a program in the face of varsim that it uses: tf.distribute, Horovod or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+CONTEXT: Final = "context = tf.distribute.get_replica_context()"
+
+
+class Face(Enum):
+    """The functions by which a program uses varsim."""
+
+    CONTEXT = "tf.distribute"
+    HOROVOD = "hvd"
+    TORCH = "dist"
+
+
+def face_of(uses: Iterable[str]) -> Face:
+    """Return the face of a program.
+
+    Args:
+        uses: How its processes asked for the number of replicas: "hvd.size() at train.py:3".
+    """
+    faces = [face for face in Face for one in uses if one.startswith(f"{face.value}.")]
+    return faces[0] if faces else Face.CONTEXT
+
+
+_HOROVOD_OPS: Final = {"SUM": "Sum", "MEAN": "Average", "MIN": "Min", "MAX": "Max"}
+_TORCH_OPS: Final = {"SUM": "SUM", "MEAN": "AVG", "MIN": "MIN", "MAX": "MAX"}
+
+
+def reducing(face: Face, op: str, value: str, name: str = "value") -> tuple[str, ...]:
+    """Return lines that assign the reduction of a value over all replicas to a name.
+
+    Args:
+        op: "SUM", "MEAN", "MIN" or "MAX".
+        value: An expression of an array.
+    """
+    match face:
+        case Face.CONTEXT:
+            return CONTEXT, f'{name} = context.all_reduce("{op}", {value})'
+        case Face.HOROVOD:
+            return (f"{name} = hvd.allreduce({value}, op=hvd.{_HOROVOD_OPS[op]})",)
+        case Face.TORCH:
+            reduction = f"dist.ReduceOp.{_TORCH_OPS[op]}"
+            return f"{name} = {value}", f"dist.all_reduce({name}, op={reduction})  # in place"
+
+
+def count_in(face: Face) -> str:
+    """Return the expression of the number of replicas."""
+    match face:
+        case Face.CONTEXT:
+            return "num_replicas_in_sync"
+        case Face.HOROVOD:
+            return "hvd.size()"
+        case Face.TORCH:
+            return "dist.get_world_size()"
+
+
+def own_part(face: Face) -> tuple[str, ...]:
+    """Return lines that give each replica its part of a batch, and its random numbers."""
+    match face:
+        case Face.CONTEXT:
+            first: tuple[str, ...] = (CONTEXT, "me = context.replica_id_in_sync_group")
+            count = f"context.{count_in(face)}"
+        case Face.HOROVOD:
+            first, count = ("me = hvd.rank()",), count_in(face)
+        case Face.TORCH:
+            first, count = ("me = dist.get_rank()",), count_in(face)
+    return (
+        *first,
+        f"part = np.array_split(batch, {count})[me]",
+        "rng = np.random.default_rng([seed, me])",
+    )
+
+
+def mean_of_rows(face: Face) -> tuple[str, ...]:
+    """Return lines of a replica that compute a mean over the rows of all replicas."""
+    lines = (
+        *reducing(face, "SUM", "np.sum(values, axis=0)", "total"),
+        *reducing(face, "SUM", "np.array(float(len(values)))", "rows"),
+        "mean = total / rows",
+    )
+    return tuple(dict.fromkeys(lines))
