@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+import varsim as tf
+from tests.analysis.findings.on_one_device import records_of, variable
+from varsim.analysis.narrow_values import rounded_alike
 from varsim.analysis.returned import ReturnedValue, compare_returned
 
 
@@ -54,6 +58,25 @@ def test_a_value_that_is_not_finite_differs_from_a_finite_one():
 def test_equal_infinities_are_not_the_shown_difference():
     (one,) = compare_returned({"v": ["-Infinity", 1.0]}, {"v": ["-Infinity", 3.0]})
     assert ((1,), 1.0, 3.0) == (one.element, one.got, one.wanted)
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "differs"),
+    [(1.0009765625, 1.0, False), (1.5, 1.0, True), (2.001953125, 2.0, True)],
+    ids=["one step of float16", "too much", "not a number of float16 in the records"],
+)
+def test_a_number_that_was_read_in_float16_has_its_rounding(got, wanted, differs):
+    def program(strategy: tf.distribute.MirroredStrategy) -> None:
+        with strategy.scope():
+            h = variable(np.float16(0), "ON_WRITE MEAN")
+        for value in (1.0009765625, 1.5) if strategy.num_replicas_in_sync > 1 else (1.0, 1.0):
+            strategy.run(lambda value=value: h.assign(np.float16(value)))
+            h.read_value()
+
+    with records_of(program) as (history, oracle):
+        (one,) = rounded_alike([only(got, wanted)], history, oracle)
+        (alone,) = rounded_alike([only(got, wanted)], history, None)
+    assert (differs, True) == (one.differs, alone.differs)
 
 
 def test_lists_of_different_sizes_are_not_compared():

@@ -8,6 +8,7 @@ from varsim.analysis.causes import with_causes
 from varsim.analysis.failures import Ending, failures
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.findings.model import Finding, FindingKind
+from varsim.analysis.narrow_values import rounded_alike
 from varsim.analysis.notes import ENDING, not_looked_at
 from varsim.analysis.outcome import Note, Outcome, Verdict, overall
 from varsim.analysis.search import SEARCHED_KINDS, Search
@@ -87,6 +88,9 @@ def examine(
     if oracle is not None and one_device is None:
         no_oracle = "the record of the oracle is not whole"
     judges = Judges(history)
+    if ending is not None and ending.returned:
+        returned = rounded_alike(ending.returned, history, one_device)
+        ending = replace(ending, returned=returned)
     returned = () if ending is None else ending.returned
     search = Search(history, one_device, returned) if judges.expect_a_whole_record else None
     judges.see((*judges.observers, *(search.observers if search is not None else ())), tell=tell)

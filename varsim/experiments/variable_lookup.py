@@ -13,6 +13,7 @@ from varsim.analysis import component_distance as distances
 from varsim.analysis.failures import Ending
 from varsim.analysis.integrity import valid_events
 from varsim.analysis.lens import moments
+from varsim.analysis.narrow_values import rounded_alike
 from varsim.analysis.plain_values import plain_variables
 from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.search import find_and_compare
@@ -69,7 +70,7 @@ def most_telling(
     if not history.variables:
         raise ConfigError("the record of this run has no variable")
     (last,) = history.connection.execute("SELECT MAX(event) FROM events").fetchone()
-    returned = () if ending is None else ending.returned
+    returned = () if ending is None else rounded_alike(ending.returned, history, oracle)
     is_short = (last or 0) <= _MOST_EVENTS
     choices = _of_all(history, oracle, returned) if is_short else _of_summary(history, run)
     for choice in choices:

@@ -38,6 +38,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     varsim advise
     varsim advise 20260101
     """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.analysis.narrow_values import rounded_alike
     from varsim.cli.progress import REPLAYING, telling
     from varsim.errors import ConfigError
     from varsim.experiments import yaml_lines
@@ -52,6 +53,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
         shown = records.incarnations[-1]
         with open_record(shown.path) as (history, oracle), telling(REPLAYING) as tell:
             returned = () if shown.ending is None else shown.ending.returned
+            returned = rounded_alike(returned, history, oracle)
             advised = advised_by(Replays(history, oracle, tell, returned, expected=MOST_REPLAYS))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
