@@ -20,7 +20,7 @@ _NOT_COMBINED: Final = {
     "MEAN": (
         "the value of the whole batch is not the mean of the replicas' values. It is for example "
         "a mean over different numbers of examples, a ratio, a median, a norm, a variance, or a "
-        "clipped or exponentiated value"
+        "clipped, squared or exponentiated value"
     ),
     "SUM": (
         "the value of the whole batch is not the sum of the replicas' values. It is for example a "
@@ -39,7 +39,8 @@ _EXACT: Final = (
     "merge numerator and denominator by SUM, and divide or exponentiate afterwards. Of a variance "
     "or a norm, merge the count and the sums of values and squares by SUM. Of a median, "
     "a maximum or a rank, merge the values themselves (all_gather, or all_reduce with MAX or MIN). "
-    "Merge gradients before you clip them. If the value is drawn "
+    "Merge gradients first, and then clip them by their norm, or square them for a second moment: "
+    "each replica then does this with the same merged gradient. If the value is drawn "
     "at random, draw it for the whole batch from one seed, and give each replica its part; a "
     "value of a replica's own training is comparable only after a merge."
 )

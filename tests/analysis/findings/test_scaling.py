@@ -419,6 +419,29 @@ def a_count_of_padded_parts(strategy: Strategy) -> None:
     v.read_value()
 
 
+@pytest.mark.parametrize("averages", ["variable", "all_reduce", ""])
+def test_the_remedy_of_a_remainder_names_the_means_that_then_need_weights(averages: str):
+    def program(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0, "ON_READ SUM")
+            loss = variable(0.0, "ON_WRITE MEAN", "loss")
+
+        def step(batch: np.ndarray) -> None:
+            v.assign_add(23 // strategy.num_replicas_in_sync)
+            if averages == "variable":
+                loss.assign(part(batch).mean())
+            if averages == "all_reduce":
+                tf.distribute.get_replica_context().all_reduce("MEAN", part(batch).mean())
+
+        on_each_batch(strategy, step)
+        v.read_value()
+
+    (finding,) = (one for one in compared(program) if one.variable == "v")
+    assert bool(averages) == ("need weights" in finding.remedy)
+    named = {"variable": "(loss)", "all_reduce": "(the all_reduce at ", "": ""}[averages]
+    assert named in finding.remedy
+
+
 @planted("integer truncation: v")
 def a_count_without_the_remainder(strategy: Strategy) -> None:
     with strategy.scope():

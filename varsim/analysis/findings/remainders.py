@@ -39,6 +39,9 @@ from varsim.tracing.history import Event
 
 COUNTED_TWICE: Final = compared_kind("counted twice")
 
+_MOST_MEANS: Final = 3
+"""Largest number of means that a text names."""
+
 _MOST_STEPS: Final = 3
 """Largest number of steps that a text lists."""
 
@@ -139,6 +142,7 @@ class Remainders(Finder):
         self._excess: defaultdict[int, Flat | float] = defaultdict(float)  # of the additions so far
         self._explained: dict[int, dict[Site, int]] = {}  # variable → reads with this excess
         self._differing: set[int] = set()  # variables with a value that differs
+        self._means: dict[str, None] = {}  # variables and collectives that average
         self._step = 0
         if context.comparisons is not None:
             context.comparisons.pass_to(self._compare)
@@ -175,10 +179,21 @@ class Remainders(Finder):
         if event.variable is not None and event.operation == "assign":
             self._excess[event.variable] = 0.0
 
+    def on_answer(self, event: Event) -> None:
+        """Record a collective that averages what replicas compute of their parts."""
+        del event
+        given = self.context.collectives.answered
+        if given is None or given.variable is not None or "weight" in given.arguments:
+            return
+        if given.arguments.get("op") == "MEAN":
+            self._means[f"the {given.operation} at {given.first.location}"] = None
+
     def _add(self, event: Event, compared: Comparison | None) -> None:
         """Compare what the replicas add together with what a single device adds."""
         site = site_of(event)
         facts = self.context.variables[site.variable_id]
+        if facts.aggregation == "MEAN":
+            self._means[facts.name] = None
         if facts.aggregation != "SUM" or facts.one_copy or event.operation != "assign_add":
             return
         additions = self._additions.setdefault(site, _Additions(site))
@@ -236,6 +251,19 @@ class Remainders(Finder):
             replace(one, what=f"{one.what}{self._with_the_same_rows(one.variable_id, additions)}")
             for one, additions in zip(findings, first.values(), strict=True)
         ]
+
+    def _with_weights(self) -> str:
+        """Return a sentence on the means that need weights when the parts are unequal, or ""."""
+        if not self._means:
+            return ""
+        first = list(self._means)[:_MOST_MEANS]
+        more = len(self._means) - len(first)
+        names = ", ".join(first) + (f" and {more:,} more" if more else "")
+        return (
+            f" The parts are then unequal, so means of parts need weights ({names}): "
+            "all_reduce('MEAN', value, weight=rows), with the replica's number of rows, before the "
+            "write; or SUM of sums and of rows, and a division."
+        )
 
     def _with_the_same_rows(self, variable: int | None, additions: _Additions) -> str:
         """Return a sentence on the sums that are wrong because of the same rows; "" if none is.
@@ -324,7 +352,7 @@ class Remainders(Finder):
             f"{self.num_replicas} replicas is wrong: {steps}{more}. The reason: "
             f"{_cause(additions)}. The total error is {amount} (too "
             f"{'large' if several else 'small'}).",
-            _REMEDY_TWICE if several else _REMEDY_SHORT,
+            f"{_REMEDY_TWICE if several else _REMEDY_SHORT}{self._with_weights()}",
         )
 
 
