@@ -11,6 +11,7 @@ import pytest
 
 import varsim as tf
 from tests.replica_context import replica_id
+from varsim.distribute.replica_context import ReplicaContext
 from varsim.testing import simulated_cluster
 from varsim.tracing import notices
 from varsim.tracing.history import open_history
@@ -35,6 +36,25 @@ class Meter:
     @property
     def mean(self) -> float:
         return self.total / 2
+
+
+@pytest.mark.parametrize(("traced", "searched"), [(True, 2), (False, 0)])
+def test_arguments_of_merge_call_are_searched_for_nan_only_in_a_recorded_run(
+    traced: bool, searched: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[Any] = []
+    monkeypatch.setattr(ReplicaContext, "_note_not_finite", lambda _, args, __: seen.append(args))
+    trace = TraceOptions(tmp_path) if traced else None
+
+    def step() -> None:
+        tf.distribute.get_replica_context().merge_call(lambda *_: None, args=(np.nan,))
+
+    with (
+        simulated_cluster(),
+        tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=trace) as strategy,
+    ):
+        strategy.run(step)
+    assert searched == len(seen)
 
 
 def appends(strategy: Any) -> object:

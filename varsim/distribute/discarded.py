@@ -171,6 +171,7 @@ class Discarded:
     def __init__(self) -> None:
         self._told: set[str] = set()  # the locations of all collectives that were noted
         self._new: list[Dropped] = []
+        self.is_recorded = False  # whether the replica's trace can have notices
         self.not_finite: dict[str, bool] = {}
         """Lines of merge_calls to which the replica gave NaN or infinity → whether NaN."""
 

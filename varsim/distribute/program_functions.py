@@ -80,6 +80,7 @@ def replica_of(
     runner = ProgramFunctions(link, codec, strategy, home, references)
     replica = Replica(link, codec, runner)
     runner.context = ReplicaContext(strategy, link.replica_id, replica)
+    runner.context.discarded.is_recorded = link.recorder is not None
     return replica
 
 

@@ -90,7 +90,8 @@ class ReplicaContext(ReplicaCollectives):
         """
         self._check_current()
         label = checked_name(name)
-        self._note_not_finite(args, kwargs)
+        if self.discarded.is_recorded:
+            self._note_not_finite(args, kwargs)
         result = self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), label)
         if only_combines(merge_fn) and any(
             isinstance(one, np.ndarray) for one in leaves_of(result)
