@@ -104,6 +104,19 @@ def test_the_call_that_creates_such_a_variable_warns(strategy: Strategy) -> None
         strategy.run(model)
 
 
+def test_an_object_that_a_later_call_changes_causes_one_warning(strategy: Strategy) -> None:
+    totals = [0]
+
+    def step(by: int) -> None:
+        totals[0] += by
+
+    strategy.run(step, args=(0,))  # changes nothing
+    with pytest.warns(tf.VarsimWarning, match="list 'totals' of the program"):
+        strategy.run(step, args=(1,))
+    strategy.run(step, args=(2,))  # a warning would be an error
+    assert [0] == totals
+
+
 def test_a_variable_that_the_program_keeps_can_be_used_in_later_calls(strategy: Strategy) -> None:
     made = strategy.run(
         lambda: tf.Variable(1.0, name="made", aggregation=tf.VariableAggregation.SUM)

@@ -35,6 +35,10 @@ from varsim.location import location_in_code
 MAX_OBJECTS: Final = 1_000
 """Largest number of checked objects. The limit keeps the first call of a function short."""
 
+_FIRST_RUNS: Final = 8
+"""Number of runs of a function in which its changes are looked for. Then each power of two follows,
+because functions change some objects only now and then."""
+
 MAX_DEPTH: Final = 2  # of an object within others: `callback.history["loss"]` has depth 2
 MAX_ITEMS: Final = 1_000  # only the length of a longer container is compared
 MAX_BYTES: Final = 2**16  # only the shape of a larger array is compared
@@ -83,6 +87,15 @@ def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> W
     with suppress(Exception):  # methods of user objects are called, and can raise any exception
         watch.look_at(function, args, kwargs)
     return watch
+
+
+def is_watched(runs: int) -> bool:
+    """Return whether changes are looked for in a run of a function.
+
+    Args:
+        runs: The number of the run, from 1.
+    """
+    return runs <= _FIRST_RUNS or runs & (runs - 1) == 0
 
 
 class Watch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from types import TracebackType
@@ -14,7 +15,7 @@ from varsim.distribute.discarded import warning_of
 from varsim.distribute.functions import bare
 from varsim.distribute.home import Home, settle
 from varsim.distribute.mirrored import MirroredStrategy
-from varsim.distribute.mutations import ChangedObject, Watch, watch_of
+from varsim.distribute.mutations import ChangedObject, Watch, is_watched, watch_of
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.policies import know
@@ -106,7 +107,9 @@ class ProgramFunctions:
         self._home = home
         self._references = references
         self._functions: dict[str, Payload | Any] = {}
-        self._watched_before: set[tuple[str, int]] = set()
+        self._runs: Counter[tuple[str, int]] = Counter()
+        """The runs of each function, by the file and line of its code, in which it was watched."""
+        self._reported: set[tuple[str, str]] = set()  # names of changed objects, and the lines
         self._noticed: list[tuple[str, str]] = []  # (text, location)
 
     def define(self, define: Define) -> None:
@@ -167,7 +170,7 @@ class ProgramFunctions:
         return function
 
     def _watch(self, function: Any, *arguments: Any) -> Watch | None:
-        """Return a watch for changes that a function makes to copies of objects in its first run.
+        """Return a watch for changes that a function makes to copies of objects in some runs.
 
         Such changes do not reach the program. Only replica 0 looks for them. A replica in the
         program's process has no copies.
@@ -178,10 +181,8 @@ class ProgramFunctions:
         if code is None:
             return None
         where = code.co_filename, code.co_firstlineno  # the code object can differ at each call
-        if where in self._watched_before:
-            return None
-        self._watched_before.add(where)
-        return watch_of(function, *arguments)
+        self._runs[where] += 1
+        return watch_of(function, *arguments) if is_watched(self._runs[where]) else None
 
     def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Return the function's output and the warnings about the function."""
@@ -200,6 +201,9 @@ class ProgramFunctions:
     def _report(self, changes: Iterable[ChangedObject]) -> None:
         """Record changes of the replica's copies of objects, and warn of them."""
         for one in changes:
+            if (one.name, one.location) in self._reported:
+                continue
+            self._reported.add((one.name, one.location))
             about = one.kind, one.name, one.location, one.named_at
             notices.changed(self._recorder, self._replica_id, *about)
             self._noticed.append((one.warning, one.location))

@@ -20,16 +20,12 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 from varsim.distribute.functions import bare
-from varsim.distribute.mutations import ChangedObject, Watch, watch_of
+from varsim.distribute.mutations import ChangedObject, Watch, is_watched, watch_of
 from varsim.distribute.program_use import ProgramCode, use_of
 from varsim.launch.link import Codec
 from varsim.protocol.messages import Define, Forget, Message, Payload, Start
 from varsim.tracing import notices
 from varsim.tracing.trace import Trace
-
-_FIRST_RUNS: Final = 8
-"""Number of runs of a function in which its changes are looked for. Then each power of two follows,
-because functions change some objects only now and then."""
 
 _MOST_FRAMES: Final = 200
 """Largest number of frames of the program that are searched for names of an object."""
@@ -134,7 +130,7 @@ class SharedByReplica:
             return
         self._objects.runs(code)
         runs = self._runs[code] = self._runs.get(code, 0) + 1
-        if runs <= _FIRST_RUNS or runs & (runs - 1) == 0:
+        if is_watched(runs):
             self._running = function, args, kwargs
 
 
