@@ -23,6 +23,7 @@ def only(got: object, wanted: object) -> ReturnedValue:
         (3, 3),
         ("text", "text"),
         ([1.0, "NaN"], [1.0, "NaN"]),
+        ([0.5, "Infinity"], [0.50001, "Infinity"]),
         ([[1, 2], [3, 4]], [[1, 2], [3, 4]]),
         ([], []),
         (True, True),

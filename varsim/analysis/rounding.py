@@ -39,9 +39,9 @@ def material(one: Flat, other: Flat) -> bool:
 
 
 def apart(one: Flat, other: Flat) -> float:
-    """Return the distance of two values relative to their largest element.
+    """Return the distance of two values relative to their largest finite element.
 
-    NaNs count as equal.
+    NaNs and equal infinities count as equal.
     """
     left, right = wide(one), wide(other)
     if len(left) != len(right):
@@ -49,9 +49,10 @@ def apart(one: Flat, other: Flat) -> float:
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     if same.all():
         return 0.0
-    scale = max(np.abs(left).max(), np.abs(right).max())
-    distance = np.abs(left - right)[~same].max() / scale if np.isfinite(scale) else np.inf
-    return float(distance)
+    left, right, every = left[~same], right[~same], np.concatenate([left, right])
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        return np.inf
+    return float(np.abs(left - right).max() / np.abs(every[np.isfinite(every)]).max())
 
 
 def most_apart(one: Flat, other: Flat) -> int:
