@@ -132,7 +132,7 @@ def test_the_command_lists_tags_and_removes_runs(
     listed = varsim("runs", "20260101", "--tag", "baseline").output
     assert listed.startswith("runs/: 2 runs, 2.0")
     (line,) = (line for line in listed.splitlines() if line.startswith("20260101"))
-    assert line.split() == ["20260101-030405-x", "no", "summary", "1.01", "KiB", "baseline"]
+    assert line.split() == ["20260101-030405-x", "no", "summary", "auto", "1.01", "KiB", "baseline"]
     assert varsim("runs", "--limit", "1").output.startswith("removed 20260102-030405-x\n")
     (left,) = json.loads(varsim("runs", "--json").stdout)
     assert left["tag"] == "baseline"
@@ -143,8 +143,8 @@ def test_the_command_lists_tags_and_removes_runs(
     ("arguments", "said"),
     [
         (["--limit", "lots"], "--limit lots: expected a size, such as 2GiB or 500MiB"),
-        (["latest"], "a RUN needs one of these options"),
-        (["--tag", "x"], "--tag and --untag need a RUN"),
+        (["latest"], "there is no run 'latest'"),
+        (["--untag"], "--untag and --remove need a RUN"),
         (["nothing", "--tag", "x"], "there is no run 'nothing'"),
     ],
 )

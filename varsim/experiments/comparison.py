@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from varsim.errors import ConfigError
 from varsim.experiments.comparability import ComparedRun, notes
+from varsim.experiments.nested_keys import leaves
 from varsim.experiments.run_lookup import OUT, find_run_or_sweep
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.experiments.sweep_folder import PointStatus, SweepFolder, is_sweep, read_sweep
@@ -105,15 +106,7 @@ def _error(summary: Summary | None) -> str:
 def _settings(one: ComparedRun) -> dict[str, Plain]:
     """Return the settings of a run, with dots for nested keys."""
     kept = {key: value for key, value in one.experiment.items() if key not in _NOT_COMPARED}
-    return dict(_leaves(kept, "")) | dict(one.settings)
-
-
-def _leaves(mapping: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Plain]]:
-    for key, value in mapping.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return dict(leaves(kept)) | dict(one.settings)
 
 
 def _is_part(key: str, of_sweeps: Sequence[str]) -> bool:

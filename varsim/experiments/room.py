@@ -46,7 +46,12 @@ class Room:
 def stored_runs(out: Path) -> list[StoredRun]:
     """Return the runs and sweeps in a folder, the newest first. A sweep counts as one run."""
     found = sorted([*run_names(out), *sweep_names(out)], reverse=True)
-    return [StoredRun(out / name, _bytes_in(out / name), tag_of(out / name)) for name in found]
+    return [stored_run(out / name) for name in found]
+
+
+def stored_run(path: Path) -> StoredRun:
+    """Return the size and the tag of one run or sweep."""
+    return StoredRun(path, bytes_in(path), tag_of(path))
 
 
 def tag_of(run: Path) -> str:
@@ -119,6 +124,27 @@ def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
     return Room(tuple(removed), left)
 
 
+def remove_run(run: Path) -> StoredRun:
+    """Remove a run or a sweep that the user has named.
+
+    Raises:
+        ConfigError: It has a tag, it has not ended, or varsim did not make its directory.
+        OSError: It cannot be removed.
+    """
+    stored = stored_run(run)
+    if stored.tag:
+        raise ConfigError(
+            f"{run} has the tag {stored.tag!r}, so it is not removed: remove the tag first, by "
+            f"`varsim runs {run} --untag`"
+        )
+    if not _remove(run):
+        raise ConfigError(
+            f"{run} is not removed: it has not ended, or its name or its files are not those of a "
+            "directory that varsim made"
+        )
+    return stored
+
+
 def room_after(run: Path) -> str:
     """Apply the limit of the environment after a run. Return a text for the user, or "".
 
@@ -174,7 +200,8 @@ def _remove(run: Path) -> bool:
     return not run.exists()
 
 
-def _bytes_in(folder: Path) -> int:
+def bytes_in(folder: Path) -> int:
+    """Return the total size of the files in a folder. Links are not followed."""
     return sum(entry.stat(follow_symlinks=False).st_size for entry in _files_in(folder))
 
 

@@ -1,10 +1,11 @@
-"""`varsim runs`: list the stored runs and their sizes; tag runs, or remove the oldest."""
+"""`varsim runs`: list, filter and show the stored runs; tag or remove them."""
 
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,17 +14,31 @@ from varsim.cli.exit_codes import Failed, WrongUse
 from varsim.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from varsim.experiments.room import StoredRun
+    from varsim.experiments.run_list import RunFilter
 
 
-@click.command(short_help="List stored runs and their sizes; tag or remove runs.")
-@click.argument("run", required=False, shell_complete=completion.runs)
+@click.command(short_help="List, filter and show stored runs; tag or remove them.")
+@click.argument(
+    "words", nargs=-1, metavar="[RUN]... [KEY=VALUE]...", shell_complete=completion.runs
+)
+@click.option("--workload", metavar="NAME", help="List runs of this workload or script.")
+@click.option("--mode", metavar="MODE", help="List runs with this mode.")
 @click.option(
-    "--tag", metavar="TEXT", help="Give RUN a tag. A tagged run is not removed by --limit."
+    "--status",
+    type=click.Choice(["done", "failed", "interrupted", "running", "no summary"]),
+    help="List runs with this status, and sweeps with such a point.",
+)
+@click.option(
+    "--since", metavar="TIME", help="List runs since a date, or since 7d, 12h or 30m ago."
+)
+@click.option(
+    "--tag",
+    metavar="TEXT",
+    help="With RUN: give it a tag; a tagged run is not removed. Without RUN: list runs with "
+    "this tag.",
 )
 @click.option("--untag", is_flag=True, help="Remove the tag of RUN.")
+@click.option("--remove", is_flag=True, help="Remove RUN. Several can be given.")
 @click.option(
     "--limit",
     metavar="SIZE",
@@ -35,28 +50,47 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, and only that.")
 def runs(
-    *, run: str | None, tag: str | None, untag: bool, limit: str | None, out: str, as_json: bool
+    *,
+    words: tuple[str, ...],
+    tag: str | None,
+    untag: bool,
+    remove: bool,
+    limit: str | None,
+    out: str,
+    as_json: bool,
+    **conditions: str | None,
 ) -> None:
-    """List the runs in a folder, the newest first, with status, size and tag.
+    """List the runs in a folder, the newest first; or show one RUN with its files.
 
-    VARSIM_RUNS_LIMIT=2GiB in the environment applies --limit after every run. By default, no run
-    is removed.
+    A sweep is one row. KEY=VALUE lists the runs whose experiment has this value; NAME, MODE and
+    TEXT may be patterns, such as 'digits*'. VARSIM_RUNS_LIMIT=2GiB in the environment applies
+    --limit after every run. By default, no run is removed.
 
     \b
     varsim runs
+    varsim runs latest
+    varsim runs --workload digits --since 7d params.learning_rate=0.1
     varsim runs latest --tag baseline
-    varsim runs --limit 2GiB
+    varsim runs 20260101 20260102 --remove
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments import room
     from varsim.experiments.run_lookup import find_run_or_sweep
 
     folder = Path(out)
-    if (run is not None) != (tag is not None or untag):
-        raise WrongUse("--tag and --untag need a RUN, and a RUN needs one of these options")
+    names = [word for word in words if "=" not in word]
+    keys = [word for word in words if "=" in word]
+    changes = untag or remove or (tag is not None and bool(names))
+    _check(names, changes=changes, untag=untag or remove, filters=[*keys, *conditions.values()])
     try:
-        if run is not None:
-            room.set_tag(find_run_or_sweep(run, folder), tag or "")
+        wanted = _filter(None if names else tag, keys, conditions)
+        found = [find_run_or_sweep(name, folder) for name in names]
+        for path in found:
+            if remove:
+                gone = room.remove_run(path.resolve() if path.is_symlink() else path)
+                say(f"removed {gone.path.name}", err=as_json)
+            elif changes:
+                room.set_tag(path, tag or "")
         if limit is not None:
             most_bytes = room.parsed_limit(limit, f"--limit {limit}")
             for gone in room.make_room(folder, most_bytes).removed:
@@ -65,64 +99,58 @@ def runs(
         raise WrongUse(str(error)) from error
     except OSError as error:
         raise Failed(f"{error.filename} cannot be removed: {error.strerror}") from error
-    _show(room.stored_runs(folder), folder, as_json=as_json)
-
-
-def _show(stored: list[StoredRun], folder: Path, *, as_json: bool) -> None:
-    from rich.text import Text
-
-    from varsim.experiments.run_checkpoints import how_to_continue
-    from varsim.report.formatting import size
-    from varsim.report.page import print_page
-    from varsim.report.tables import Column, show_table
-
-    statuses = [_status(one.path) for one in stored]
-    continued = [how_to_continue(one.path) for one in stored]
-    if as_json:
-        listed = [
-            {
-                "run": str(one.path),
-                "status": status,
-                "size_bytes": one.size_bytes,
-                "tag": one.tag,
-                "continue": said,
-            }
-            for one, status, said in zip(stored, statuses, continued, strict=True)
-        ]
-        say_json(listed, 1)
-        return
-    total = size(sum(one.size_bytes for one in stored))
-    title = f"{folder}/: {len(stored)} run{'s' * (len(stored) != 1)}, {total}"
-
-    def show(console: Console) -> None:
-        columns = [
-            Column("status", statuses, right=False),
-            Column("size", [size(one.size_bytes) for one in stored]),
-            Column("tag", [one.tag for one in stored], right=False),
-        ]
-        show_table(console, title, [one.path.name for one in stored], columns, corner="run")
-        for said in filter(None, continued):
-            console.print(Text(said), soft_wrap=True)
-
-    if stored:
-        print_page(show, sys.stdout)
+    if found and not changes:
+        _show(found[0], as_json=as_json)
     else:
-        say(title)
+        _list(folder, wanted, as_json=as_json)
 
 
-def _status(run: Path) -> str:
-    from varsim.errors import ConfigError
-    from varsim.experiments.store import SUMMARY, SWEEP, load_summary
-    from varsim.experiments.sweep_folder import read_sweep
+def _check(names: list[str], *, changes: bool, untag: bool, filters: list[str | None]) -> None:
+    """Refuse words and options that do not belong together.
 
-    if (run / SWEEP).is_file():
-        try:
-            return read_sweep(run).sweep.state
-        except ConfigError:
-            return "unreadable sweep"
-    if not (run / SUMMARY).is_file():
-        return "no summary"
-    try:
-        return load_summary(run).status.value
-    except ConfigError:
-        return "unreadable summary"
+    Raises:
+        WrongUse: They are listed in the text.
+    """
+    if untag and not names:
+        raise WrongUse("--untag and --remove need a RUN")
+    if names and any(one is not None for one in filters):
+        raise WrongUse("filters list runs, and a RUN is one run: give filters without a RUN")
+    if len(names) > 1 and not changes:
+        raise WrongUse("one RUN is shown at a time; `varsim compare` puts several side by side")
+
+
+def _filter(tag: str | None, keys: list[str], conditions: dict[str, Any]) -> RunFilter:
+    from varsim.experiments.run_list import RunFilter, parsed_keys, parsed_since
+
+    since = conditions.pop("since")
+    return RunFilter(
+        tag=tag,
+        keys=parsed_keys(keys),
+        since=None if since is None else parsed_since(since, datetime.now().astimezone()),
+        **conditions,
+    )
+
+
+def _show(path: Path, *, as_json: bool) -> None:
+    from varsim.experiments.room import stored_run
+    from varsim.experiments.run_list import details
+    from varsim.report.runs_page import print_run
+
+    found = details(stored_run(path if path.is_dir() else path.parent))
+    if as_json:
+        say_json(found.as_json(), 1)
+    else:
+        print_run(found, sys.stdout)
+
+
+def _list(folder: Path, wanted: RunFilter, *, as_json: bool) -> None:
+    from varsim.experiments.room import stored_runs
+    from varsim.experiments.run_list import listed
+    from varsim.report.runs_page import print_runs
+
+    every = [listed(one) for one in stored_runs(folder)]
+    found = [one for one in every if wanted.accepts(one)]
+    if as_json:
+        say_json([one.as_json() for one in found], 1)
+    else:
+        print_runs(found, folder, len(every), sys.stdout)

@@ -1,0 +1,193 @@
+"""The command `varsim runs`: lists with filters, one run with its files, and removal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from varsim.cli.main import main
+from varsim.experiments.store import RunFiles
+from varsim.testing import simulated_cluster
+
+PROGRAM = '''
+"""A program that may fail."""
+import varsim as tf
+
+def run(job, *, rate: float = 0.5, fails: bool = False):
+    with job.strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+    job.strategy.run(lambda: v.assign_add(rate))
+    job.log(v=v)
+    if fails:
+        raise ValueError("no")
+    return {"v": v}
+'''
+SWEEP = {
+    "version": 1,
+    "name": "s",
+    "varsim": "0",
+    "started": "2026-01-04T03:04:05+00:00",
+    "program": "",
+    "points": [
+        {"number": 1, "settings": {"mode": "none"}, "status": "done", "run": "1-none"},
+        {"number": 2, "settings": {"mode": "auto"}, "status": "failed", "run": "2-auto"},
+    ],
+}
+
+
+def varsim(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with a run of each kind; the days of January are their names."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch, simulated_cluster():
+        patch.chdir(folder)
+        Path("mine.py").write_text(PROGRAM)
+        for day, words in {
+            1: ("--mode", "on_read"),
+            2: ("params.rate=0.25", "-n", "3"),
+            3: ("params.fails=true",),
+        }.items():
+            varsim("run", "mine.py", "-q", *words)
+            run = Path("runs/latest").resolve()
+            summary = json.loads((run / "summary.json").read_text())
+            summary["started"] = f"2026-01-{day:02}T03:04:05+00:00"
+            (run / "summary.json").write_text(json.dumps(summary))
+            run.rename(run.with_name(f"2026010{day}-030405-mine"))
+    runs = folder / "runs"
+    (runs / "latest").unlink()
+    sweep = runs / "20260104-030405-s-sweep"
+    sweep.mkdir()
+    (sweep / "sweep.json").write_text(json.dumps(SWEEP))
+    (sweep / "sweep.yaml").write_text("workload: digits\n")
+    killed = runs / "20260105-030405-digits"
+    killed.mkdir()
+    (killed / "experiment.yaml").write_text("workload: digits\nworkers: 2\n")
+    damaged = runs / "20260106-030405-x"
+    damaged.mkdir()
+    (damaged / "summary.json").write_text("{")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _copied(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+
+
+def days(*words: str) -> str:
+    return "".join(
+        Path(one["run"]).name[7] for one in json.loads(varsim("runs", "--json", *words).stdout)
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], "654321"),
+        (["--workload", "mine"], "321"),
+        (["--workload", "mi*.py"], "321"),
+        (["--workload", "digits"], "54"),
+        (["--mode", "on_*"], "1"),
+        (["--mode", "auto", "--status", "done"], "2"),
+        (["--mode", "none"], "4"),
+        (["mode=auto", "--status", "failed"], "4"),
+        (["--status", "failed"], "43"),
+        (["--status", "no summary"], "5"),
+        (["--since", "2026-01-03"], "6543"),
+        (["params.rate=0.25"], "2"),
+        (["params.rate=0.5", "workers=2"], "31"),
+        (["--tag", "base*"], ""),
+    ],
+)
+def test_runs_are_listed_newest_first_and_filtered(words: list[str], found: str):
+    assert found == days(*words)
+
+
+def test_a_list_shows_every_kind_of_run_in_a_row():
+    said = varsim("runs").stdout.splitlines()
+    rows = {line[7]: line.split() for line in said if line.startswith("2026")}
+
+    assert said[0].startswith("runs/: 6 runs, ")
+    assert ["done", "on_read"] == rows["1"][1:3]
+    assert ["1", "of", "2", "points,", "1", "failed"] == rows["4"][1:7]
+    assert ["no", "summary"] == rows["5"][1:3]
+    assert ["unreadable", "summary"] == rows["6"][1:3]
+    assert "runs/: 1 of 6 runs" in varsim("runs", "params.rate=0.25").stdout
+    with RunFiles(Path("runs/20260105-030405-digits")).claimed():
+        assert "5" == days("--status", "running")
+
+
+def test_a_tag_is_given_to_a_run_and_found_again():
+    assert 0 == varsim("runs", "20260102", "--tag", "baseline").exit_code
+
+    assert "2" == days("--tag", "base*")
+    assert (
+        "has the tag 'baseline', so it is not removed"
+        in varsim("runs", "20260102", "--remove").stderr
+    )
+    assert "62" == days("--limit", "1")  # varsim did not make the damaged one
+
+
+def test_one_run_is_shown_with_its_outcome_its_settings_and_its_files():
+    page = varsim("runs", "20260101").stdout
+    told: dict[str, Any] = json.loads(varsim("runs", "20260101", "--json").stdout)
+
+    assert page.startswith("runs/20260101-030405-mine: done, started 2026-01-01T03:04:05")
+    for line in ("verdict  VALID", "v        1", "last v   1", "mode          on_read"):
+        assert line in page, page
+    assert told["files"].keys() >= {"summary.json", "history.db", "metrics.jsonl", "program/"}
+    assert all(told["files"].values())
+    assert told["size_bytes"] == sum(told["files"].values())
+    assert "ValueError" in varsim("runs", "20260103").stdout
+    assert "2      failed  mode=auto" in varsim("runs", "20260104").stdout
+
+
+def test_named_runs_are_removed():
+    done = varsim("runs", "20260101", "20260104", "--remove")
+
+    assert "removed 20260101-030405-mine\nremoved 20260104-030405-s-sweep\n" in done.stdout
+    assert "6532" == days()
+    with RunFiles(Path("runs/20260105-030405-digits")).claimed():
+        refused = varsim("runs", "20260105", "--remove")
+    assert (2, True) == (refused.exit_code, "has not ended" in refused.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--remove"], "--untag and --remove need a RUN"),
+        (["--untag"], "--untag and --remove need a RUN"),
+        (["20260101", "--mode", "none"], "give filters without a RUN"),
+        (["20260101", "20260102"], "one RUN is shown at a time"),
+        (["--since", "soon"], "--since soon: expected a time such as 7d"),
+        (["wokers=2"], "an experiment has no key 'wokers'; did you mean 'workers'?"),
+        (["2025"], "there is no run"),
+    ],
+)
+def test_wrong_uses_are_errors(words: list[str], said: str):
+    done = varsim("runs", *words)
+
+    assert (2, True) == (done.exit_code, said in " ".join(done.stderr.split())), done.output
+
+
+def test_a_sent_run_is_listed_shown_and_run_again():
+    """An archive has the metric series, and all commands work on its folder elsewhere."""
+    assert 0 == varsim("export", "20260102", "sent.zip").exit_code
+    shutil.unpack_archive("sent.zip", "elsewhere")
+    run = "elsewhere/20260102-030405-mine"
+
+    assert varsim("metrics", "20260102", "--csv").stdout == varsim("metrics", run, "--csv").stdout
+    assert json.loads(varsim("runs", "--out", "elsewhere", "--json").stdout)[0]["status"] == "done"
+    assert 0 == varsim("diff", "20260102", run).exit_code
+    with simulated_cluster():
+        again = varsim("run", run, "--trust", "-q", "--out", "again")
+    assert (0, 0) == (again.exit_code, varsim("diff", "20260102", again.stdout.strip()).exit_code)

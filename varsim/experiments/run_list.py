@@ -1,0 +1,272 @@
+"""List the runs and sweeps in a folder, filter them, and describe one of them.
+
+All comes from the files of each run, so runs can be copied, moved and removed by any program. For a
+list, only `summary.json` is read of a run that has one, and not validated as a whole: that would
+take most of the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from varsim.errors import ConfigError
+from varsim.experiments import yaml_lines
+from varsim.experiments.nested_keys import leaves
+from varsim.experiments.room import StoredRun, bytes_in
+from varsim.experiments.run_checkpoints import how_to_continue
+from varsim.experiments.store import (
+    EXPERIMENT,
+    LOGS,
+    SUMMARY,
+    SWEEP,
+    SWEEP_FILE,
+    RunFiles,
+    load_summary,
+)
+from varsim.experiments.sweep_folder import read_sweep
+from varsim.experiments.text_files import MAX_JSON_BYTES, read_text
+from varsim.nearest import did_you_mean
+from varsim.report.runs_page import ListedRun, RunDetails
+from varsim.report.summary import Plain, RunStatus
+
+RUNNING: Final = "running"
+NO_SUMMARY: Final = "no summary"
+STATUSES: Final = (*(one.value for one in RunStatus), RUNNING, NO_SUMMARY)
+"""The words of `--status`."""
+
+Points = tuple[tuple[str, dict[str, Plain]], ...]
+"""The status and the settings of each point of a sweep."""
+
+_STAMP: Final = re.compile(r"(\d{8}-\d{6})-")
+_AGO: Final = re.compile(r"(\d{1,6})\s*([mhdw])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def listed(stored: StoredRun) -> ListedRun:
+    """Return the row of a run or a sweep. A file that cannot be read is said in the status."""
+    path = stored.path
+    is_sweep = (path / SWEEP).is_file()
+    points: Points = ()
+    if is_sweep:
+        status, points, started, keys = _of_sweep(path)
+    else:
+        status, started, keys = _of_run(path)
+    return ListedRun(
+        path=path,
+        size_bytes=stored.size_bytes,
+        tag=stored.tag,
+        status=status,
+        points=points,
+        started=started or _stamp(path.name),
+        experiment=keys,
+        continues="" if is_sweep else how_to_continue(path),
+        is_sweep=is_sweep,
+    )
+
+
+def _of_run(path: Path) -> tuple[str, str, dict[str, Any]]:
+    """Return the status, the time of the start, and the keys of the experiment."""
+    if not (path / SUMMARY).is_file():
+        with RunFiles(path).claimed() as ours:  # the process of a run locks its folder
+            status = NO_SUMMARY if ours else RUNNING
+        return status, "", _keys_in(path / EXPERIMENT)
+    match _raw(path / SUMMARY):
+        case {"status": str(status), "started": str(started), "experiment": dict(keys)}:
+            if status in STATUSES:
+                return status, started, keys
+    return "unreadable summary", "", {}
+
+
+def _raw(file: Path) -> Any:
+    """Return the content of a JSON file; None if it cannot be read.
+
+    The caller checks what it uses: to check all of a summary takes five times as long.
+    """
+    try:
+        if file.stat().st_size > MAX_JSON_BYTES:
+            return None
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _of_sweep(path: Path) -> tuple[str, Points, str, dict[str, Any]]:
+    try:
+        sweep = read_sweep(path).sweep
+    except ConfigError:
+        return "unreadable sweep", (), "", {}
+    points = tuple((point.status.value, point.settings) for point in sweep.points)
+    return sweep.state, points, sweep.started, _keys_in(path / SWEEP_FILE)
+
+
+def _keys_in(file: Path) -> dict[str, Any]:
+    try:
+        return yaml_lines.load(read_text(file, yaml_lines.MAX_BYTES), str(file)).values
+    except (OSError, ConfigError):
+        return {}
+
+
+def _stamp(name: str) -> str:
+    """Return the time with which the name of a run begins; "" if it does not."""
+    found = _STAMP.match(name)
+    if found is None:
+        return ""
+    try:
+        return datetime.strptime(found[1], "%Y%m%d-%H%M%S").astimezone().isoformat()
+    except ValueError:
+        return ""
+
+
+# ---------------------------------------------------------------- filters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """The conditions that listed runs must fulfil; a run must fulfil all of them.
+
+    A sweep is listed if one of its points fulfils them. Texts are patterns, such as `digits*`.
+    """
+
+    workload: str | None = None
+    mode: str | None = None
+    status: str | None = None
+    tag: str | None = None
+    since: datetime | None = None
+    keys: Mapping[str, Plain] = field(default_factory=dict)  # with dots for nested keys
+
+    def accepts(self, run: ListedRun) -> bool:
+        """Return whether a run fulfils all conditions."""
+        return (
+            (self.workload is None or _is_workload(run.workload, self.workload))
+            and (self.tag is None or (bool(run.tag) and fnmatchcase(run.tag, self.tag)))
+            and (self.since is None or _is_since(run.started, self.since))
+            and any(self._accepts_point(run, *point) for point in run.points or ((run.status, {}),))
+        )
+
+    def _accepts_point(self, run: ListedRun, status: str, settings: Mapping[str, Plain]) -> bool:
+        mode = str(settings.get("mode") or run.mode)
+        return (
+            (self.mode is None or fnmatchcase(mode, self.mode))
+            and (self.status is None or self.status == status)
+            and self._has_keys({**dict(leaves(run.experiment)), **settings} if self.keys else {})
+        )
+
+    def _has_keys(self, said: Mapping[str, Plain]) -> bool:
+        return all(
+            said.get(key) == value or (key in said and str(said[key]) == str(value))
+            for key, value in self.keys.items()
+        )
+
+
+def _is_workload(name: str, pattern: str) -> bool:
+    """Compare the name of a workload, or the path, the name or the stem of a file."""
+    path = Path(name)
+    return any(fnmatchcase(one, pattern) for one in (name, path.name, path.stem))
+
+
+def _is_since(started: str, since: datetime) -> bool:
+    try:
+        return bool(started) and datetime.fromisoformat(started).astimezone() >= since
+    except ValueError:
+        return False
+
+
+def parsed_since(text: str, now: datetime) -> datetime:
+    """Return the time that a text such as `7d`, `12h`, or `2026-01-02 15:00` names.
+
+    Raises:
+        ConfigError: The text names no time.
+    """
+    ago = _AGO.fullmatch(text.strip())
+    try:
+        if ago is not None:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            f"--since {text}: expected a time such as 7d, 12h or 30m ago, or a date such as "
+            "2026-01-02 or '2026-01-02 15:00'"
+        ) from None
+
+
+def parsed_keys(words: Iterable[str]) -> dict[str, Plain]:
+    """Return the values of words such as `params.learning_rate=0.1`, by their keys.
+
+    Raises:
+        ConfigError: An experiment has no such key.
+    """
+    from varsim.experiments.config import Experiment  # slow imports, which few lists need
+    from varsim.experiments.loading import Override
+
+    found: dict[str, Plain] = {}
+    for word in words:
+        one = Override.parse(word)
+        known = list(Experiment.model_fields)
+        if one.keys[0] not in known:
+            near = did_you_mean(one.keys[0], known)
+            raise ConfigError(f"{word}: an experiment has no key {one.keys[0]!r}{near}")
+        found[".".join(one.keys)] = one.value
+    return found
+
+
+# ---------------------------------------------------------------- one run
+
+
+def details(stored: StoredRun) -> RunDetails:
+    """Return a run or a sweep with its configuration, its outcome and the sizes of its files."""
+    run = listed(stored)
+    entries = sorted(os.scandir(stored.path), key=lambda entry: entry.name)
+    files = {
+        entry.name + "/" * entry.is_dir(follow_symlinks=False): _size_of(entry)
+        for entry in entries
+        if not entry.name.startswith(".")
+    }
+    points = []
+    if run.points:
+        points = [
+            (str(one.number), one.status.value, ", ".join(_pairs(one.settings)))
+            for one in read_sweep(run.path).sweep.points
+        ]
+    return RunDetails(
+        run=run,
+        settings=dict(leaves(run.experiment)),
+        outcome=_outcome(run.path),
+        files=files,
+        points=points,
+    )
+
+
+def _pairs(settings: Mapping[str, Plain]) -> list[str]:
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def _size_of(entry: os.DirEntry[str]) -> int:
+    if entry.is_dir(follow_symlinks=False):
+        return bytes_in(Path(entry.path))
+    return entry.stat(follow_symlinks=False).st_size
+
+
+def _outcome(path: Path) -> dict[str, Plain]:
+    try:
+        summary = load_summary(path) if (path / SUMMARY).is_file() else None
+    except ConfigError:
+        summary = None
+    if summary is None:
+        return {}
+    found: dict[str, Plain] = {}
+    if summary.failure is not None:
+        found["failure"] = f"{summary.failure.kind} ({summary.failure.location or LOGS})"
+    if summary.verdict is not None:
+        found["verdict"] = summary.verdict.outcome
+    if summary.total_steps:
+        found["steps"] = f"{summary.step:,} of {summary.total_steps:,}"
+    metrics = {f"last {name}": value for name, value in summary.metrics.items()}
+    return found | dict(leaves(summary.result)) | metrics
