@@ -40,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
-        fuzz interrupts docs docs-check test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        fuzz interrupts docs docs-check browser screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -137,6 +137,14 @@ test-thorough: $(INSTALLED) ## run the tests that `make test` leaves out and `ma
 test-random: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/seeded tests/testing \
 		tests/analysis tests/damage tests/processes/test_torn_operations.py
+
+browser: $(INSTALLED) ## install Playwright; the tests of reports also need Chromium from the system
+	@$(BIN)/python -m pip install $(PIP_OPTIONS) --requirement tests/webpage/requirements.txt
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || echo \
+		"Chromium is not installed (Debian, Ubuntu: apt-get install chromium)."
+
+screenshots: browser ## make the pictures of reports in docs/screenshots
+	$(BIN)/python -m docs.screenshots
 
 soak: $(INSTALLED) ## run programs with random faults on real workers for SECONDS; prints the numbers
 	$(BIN)/python -m tests.soak --seconds $(SECONDS)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    Scheme = Literal["light", "dark"]
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _OPTIONS: Final = (
@@ -79,15 +81,17 @@ class Opened:
 
 
 @contextmanager
-def opened(browser: Browser, file: Path, *, width: int, scheme: str = "light") -> Iterator[Opened]:
+def opened(
+    browser: Browser, file: Path, *, width: int, scheme: Scheme = "light", height: int = HEIGHT
+) -> Iterator[Opened]:
     """Open a report without a network, and wait until its charts are drawn.
 
     Args:
-        width: Of the window, in pixels.
-        scheme: "light" or "dark".
+        width: Of the window, in pixels, like `height`.
+        scheme: The colours that the reader prefers.
     """
     context = browser.new_context(
-        viewport={"width": width, "height": HEIGHT},
+        viewport={"width": width, "height": height},
         color_scheme=scheme,
         offline=True,
         reduced_motion="reduce",

@@ -12,6 +12,9 @@ from varsim.charts.theme import COLORS, DASHES, FIRST
 HEIGHT: Final = 240
 """The height of a chart in a page, in pixels."""
 
+SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
+"""The version of Vega-Lite for which specifications are written."""
+
 _SPARSE: Final = 40  # points of a series, each of which gets a visible mark
 _INVISIBLE: Final = 0  # opacity of a mark that only shows a tooltip
 
@@ -106,7 +109,8 @@ def _xy(x: str, y: str) -> dict[str, Any]:
     }
 
 
-def _color(names: Sequence[str]) -> dict[str, Any]:
+def color_by_series(names: Sequence[str]) -> dict[str, Any]:
+    """Return the channels `color` and `strokeDash` of series, and their legend."""
     domain = list(names)
     dashes = [DASHES[index // COLORS % len(DASHES)] for index in range(len(domain))]
     legend = None if len(domain) == 1 else {"title": None, "orient": "top"}
@@ -128,7 +132,7 @@ def _colored_layer(lines: Sequence[Line], x: str, y: str) -> Spec:
         "data": {"values": [row for one in lines for row in _values(one)]},
         "transform": [{"filter": STEADY}],
         "mark": {"type": "line", "point": _points(longest)},
-        "encoding": {**_xy(x, y), **_color([one.name for one in lines])},
+        "encoding": {**_xy(x, y), **color_by_series([one.name for one in lines])},
     }
 
 
@@ -197,7 +201,7 @@ def bar_chart(
         "axis": {"tickMinStep": 1, "format": ",d"},
         "scale": {"domain": [span[0] - 0.5, span[1] + 0.5], "zero": False, "nice": False},
     }
-    color = _color(names)
+    color = color_by_series(names)
     encoding = {
         "x": {"field": "x", "bin": "binned", **along},
         "x2": {"field": "end"},
@@ -268,7 +272,7 @@ def histogram(
 
 def _spec(description: str, content: Spec) -> Spec:
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "$schema": SCHEMA,
         "description": description,
         "width": 680,
         "height": HEIGHT,

@@ -59,15 +59,20 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the rows as a table of Markdown, and the notes below it."""
-    settings, others, same = _columns(comparison, narrow=False)
-    columns = [*settings, *others]
+    columns, below = comparison_columns(comparison)
     headings = ["run", *(column.heading for column in columns)]
     right = [False, *(column.right for column in columns)]
     lines = [_line(headings), _line(["---:" if one else "---" for one in right])]
     for position, row in enumerate(comparison.rows):
         lines.append(_line([row.name, *(column.cells[position] for column in columns)]))
-    notes = [f"- {visible(text)}" for text in _below(comparison, same)]
+    notes = [f"- {visible(text)}" for text in below]
     return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def comparison_columns(comparison: Comparison) -> tuple[list[Column], list[str]]:
+    """Return the columns of a table for people, and the texts below it."""
+    settings, others, same = _columns(comparison, narrow=False)
+    return [*settings, *others], _below(comparison, same)
 
 
 def as_csv(comparison: Comparison) -> str:

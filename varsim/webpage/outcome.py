@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Final
 
 from varsim.analysis.examination import Examination
@@ -115,15 +116,20 @@ def _value(value: Plain) -> str:
 
 def training_section(run: ReportedRun) -> Section:
     """Return the section with the curves of the metrics that the workload logged."""
-    names = list(dict.fromkeys(name for one in run.metrics for name in one.values))
-    charts = tuple(_curve(run, name) for name in names[:_MOST_METRICS])
-    content = {"left_out": names[_MOST_METRICS:], "problems": run.problems}
+    logged = dict.fromkeys(name for one in run.metrics for name in one.values)
+    finite = {name for one in run.metrics for name, value in one.values.items() if isfinite(value)}
+    names = [name for name in logged if name in finite]
+    content = {
+        "left_out": names[_MOST_METRICS:],
+        "never_finite": [name for name in logged if name not in finite],
+        "problems": run.problems,
+    }
     return Section(
         key="training",
         title="Training curves",
         template="training.html",
         content=content,
-        charts=charts,
+        charts=tuple(_curve(run, name) for name in names[:_MOST_METRICS]),
     )
 
 

@@ -1,4 +1,4 @@
-"""`varsim report`: write one HTML file about a run."""
+"""`varsim report`: write one HTML file about a run or a sweep."""
 
 from __future__ import annotations
 
@@ -23,14 +23,19 @@ _EXIT_CODES: Final = exit_codes(DONE, 1, WRONG_USE, INTERRUPTED)
 _FILE: Final = "report.html"
 
 
-@click.command(epilog=_EXIT_CODES, short_help="Write an HTML report about a run.")
-@click.argument("run", default="runs/latest", shell_complete=completion.runs)
+@click.command(epilog=_EXIT_CODES, short_help="Write an HTML report about a run or a sweep.")
+@click.argument(
+    "run",
+    default="runs/latest",
+    metavar="[RUN|SWEEP]",
+    shell_complete=completion.runs_and_sweeps,
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help=f"The file to write; by default {_FILE} in the run's directory.",
+    help=f"The file to write; by default {_FILE} in the directory of the run or the sweep.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the report in the browser.")
 @click.option(
@@ -60,19 +65,23 @@ def report(
     svg: Path | None,
     advice: bool,
 ) -> None:
-    """Write one HTML file about RUN, which you can send: it needs no network and no other file.
+    """Write one HTML file, which you can send: it needs no network and no other file.
 
     RUN is a run's directory, `latest`, or the beginning of a run's name; by default the last run.
-    The report has the outcome, the findings with their proof and their lines to paste, the advice,
-    the cost of each variable, charts of bytes, messages, waits and values by call, the training
-    curves, the configuration, and what was not looked at. It names files of the program, so it
-    shows the paths of this machine; export the run first to send a report without them.
+    SWEEP is a sweep's directory, or `latest-sweep`.
+    The report of a run has the outcome, the findings with their proof and their lines to paste,
+    the advice, the cost of each variable, charts of bytes, messages, waits and values by call, the
+    training curves, the configuration, and what was not looked at. The report of a sweep has the
+    trade-off of accuracy against bytes and time, a table of its points, and small charts of each
+    measure. A report names files of the program, so it shows the paths of this machine; export the
+    run first to send a report without them.
 
     This command needs two packages: pip install 'varsim-distribute[report]'
 
     \b
     varsim report
     varsim report latest -o mine.html --open
+    varsim report latest-sweep --open
     varsim report 20260101 --png charts --svg charts
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
@@ -95,14 +104,23 @@ def report(
         click.launch(file.absolute().as_uri())
 
 
-def _page(run: str, *, advice: bool) -> tuple[Page, Path]:
-    """Return the page about a run, and the run's directory."""
+def _page(words: str, *, advice: bool) -> tuple[Page, Path]:
+    """Return the page about a run or a sweep, and its folder."""
+    from varsim.experiments.run_lookup import find_run_or_sweep
+    from varsim.experiments.sweep_folder import is_sweep
+
+    folder = find_run_or_sweep(words)
+    if is_sweep(folder):
+        from varsim.experiments.reported_sweep import reported_sweep
+        from varsim.webpage.sweep_page import sweep_page
+
+        return sweep_page(reported_sweep(folder)), folder
     from varsim.cli.examined import examined_history
     from varsim.cli.server_records import examined_record
     from varsim.experiments.reported_run import Readers, reported_run
     from varsim.webpage.run_page import run_page
 
-    records = find_records(run)
+    records = find_records(words)
     readers = Readers(open_record, examined_history, examined_record, _advised if advice else None)
     return run_page(reported_run(records, readers)), records.named.folder
 

@@ -65,6 +65,7 @@
       await figure.result.view.signal("hidden", off).runAsync();
     }
     figure.wasHidden = off.length;
+    figure.dataset.off = off.length;
   }
 
   const figures = Array.from(document.querySelectorAll("figure.chart"));
@@ -73,7 +74,7 @@
     for (const figure of figures) {
       await draw(figure);
     }
-    document.documentElement.dataset.drawn = "yes";
+    document.documentElement.dataset.drawn = dark.matches ? "dark" : "light";
   }
 
   for (const figure of figures) {
@@ -97,7 +98,7 @@
       const wanted = field.value.toLowerCase();
       const rows = Array.from(document.getElementById(field.dataset.rows).tBodies[0].rows);
       for (const row of rows) {
-        row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
+        row.hidden = !row.textContent.toLowerCase().includes(wanted);
       }
       const shown = rows.filter((row) => !row.hidden).length;
       field.closest("p").querySelector(".shown-count").textContent = `${shown} of ${rows.length}`;

@@ -1,0 +1,87 @@
+"""Make the pictures of reports in docs/screenshots: `make screenshots`.
+
+The runs are made anew in a temporary folder: a digits run, the lesson about metrics with its
+findings, and a sweep of sixteen points.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from docs.browser import browser, opened
+
+if TYPE_CHECKING:
+    from docs.browser import Scheme
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+FOLDER: Final = ROOT / "docs" / "screenshots"
+
+
+class _Shot(NamedTuple):
+    """One picture."""
+
+    name: str
+    report: str
+    width: int
+    scheme: Scheme
+    section: str = ""  # the key of the section to show; "" for the top of the page
+    height: int = 900
+
+
+SHOTS: Final = (
+    _Shot("report", "findings", 1280, "light", height=1000),
+    _Shot("report-dark", "digits", 1280, "dark", "traffic"),
+    _Shot("report-lens", "lens", 1280, "light", "lens"),
+    _Shot("report-phone", "findings", 390, "dark", height=844),
+    _Shot("sweep", "sweep", 1280, "light", height=760),
+    _Shot("sweep-multiples", "sweep", 1280, "dark", "multiples"),
+)
+
+
+def _varsim(folder: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "varsim", *arguments], cwd=folder, check=True)
+
+
+def _make_reports(folder: Path) -> None:
+    configs = ROOT / "configs"
+    for name, arguments in (
+        ("digits", ["digits", "--workers", "4", "--mode", "on_write"]),
+        ("findings", [str(configs / "metrics.yaml"), "--oracle"]),
+        ("lens", [str(configs / "digits_none.yaml"), "--oracle"]),
+    ):
+        _varsim(folder, "run", *arguments, "--quiet")
+        _varsim(folder, "report", "-o", f"{name}.html", "--no-advice")
+    _varsim(folder, "sweep", "mode=auto,none,on_read,on_write", "workers=1,2,4,8")
+    _varsim(folder, "report", "latest-sweep", "-o", "sweep.html")
+
+
+def _shoot(page: Any, shot: _Shot, file: Path) -> None:
+    """Write a picture of the visible part of a page, from the section on."""
+    if shot.section:
+        page.evaluate("key => document.getElementById(key).scrollIntoView()", shot.section)
+    page.screenshot(path=str(file), type="png")
+
+
+def main() -> None:
+    """Make all reports and pictures."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _make_reports(folder)
+        with browser() as chromium:
+            for shot in SHOTS:
+                file = folder / f"{shot.report}.html"
+                with opened(
+                    chromium, file, width=shot.width, scheme=shot.scheme, height=shot.height
+                ) as one:
+                    picture = FOLDER / f"{shot.name}.png"
+                    _shoot(one.page, shot, picture)
+                    print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Reports of real runs in headless Chromium: every chart has marks, and nothing asks the network.
+
+They need Playwright and Chromium; `.ci/run` installs both, and sets VARSIM_TEST_BROWSER=required,
+so that these tests fail without them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs.browser import NoBrowserError, executable
+from tests.webpage.look import SCHEMES, WIDTHS
+from tests.webpage.runs import saved
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.thorough, pytest.mark.processes, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _browser() -> None:
+    try:
+        executable()
+    except NoBrowserError as error:
+        if os.environ.get("VARSIM_TEST_BROWSER") == "required":
+            raise
+        pytest.skip(str(error))
+
+
+def varsim(folder: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "varsim", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+    assert 0 == done.returncode, done.stderr
+
+
+def looked_at(file: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.webpage.look", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert 0 == done.returncode, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def assert_fine(found: dict[str, Any]) -> dict[str, Any]:
+    """Assert what holds for every report, and return how it behaves."""
+    expected = [(width, scheme) for width in WIDTHS for scheme in SCHEMES]
+    assert expected == [(one["width"], one["scheme"]) for one in found["looks"]]
+    for one in found["looks"]:
+        assert ([], []) == (one["errors"], one["requests"])
+        assert 0 == one["overflow"]
+        assert one["charts"]
+        assert all(one["charts"].values()), one["charts"]
+    light, dark = (found["looks"][place]["background"] for place in (0, 1))
+    assert light != dark
+    behaviour: dict[str, Any] = found["behaviour"]
+    assert ([], [], 0) == tuple(behaviour[key] for key in ("errors", "requests", "overflow"))
+    assert behaviour["button"] in {"Copied", "Selected"}
+    assert behaviour["numbers"] > 0
+    assert "Skip to the content" == behaviour["first focus"]
+    assert all(behaviour["switched"].values())
+    return behaviour
+
+
+def test_the_report_of_a_digits_run(tmp_path: Path):
+    varsim(tmp_path, "run", "--workers", "4", "--mode", "on_write", "--steps", "66", "--quiet")
+    varsim(tmp_path, "report", "-o", "x.html")
+    found = looked_at(tmp_path / "x.html")
+    behaviour = assert_fine(found)
+
+    charts = found["looks"][0]["charts"]
+    wanted = ["metric-loss", "metric-accuracy", "bytes", "messages", "critical-path"]
+    assert {f"chart-{key}" for key in wanted} <= charts.keys()
+    assert behaviour["switched"].keys() >= {"chart-bytes", "chart-critical-path"}
+
+
+def test_the_report_of_a_run_with_findings(tmp_path: Path):
+    saved(tmp_path / "run")
+    varsim(tmp_path, "report", "run", "-o", "x.html")
+    found = looked_at(tmp_path / "x.html")
+    behaviour = assert_fine(found)
+
+    assert (0, 1) == (behaviour["cost findings"], behaviour["other findings"])
+    assert "chart-staleness-0" in found["looks"][0]["charts"]
+
+
+def test_the_report_of_a_sweep_of_sixteen_points(tmp_path: Path):
+    axes = ["mode=auto,none,on_read,on_write", "workers=1,2,4,8"]
+    varsim(tmp_path, "sweep", *axes, "--steps", "22")
+    varsim(tmp_path, "report", "latest-sweep", "-o", "x.html")
+    found = looked_at(tmp_path / "x.html")
+    behaviour = assert_fine(found)
+
+    assert (16, 4) == (behaviour["rows"], behaviour["filtered rows"])
+    charts = found["looks"][0]["charts"]
+    assert 16 <= charts["chart-trade-off-size_bytes"]

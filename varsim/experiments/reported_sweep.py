@@ -1,0 +1,37 @@
+"""Read what a report shows of a sweep: the comparison of its points, and their metric series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from varsim.experiments import yaml_lines
+from varsim.experiments.comparison import compare_folders
+from varsim.experiments.metric_series import read_series
+from varsim.experiments.store import SWEEP_FILE
+from varsim.experiments.sweep_folder import read_sweep
+from varsim.experiments.text_files import read_text
+from varsim.report.run_page import typed
+from varsim.webpage.reported import MetricPoint
+from varsim.webpage.sweep_page import ReportedSweep
+
+
+def reported_sweep(path: Path) -> ReportedSweep:
+    """Return what a report shows of the sweep in a folder.
+
+    Raises:
+        ConfigError: The folder has no sweep, or its files are damaged.
+    """
+    comparison = compare_folders([path])
+    return ReportedSweep(
+        name=path.resolve().name,
+        path=typed(str(path)).rstrip("/"),
+        state=read_sweep(path).sweep.state,
+        comparison=comparison,
+        yaml=read_text(path / SWEEP_FILE, yaml_lines.MAX_BYTES).strip(),
+        curves={row.name: metric_points(Path(row.run)) for row in comparison.rows},
+    )
+
+
+def metric_points(folder: Path) -> list[MetricPoint]:
+    """Return the metrics that a run has logged, in order of steps."""
+    return [MetricPoint(step=one.step, values=one.values) for one in read_series(folder).lines]
