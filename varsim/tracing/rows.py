@@ -206,7 +206,7 @@ def recorded(
     Args:
         content: The bytes, or the members of a `Sampled`.
     """
-    name, sizes = _name_of(dtype), json.dumps(tuple(shape))
+    name, sizes = form(dtype, tuple(shape))
     if content is not None and not isinstance(content, bytes):
         found = Sampled(*content)
         if math.prod(shape) > MOST_ELEMENTS:
@@ -236,7 +236,7 @@ def recorded_rows(
     indices: bytes | None,
 ) -> KeptRows:
     """Return the columns of rows. If their bytes are unknown, the digest may be unknown too."""
-    name, sizes = _name_of(dtype), json.dumps(tuple(shape))
+    name, sizes = form(dtype, tuple(shape))
     if content is not None and not isinstance(content, bytes):
         return name, sizes, digest, Sampled(*content).text(), None
     if content is None or indices is None:
