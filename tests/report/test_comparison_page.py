@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ def test_a_missing_number_is_a_dash_and_the_notes_are_below() -> None:
     assert 1 == sum("2    on_write   0.2     –" in line for line in lines)
     assert "failed" in lines[6]
     assert "point 2 failed." == lines[-1]
+
+
+def test_a_metric_without_information_has_no_column() -> None:
+    metrics = [{"loss": 0.5, "again": 0.5, "n": 3}, {"loss": 0.25, "again": 0.25, "n": 3}, {}]
+    rows = [row(number, metrics=one) for number, one in enumerate(metrics, start=1)]
+    lines = shown(replace(BOTH, metrics=["loss", "again", "n"], rows=rows))
+
+    assert "The same in all runs: again is loss, n 3." == lines[-1]
+    assert "again" not in "".join(lines[:-1])
 
 
 @pytest.mark.parametrize("width", [30, 50, 60, 80, 200])

@@ -128,9 +128,9 @@ class _PointProgress(Quiet):
         super().__init__()
         self._sweep = sweep
 
-    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
+    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:  # noqa: ARG002  # no room
         """Show the step."""
-        self._sweep.draw("  ".join(filter(None, (f"step {step:,}/{total:,}", in_words(metrics)))))
+        self._sweep.draw(f"step {step:,}/{total:,}")
 
     def turned_to(self, phase: Phase) -> None:
         """Show the phase."""

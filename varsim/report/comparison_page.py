@@ -100,7 +100,8 @@ def _columns(
 ) -> tuple[list[Column], list[Column], list[str]]:
     """Return the columns of the settings, and the others.
 
-    The last result has a text for each metric that is left out because all rows are equal.
+    The last result has a text for each metric without a column, because all rows have the same
+    value, or because another metric has the same values.
 
     Args:
         narrow: Whether headings are broken into lines that are hardly wider than the cells.
@@ -114,11 +115,16 @@ def _columns(
 
     settings = [column(key, key.rpartition(".")[2]) for key in comparison.keys]
     others, same = [], []
+    told: dict[tuple[Plain, ...], str] = {}  # the values of each metric that has a column
     for name in comparison.metrics:
-        cells = _cells_of(rows, name)
-        if len(rows) > 1 and len(set(cells)) == 1:
-            same.append(f"{name} {cells[0]}")
+        known = [value_of(row, name) for row in rows if row.metrics]
+        values = tuple(value_of(row, name) for row in rows)
+        if len(known) > 1 and len({_cell(name, value) for value in known}) == 1:
+            same.append(f"{name} {_cell(name, known[0])}")
+        elif len(known) > 1 and values in told:
+            same.append(f"{name} is {told[values]}")
         else:
+            told[values] = name
             others.append(column(name, name.replace("_", " ")))
     for name, heading in _HEADINGS.items():
         usual = _USUAL.get(name)
