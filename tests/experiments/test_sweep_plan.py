@@ -86,6 +86,13 @@ def test_a_zip_combines_the_values_at_the_same_position() -> None:
     assert planned.as_keys()["sweep"]["zip"] is True
 
 
+def test_a_sweep_over_programs_keeps_no_defaults_of_the_first_one(write: Write) -> None:
+    planned = plan("workload=step_counter,metrics")
+
+    assert {} == planned.as_keys()["params"]
+    assert settings(planned) == settings(plan(file=write("sweep.yaml", dump(planned.as_keys()))))
+
+
 def test_the_command_line_replaces_values_of_the_file_and_the_plan_can_be_saved(
     write: Write,
 ) -> None:

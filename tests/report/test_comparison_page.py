@@ -117,6 +117,27 @@ def test_csv_has_every_column_with_exact_values() -> None:
     assert ("", "E: | x") == (second[header.index("loss")], second[header.index("error")])
 
 
+def test_a_metric_and_a_setting_can_have_the_same_name() -> None:
+    rows = [
+        row(number, settings={"steps": number}, metrics={"steps": 0.5 * number})
+        for number in (1, 2)
+    ]
+    both = replace(BOTH, keys=["steps"], metrics=["steps"], rows=rows)
+    table = list(csv.DictReader(io.StringIO(as_csv(both))))
+
+    assert [("1", "0.5"), ("2", "1.0")] == [(one["steps"], one["metrics.steps"]) for one in table]
+    assert ["1", "1", "0.5"] == shown(both)[4].split()[:3]
+
+
+def test_many_settings_do_not_crowd_out_the_columns() -> None:
+    keys = [f"params.setting_{number}" for number in range(12)]
+    rows = [row(number, settings=dict.fromkeys(keys, "a value")) for number in (1, 2)]
+    lines = shown(replace(BOTH, keys=keys, rows=rows))
+
+    assert 80 >= max(map(len, lines))
+    assert 2 <= sum(line.startswith("2 runs: further columns") for line in lines) <= 5
+
+
 def test_rows_are_sorted_by_any_column_and_missing_values_are_last() -> None:
     rows = [*LACKING.rows, row(3, divergence="Infinity"), row(4, divergence=0.1)]
 

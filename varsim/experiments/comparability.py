@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from varsim.experiments.carried_program import PROGRAM
 from varsim.report.formatting import names
 from varsim.report.run_rows import RunRow
 from varsim.report.summary import Plain, Summary
+
+_MOST_METRICS: Final = 8  # largest number of listed metrics that a run does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,15 @@ def notes(
     ended = [one for one in compared if one.summary is not None]
     yield from _of_records(ended)
     done = [(one, row) for one, row in zip(compared, rows, strict=True) if one.status == "done"]
+    lacking: dict[tuple[str, ...], list[str]] = {}  # runs → the metrics that they do not have
     for metric in metrics:
-        lacking = [one.words for one, row in done if metric not in row.metrics]
-        if lacking:
-            yield f"{names(lacking)} {_have(lacking)} no {metric}: the program did not report it."
+        without = tuple(one.words for one, row in done if metric not in row.metrics)
+        lacking.setdefault(without, []).append(metric)
+    for runs, missing in lacking.items():
+        if runs:
+            which = "it" if len(missing) == 1 else "them"
+            said = names(missing, most=_MOST_METRICS)
+            yield f"{names(runs)} {_have(runs)} no {said}: the program did not report {which}."
     steps = dict.fromkeys(row.steps for _, row in done if row.steps is not None)
     if len(steps) > 1:
         said = names([f"{number:,}" for number in steps])

@@ -74,6 +74,8 @@ class SweepPlan:
         keys = resolved(self.experiment)
         if "script" in keys:
             keys["script"] = _whole(keys["script"])
+        if any(axis.name in _PROGRAMS for axis in self.axes):
+            keys["params"] = self.experiment.params  # the other programs have other defaults
         for axis in self.axes:
             _remove(keys, axis.keys)
         sweep: dict[str, Any] = {ZIP: True} if self.zipped else {}

@@ -13,7 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.report.formatting import NOTHING, number, seconds, size, visible, wrapped
-from varsim.report.run_rows import VERSION, Comparison, RunRow, columns_of, value_of
+from varsim.report.run_rows import (
+    VERSION,
+    Comparison,
+    RunRow,
+    column_of_metric,
+    columns_of,
+    value_of,
+)
 from varsim.report.summary import Plain
 from varsim.report.tables import GAP, LEAST_LABEL, Column, show_table
 
@@ -40,14 +47,17 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print the rows, the values that are the same in all rows, and the notes.
 
     If the console is too narrow for all columns, there are several tables, and each of them begins
-    with the settings.
+    with the same settings, the first ones.
     """
     settings, others, same = _columns(comparison, narrow=True)
     labels = [row.name for row in comparison.rows]
     title = f"{len(labels)} run{'s' * (len(labels) != 1)}"
     label_width = max(map(len, labels), default=0)
-    if GAP + sum(GAP + column.width for column in settings) > console.width // 2 - LEAST_LABEL:
-        settings, others = [], [*settings, *others]
+    settings, *further = _parts(settings, console.width // 2 - LEAST_LABEL)
+    more = [column for part in further for column in part]
+    if _width(settings) > console.width // 2:
+        settings, more = [], [*settings, *more]
+    others = [*more, *others]
     room = console.width - min(label_width, _MAX_LABEL) - _width(settings)
     for number_of_part, part in enumerate(_parts(others, room)):
         shown = title if number_of_part == 0 else f"{title}: further columns"
@@ -117,15 +127,15 @@ def _columns(
     others, same = [], []
     told: dict[tuple[Plain, ...], str] = {}  # the values of each metric that has a column
     for name in comparison.metrics:
-        known = [value_of(row, name) for row in rows if row.metrics]
-        values = tuple(value_of(row, name) for row in rows)
+        known = [row.metrics.get(name) for row in rows if row.metrics]
+        values = tuple(row.metrics.get(name) for row in rows)
         if len(known) > 1 and len({_cell(name, value) for value in known}) == 1:
             same.append(f"{name} {_cell(name, known[0])}")
         elif len(known) > 1 and values in told:
             same.append(f"{name} is {told[values]}")
         else:
             told[values] = name
-            others.append(column(name, name.replace("_", " ")))
+            others.append(column(column_of_metric(name, comparison.keys), name.replace("_", " ")))
     for name, heading in _HEADINGS.items():
         usual = _USUAL.get(name)
         if usual is None or any(value_of(row, name) not in (usual, None) for row in rows):

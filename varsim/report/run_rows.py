@@ -58,22 +58,35 @@ MEASURES: Final = (
 )
 """The fields of a row that every run can have, in the order of the columns."""
 
+_FIELDS: Final = ("status", *MEASURES)
+_METRICS: Final = "metrics."
+
 SHORT: Final = {"bytes": "size_bytes", "time": "training_s", "waits": "waited_s"}
 """A column's heading → its field, for --sort."""
 
 
 def columns_of(comparison: Comparison) -> list[str]:
     """Return the names of all columns: settings, metrics and measures."""
-    return [*comparison.keys, *comparison.metrics, "status", *MEASURES]
+    metrics = (column_of_metric(name, comparison.keys) for name in comparison.metrics)
+    return [*comparison.keys, *metrics, *_FIELDS]
+
+
+def column_of_metric(name: str, keys: Sequence[str]) -> str:
+    """Return the name of a metric's column: "metrics.steps" if another column is called "steps".
+
+    Args:
+        keys: The settings in which the runs differ.
+    """
+    return f"{_METRICS}{name}" if name in keys or name in _FIELDS else name
 
 
 def value_of(row: RunRow, column: str) -> Plain:
     """Return the value of a row in a column; None if the row has none."""
     if column in row.settings:
         return row.settings[column]
-    if column in row.metrics:
-        return row.metrics[column]
-    return getattr(row, column) if column in ("status", *MEASURES) else None
+    if column in _FIELDS:
+        return getattr(row, column)
+    return row.metrics.get(column, row.metrics.get(column.removeprefix(_METRICS)))
 
 
 def ordered(rows: Sequence[RunRow], column: str, *, descending: bool) -> list[RunRow]:
