@@ -80,6 +80,36 @@ def test_steps_count_on_in_a_second_loop():
     assert (0, 0, 1, 1) == run.series["loop"].values
 
 
+SCRIPT = """
+import varsim as tf
+tf.log(step=0, loss=9)
+strategy = tf.distribute.MirroredStrategy()
+for number in range(3):
+    strategy.run(lambda: None)
+    tf.log(loss=number)
+"""
+SCRIPT_OF_ALL = """
+import varsim as tf
+replica = tf.distribute.get_replica_context()
+for number in range(1, 4):
+    tf.log(loss=number + 10 * replica.replica_id_in_sync_group)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "spmd", "values"), [(SCRIPT, False, (9, 0, 1, 2)), (SCRIPT_OF_ALL, True, (1, 2, 3))]
+)
+def test_a_script_logs_without_an_object(write, script, spmd, values):
+    """In a script of all workers, the values of replica 0 are kept."""
+    write("script.py", script)
+    run = tf.run_experiment(script="script.py", spmd=spmd, workers=2)
+
+    assert run.failure is None, run.failure
+    assert values == run.series["loss"].values
+    assert tuple(range(4 - len(values), 4)) == run.series["loss"].steps
+    assert "VALID" == run.verdict.value
+
+
 def test_a_replica_cannot_log():
     run = tf.run_experiment("program.py", workers=2, params={"way": "replica"})
 
