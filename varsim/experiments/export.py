@@ -26,6 +26,7 @@ from varsim.experiments import yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, origin_of
 from varsim.experiments.metric_series import METRICS
 from varsim.experiments.recording import merge_what_is_left
+from varsim.experiments.run_archive import FORMATS
 from varsim.experiments.store import (
     EXPERIMENT,
     INCARNATION,
@@ -53,8 +54,7 @@ _WITHOUT_VALUES: Final = frozenset(
     "variables verdict advice calls closures closures_ended servers interrupted carried".split()
 )
 """The keys of a summary that stay in an export without values."""
-_FORMATS: Final = (".tar.gz", ".tgz", ".zip")
-DEFAULT_FORMAT: Final = _FORMATS[0]
+DEFAULT_FORMAT: Final = FORMATS[0]
 
 
 @dataclass(slots=True)
@@ -87,8 +87,8 @@ def export_run(
     """
     if not any((run / name).is_file() for name in (SUMMARY, EXPERIMENT)):
         raise ConfigError(f"{run} has no {SUMMARY} and no {EXPERIMENT}: it is not a run")
-    if not file.name.endswith(_FORMATS):
-        raise ConfigError(f"{file}: the name must end in {', '.join(_FORMATS)}")
+    if not file.name.endswith(FORMATS):
+        raise ConfigError(f"{file}: the name must end in {', '.join(FORMATS)}")
     exported = Exported(file)
     _complete(run, exported, tell)
     with PrivateFolder(new_path("export-")) as temporary:

@@ -211,7 +211,7 @@ def run_experiment(
         loaded = load_experiment(None, [*_overrides(experiment), *said])
     else:
         word = None if experiment is None else os.fspath(experiment)
-        loaded = experiment_of(word, said, trust=trust, allow_paths=allow_paths)
+        loaded = experiment_of(word, said, trust=trust, allow_paths=allow_paths, unpacks=True)
     summary = run_to_its_end(loaded)
     if summary.interrupted or summary.status is RunStatus.INTERRUPTED:
         raise KeyboardInterrupt(f"the run was interrupted; it is saved in {summary.directory}")

@@ -18,6 +18,7 @@ from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, is_own, origin_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experiment
+from varsim.experiments.run_archive import is_archive, unpacked
 from varsim.experiments.run_lookup import OUT, find_point, find_run, run_names
 from varsim.experiments.store import CHECKPOINTS, EXPERIMENT, LATEST, SUMMARY
 from varsim.experiments.text_files import read_text
@@ -34,6 +35,7 @@ def experiment_of(
     *,
     trust: bool = False,
     allow_paths: bool = False,
+    unpacks: bool = False,
 ) -> Experiment:
     """Return the experiment that a word names, with `overrides` applied in their order.
 
@@ -43,13 +45,14 @@ def experiment_of(
     Args:
         trust: Whether to run the program of a run that comes from another machine or user.
         allow_paths: Whether paths in an experiment's file may lead out of its folder.
+        unpacks: Whether to unpack an archive of a run into `runs/`; otherwise it is refused.
     Raises:
         ConfigError: The word does not name an experiment; the text contains the nearest name.
     """
     if word is None:
         return load_experiment(None, overrides)
     path = Path(word).expanduser()
-    folder = run_folder(path)
+    folder = unpacked(path, OUT) if unpacks and is_archive(path) else run_folder(path)
     if folder is not None:
         return experiment_again(folder, overrides, trust=trust)
     if path.suffix == _PROGRAM:

@@ -120,7 +120,7 @@ def run(
     alone = as_json or quiet
     results = Results(report=not alone, everything=everything)
     try:
-        allowed = {"trust": trust, "allow_paths": allow_paths}
+        allowed = {"trust": trust, "allow_paths": allow_paths, "unpacks": not print_config}
         experiment = _experiment(words, options, resume, **allowed)
         if print_config:
             say(_as_yaml(experiment), nl=False)
@@ -163,7 +163,7 @@ def _experiment(
     resume: str | None,
     *,
     trust: bool,
-    allow_paths: bool,
+    **allowed: bool,
 ) -> Experiment:
     from varsim.experiments.loading import Override
     from varsim.experiments.run_argument import experiment_of, experiment_to_resume
@@ -175,7 +175,7 @@ def _experiment(
         if word is not None:
             raise WrongUse(f"--resume names the run to continue, so {word} must be left out")
         return experiment_to_resume(resume, overrides, trust=trust)
-    return experiment_of(word, overrides, trust=trust, allow_paths=allow_paths)
+    return experiment_of(word, overrides, trust=trust, **allowed)
 
 
 def _as_yaml(experiment: Experiment) -> str:
