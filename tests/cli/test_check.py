@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from tests.analysis.build import parse_history
 from tests.analysis.golden import FOLDER, MARK
 from tests.report.summaries import summary
+from varsim.analysis import asked_kinds
 from varsim.analysis.findings.compared import Compared
 from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.unexplained import DIFFERENCE
@@ -326,7 +327,7 @@ def test_fail_on_without_a_kind_is_an_error(tmp_path: Path, nothing: str):
 
 def test_the_help_has_every_kind_of_finding():
     said = re.sub("[,;`]", " ", varsim("--help").stdout).split()
-    assert [] == [word for word in fail_on.words() if word not in said]
+    assert [] == [word for word in asked_kinds.words() if word not in said]
 
 
 def test_a_failed_run_takes_precedence_over_its_findings(tmp_path: Path):

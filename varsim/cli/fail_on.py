@@ -7,24 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from varsim.analysis.asked_kinds import kinds_in, meant_by, words
 from varsim.analysis.unexplained import DIFFERENCE
 from varsim.cli.exit_codes import WrongUse
-from varsim.nearest import did_you_mean, listed
+from varsim.nearest import listed
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
-    from varsim.analysis.findings.model import Finding
     from varsim.analysis.served import ServedExamination
-
-ANY: Final = "any"
-"""Every kind of finding."""
-
-
-def words() -> list[str]:
-    """Return the words that --fail-on accepts: the kinds of finding, and two other words."""
-    from varsim.analysis.search import KINDS
-
-    return [*dict.fromkeys(kind.word for kind in KINDS), DIFFERENCE, ANY]
 
 
 def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -38,22 +28,16 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
     Raises:
         WrongUse: A word is not a kind of finding.
     """
-    from varsim.analysis.findings.model import as_word
-
-    known = words()
-    asked = []
+    asked: set[str] = set()
     for text in texts:
-        parts = [as_word(part) for part in text.split(",") if part.strip()]
+        parts = [part for part in text.split(",") if part.strip()]
         if not parts:  # an empty variable of a shell script must not succeed silently
             raise WrongUse(f"--fail-on {text!r} does not name a kind of finding; `any` means all")
-        asked += parts
-    for word in asked:
-        if word not in known:
-            near = did_you_mean(word, known, most=3)
-            raise WrongUse(
-                f"--fail-on {word}: there is no such kind of finding{near}"
-                f"\n  kinds: {', '.join(known)}"
-            )
+        for part in parts:
+            try:
+                asked |= meant_by(part)
+            except ValueError as error:
+                raise WrongUse(f"--fail-on {error}") from None
     return frozenset(asked)
 
 
@@ -78,12 +62,6 @@ def seen(found: Examination | ServedExamination, asked: frozenset[str]) -> list[
     if found.compared is not None and found.compared.differs and DIFFERENCE in asked:
         kinds.append(DIFFERENCE)
     return sorted(kinds)
-
-
-def kinds_in(findings: Iterable[Finding], asked: frozenset[str]) -> list[str]:
-    """Return the requested kinds among findings, in alphabetical order."""
-    kinds = {one.kind.word for one in findings}
-    return sorted(one for one in kinds if one in asked or ANY in asked)
 
 
 _NOT_OF_SERVERS: Final = frozenset({DIFFERENCE, "failed-call"})

@@ -1,0 +1,147 @@
+"""A cluster for one test, with a record that is judged at the end of the test."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from varsim.analysis.asked_kinds import meant_by
+from varsim.analysis.examination import Examination, examine
+from varsim.analysis.failures import DONE, Ending
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.outcome import Outcome
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.variable import variable_creator_scope
+from varsim.errors import ConfigError
+from varsim.experiments.applied_settings import AppliedSettings
+from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.recording import write_history
+from varsim.experiments.store import RunFiles
+from varsim.experiments.strategies import strategy_of
+from varsim.nearest import did_you_mean
+from varsim.private import make_private_folder
+from varsim.report.space_time import cell, space_time, who
+from varsim.tracing.history import PROGRAM, Event, History, open_history
+
+KEYS: Final = (
+    *("workers", "devices", "mode", "variables", "seed", "launcher", "transport", "exchange"),
+    *("auto", "trace", "uneven", "strict", "stall_warn_s", "stall_fail_s", "link_loss_s"),
+    *("on_worker_lost", "max_restarts"),
+)
+"""The keys of an experiment that a test can set. The test itself is the program."""
+
+_LAST_EVENTS: Final = 24
+
+
+class RecordedCluster:
+    """A strategy with a record, and the settings of an experiment for the variables of a test."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fail_on: tuple[str, ...] = (),
+        simulated: bool = False,
+        **settings: Any,
+    ) -> None:
+        """Prepare a strategy, whose workers start when they are first needed.
+
+        Args:
+            folder: The directory of the record and of the workers' logs.
+            fail_on: Kinds of findings with which `check` fails.
+            simulated: Whether the replicas take turns in this process, without worker processes.
+            settings: Keys of an experiment: see `KEYS`.
+        Raises:
+            ConfigError: A key or a value is wrong.
+            ValueError: There is no such kind of finding.
+        """
+        for key in settings:
+            if key not in KEYS:
+                known = [*KEYS, "simulated", "fail_on"]
+                raise ConfigError(f"there is no setting {key!r}{did_you_mean(key, known)}")
+        said = [Override((key,), value, f"{key}={value!r}") for key, value in settings.items()]
+        experiment = load_experiment(None, said)
+        self.fail_on = frozenset[str]().union(*(meant_by(one) for one in fail_on))
+        self._files = RunFiles(folder)
+        make_private_folder(self._files.logs)
+        self._stack = ExitStack()
+        if simulated:
+            from varsim.testing.simulation import simulated_cluster
+
+            self._stack.enter_context(simulated_cluster())
+        self.strategy: MirroredStrategy = self._stack.enter_context(
+            strategy_of(experiment, experiment.device_names, self._files)
+        )
+        settings_of = AppliedSettings(experiment, self.strategy)
+        self._stack.enter_context(variable_creator_scope(settings_of))
+
+    @property
+    def path(self) -> Path:
+        """Return the directory of the record, for `varsim check` and `varsim lens`."""
+        return self._files.path
+
+    def close(self) -> None:
+        """End the workers. The values of the variables cannot be read afterwards."""
+        self._stack.close()
+
+    @cached_property
+    def history(self) -> History:
+        """End the workers, and return the open record.
+
+        Raises:
+            ConfigError: There is no record, because the test used no strategy, or it is damaged.
+        """
+        self.close()
+        problem = write_history(self._files)
+        if problem is not None:
+            raise ConfigError(f"the record cannot be read: {problem}")
+        return self._open.enter_context(open_history(self.path))
+
+    @cached_property
+    def _open(self) -> ExitStack:
+        return ExitStack()
+
+    @cached_property
+    def examination(self) -> Examination:
+        """Return the result of `varsim check` on the record, which ends the workers."""
+        return examine(self.history, ending=Ending(status=DONE))
+
+    @property
+    def verdict(self) -> Outcome:
+        """Return whether varsim kept its promises: VALID, INVALID or UNKNOWN."""
+        return self.examination.outcome
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what looks wrong in the program of the test."""
+        return self.examination.findings
+
+    def story(self) -> str:
+        """End the workers; return the last event of each process, and the last events of all."""
+        try:
+            events = list(self.history.events())
+        except ConfigError as error:
+            return str(error)
+        if not events:
+            return "the record has no events"
+        names = {number: row.name for number, row in self.history.variables.items()}
+        last = {one.process: one for one in events}
+        lines = []
+        for process in range(PROGRAM, self.history.num_replicas):
+            one = last.get(process)
+            said = "no event is recorded" if one is None else cell(one, names) + _place(one)
+            lines.append(f"{who(process)}: {said}")
+        lines += ["", *space_time(events[-_LAST_EVENTS:], names), ""]
+        return "\n".join([*lines, f"the whole record: varsim check {self.path}"])
+
+    def finish(self) -> None:
+        """End the workers, and close the record."""
+        self.close()
+        self._open.close()
+
+
+def _place(event: Event) -> str:
+    call = "" if event.call is None else f", in call {event.call}"
+    return call + ("" if event.location is None else f", at {event.location}")

@@ -1,0 +1,172 @@
+"""Assertions for tests of training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from varsim.analysis.asked_kinds import kinds_in, meant_by
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.outcome import Outcome
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.strategy import Strategy
+from varsim.report.findings_text import told_findings
+from varsim.testing.simulation import simulated_cluster
+
+
+class Judged(Protocol):
+    """A run with a record: `varsim.FinishedRun`, or the fixture `varsim_cluster`."""
+
+    @property
+    def verdict(self) -> Outcome:
+        """Return whether varsim kept its promises."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """Return what looks wrong in the program."""
+
+
+def assert_replicas_equal(value: Any, *, rtol: float = 0.0, atol: float = 0.0) -> None:
+    """Fail if the components of a variable, or of a `PerReplica` value, are not equal.
+
+    Args:
+        value: A distributed variable or value; each component is a number or an array.
+        rtol: The relative tolerance; by default equal means equal.
+        atol: The absolute tolerance.
+    Raises:
+        AssertionError: A component differs from that of replica 0; the text has both values.
+        TypeError: The value has no components.
+    """
+    __tracebackhide__ = True
+    components = getattr(value, "values", None)
+    if not isinstance(components, tuple):
+        raise TypeError(
+            f"a {type(value).__name__} has no components: give a variable of a strategy, or what "
+            "strategy.run returned"
+        )
+    first = np.asarray(components[0])
+    for replica, component in enumerate(components[1:], 1):
+        difference = _difference(np.asarray(component), first, rtol, atol)
+        if difference:
+            name = getattr(value, "name", "the value")
+            raise AssertionError(
+                f"the components of {name} differ: replica {replica} against replica 0: "
+                f"{difference}"
+            )
+
+
+def assert_close_to_single_device(
+    program: Callable[[Strategy], Any],
+    strategy: Strategy,
+    *,
+    rtol: float = 1e-5,
+    atol: float = 1e-8,
+) -> None:
+    """Fail if a program returns other values on the replicas than on a single device.
+
+    The program runs twice: on `strategy`, and on one replica in this process. So it must create its
+    variables and read its data itself, and give each replica its share of the batch.
+
+    Args:
+        program: Trains with the strategy that it gets, and returns a number, an array, or a mapping
+            or sequence of them, such as losses and weights.
+        strategy: A strategy with several replicas, such as the fixture `varsim_strategy`.
+        rtol: The relative tolerance. Sums of float32 in another order differ by about 1e-6.
+        atol: The absolute tolerance.
+    Raises:
+        AssertionError: A value differs; the text has its key, both values, and whether one is N
+            times the other.
+    """
+    __tracebackhide__ = True
+    found = dict(_leaves(program(strategy)))
+    with simulated_cluster(), MirroredStrategy(["CPU:0"]) as single:
+        wanted = dict(_leaves(program(single)))
+    if found.keys() != wanted.keys():
+        raise AssertionError(
+            f"the program returned {_listed(found)} on the replicas, and {_listed(wanted)} on a "
+            "single device"
+        )
+    for key, value in found.items():
+        difference = _difference(value, wanted[key], rtol, atol)
+        if difference:
+            factor = _factor(value, wanted[key], strategy.num_replicas_in_sync, rtol)
+            raise AssertionError(
+                f"{key or 'the value'} differs from a single device: {difference}{factor}"
+            )
+
+
+def assert_valid(run: Judged, *, fail_on: Sequence[str] = ()) -> None:
+    """Fail if the record of a run does not show that varsim kept its promises.
+
+    Args:
+        run: A `varsim.FinishedRun`, or the fixture `varsim_cluster`, which ends with this call.
+        fail_on: Kinds of findings that fail, too, as for `varsim check --fail-on`: `stale-read`;
+            a part of the name, such as `conflict`; or `any`.
+    Raises:
+        AssertionError: The verdict is INVALID or UNKNOWN, or there is such a finding.
+        ValueError: There is no such kind.
+    """
+    __tracebackhide__ = True
+    asked = frozenset[str]().union(*(meant_by(one) for one in fail_on))
+    if run.verdict is not Outcome.VALID:
+        raise AssertionError(
+            f"the verdict is {run.verdict.value}: `varsim check` says why for the run"
+        )
+    kinds = kinds_in(run.findings, asked)
+    if kinds:
+        raise AssertionError(findings_text(run.findings, kinds))
+
+
+def findings_text(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
+    """Return a paragraph for each finding of these kinds."""
+    told = told_findings([one for one in findings if one.kind.word in kinds], everything=True)
+    parts = []
+    for one in told.shown:
+        lines = [f"{one.title}: {one.what}"]
+        lines += [f"  at {location} ({times} times)" for location, times in one.locations]
+        lines += [f"  remedy: {one.remedy}"] if one.remedy else []
+        parts.append("\n".join([*lines, *(f"    {line}" for line in one.paste)]))
+    return "\n\n".join([f"found: {', '.join(kinds)}", *parts])
+
+
+def _leaves(value: Any, key: str = "") -> list[tuple[str, np.ndarray[Any, Any]]]:
+    """Return the arrays of a value, each with its place in the value."""
+    if isinstance(value, Mapping):
+        inner = [(f"{key}[{name!r}]", one) for name, one in value.items()]
+    elif isinstance(value, list | tuple):
+        inner = [(f"{key}[{index}]", one) for index, one in enumerate(value)]
+    else:
+        return [(key, np.asarray(value))]
+    return [leaf for place, one in inner for leaf in _leaves(one, place)]
+
+
+def _listed(found: Mapping[str, Any]) -> str:
+    return ", ".join(key or "a value" for key in found) or "nothing"
+
+
+def _difference(
+    found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], rtol: float, atol: float
+) -> str:
+    """Return where two arrays differ, with both values; "" if they are equal or close."""
+    if found.shape != wanted.shape:
+        return f"the shape {found.shape} against {wanted.shape}"
+    same = np.isclose(found, wanted, rtol, atol, equal_nan=True)
+    if same.all():
+        return ""
+    differing = np.argwhere(~same)
+    place = tuple(differing[0].tolist())
+    at = f" at {list(place)} ({len(differing)} of {found.size} elements differ)" if place else ""
+    return f"{found[place]!s} against {wanted[place]!s}{at}"
+
+
+def _factor(
+    found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], replicas: int, rtol: float
+) -> str:
+    """Return whether a value is N times another one; "" if it is not."""
+    if replicas > 1 and np.allclose(found, replicas * wanted, rtol):
+        return f". It is {replicas} times the value, and there are {replicas} replicas"
+    if replicas > 1 and np.allclose(replicas * found, wanted, rtol):
+        return f". It is 1/{replicas} of the value, and there are {replicas} replicas"
+    return ""
