@@ -33,7 +33,8 @@ class _Shot(NamedTuple):
 
 
 SHOTS: Final = (
-    _Shot("report", "findings", 1280, "light", height=1000),
+    _Shot("report", "digits", 1280, "light", height=1000),
+    _Shot("report-findings", "findings", 1280, "light", "findings"),
     _Shot("report-dark", "digits", 1280, "dark", "traffic"),
     _Shot("report-lens", "lens", 1280, "light", "lens"),
     _Shot("report-phone", "findings", 390, "dark", height=844),

@@ -95,6 +95,7 @@ def _traffic_chart(
         title,
         "for each variable, as if it were sent alone",
         by_call,
+        order=list(names.values()),
         span=span,
         unit_of=byte_unit if key == "bytes" else lambda _: Unit("messages", 1),
         one="variable",
@@ -107,6 +108,7 @@ def _chart_by_call(
     what: str,
     by_call: Mapping[int, Mapping[str, float]],
     *,
+    order: Sequence[str],
     span: tuple[int, int],
     unit_of: Callable[[float], Unit],
     one: str,
@@ -116,6 +118,7 @@ def _chart_by_call(
     Args:
         what: A clause that describes the numbers.
         by_call: The number of a call → the name of a series → a number.
+        order: The names of all series, so that each has its colour in every chart.
         span: The first and the last call of the record.
         unit_of: The unit for the largest bar.
         one: What one series stands for, for the name of those that share the last series.
@@ -132,7 +135,7 @@ def _chart_by_call(
     unit = unit_of(max(sum(bar.sums.values()) for bar in bins))
     width = max(bar.last - bar.first + 1 for bar in bins)
     amount = f"{unit.name} in {width} calls" if width > 1 else unit.name
-    series = [*(name for name in totals if name in shown), *([rest] if others else [])]
+    series = [*(name for name in order if name in shown), *([rest] if others else [])]
     return bar_chart(
         key,
         title,
@@ -243,6 +246,7 @@ def _replica_chart(
         title,
         what,
         by_call,
+        order=[f"replica {i}" for i in replicas],
         span=(steps[0].step, steps[-1].step),
         unit_of=time_unit,
         one="replica",
