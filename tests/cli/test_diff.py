@@ -159,4 +159,5 @@ def test_a_run_without_a_record_is_compared_in_what_it_has():
 
     assert 4 == code
     assert "it ran with `trace: off`" in told["not_compared"][0]
+    assert "No value of the records could be compared." in varsim("diff", off, off).stdout
     assert 2 == varsim("diff", off, "2020").exit_code

@@ -117,6 +117,14 @@ def test_a_replica_cannot_log():
     assert "log(loss) at program.py:10 is called by the function of a replica" in run.failure.text
 
 
+def test_a_closure_cannot_log():
+    strategy = tf.distribute.ParameterServerStrategy(workers=2)
+    coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+    coordinator.schedule(lambda: tf.log(loss=1))
+    with pytest.raises(ContextError, match=r"is called by a closure(.|\n)*log result.fetch\(\)"):
+        coordinator.join()
+
+
 @pytest.mark.parametrize(
     ("metrics", "said"),
     [

@@ -61,17 +61,18 @@ def log(*, step: int | None = None, **metrics: Any) -> None:
         metrics: Numbers: of Python, of NumPy, or any value without axes that `float` accepts.
     Raises:
         MetricError: A value is not a number, or a metric has a reserved name.
-        ContextError: A function of `strategy.run` logs.
+        ContextError: A function of `strategy.run`, or a closure, logs.
     """
     values = numbers(metrics)
     number = None if step is None else step_number(step)
     frame = current_frame()
     replica = None if frame is None else frame.replica
-    if replica is None:
+    if replica is None and (frame is None or frame.home is None):
         receive(number, values)
-    elif not are_refused():
+    elif replica is None or not are_refused():
         at = f" at {where}" if (where := user_location()) else ""
-        raise ContextError(_ON_A_REPLICA.format(at=at, names=", ".join(values)))
+        text = _IN_A_CLOSURE if replica is None else _ON_A_REPLICA
+        raise ContextError(text.format(at=at, names=", ".join(values)))
     elif replica.replica_id_in_sync_group == 0:
         replica.session.call_host(LogMetrics(number, values))
 
@@ -81,6 +82,12 @@ _ON_A_REPLICA: Final = (
     "of the step.\n"
     "  Return the values from the function, combine them with strategy.reduce(...), and log the "
     "result outside strategy.run."
+)
+
+
+_IN_A_CLOSURE: Final = (
+    "log({names}){at} is called by a closure, which runs on a worker: no run receives its values.\n"
+    "  Return the values from the closure, and log result.fetch() in the program."
 )
 
 

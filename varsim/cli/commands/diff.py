@@ -57,7 +57,7 @@ def diff(ctx: click.Context, run: str, other: str, *, as_json: bool) -> None:
     try:
         records = find_records(run), find_records(other)
         names = tuple(str(one.every[0].folder) for one in records)
-        differences, missing = _compare(*records)
+        differences, missing, compared = _compare(*records)
         around = compare_surroundings(Path(names[0]), Path(names[1]))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -67,18 +67,23 @@ def diff(ctx: click.Context, run: str, other: str, *, as_json: bool) -> None:
     if as_json:
         say_json(_plain(names, differences, around, missing), 1)
     else:
-        print_page(lambda console: _show(console, names, differences, around, missing), sys.stdout)
+        print_page(
+            lambda console: _show(console, names, differences, around, missing, compared),
+            sys.stdout,
+        )
     ctx.exit(code)
 
 
-def _compare(one: RunRecords, other: RunRecords) -> tuple[list[Difference], list[str]]:
+def _compare(one: RunRecords, other: RunRecords) -> tuple[list[Difference], list[str], int]:
     """Compare the records of the same strategies and incarnations.
 
     Returns:
-        The first difference of each variable, record after record; and what was not compared.
+        The first difference of each variable, record after record; what was not compared; and the
+        number of values that were compared.
     """
     differences: list[Difference] = []
     missing: list[str] = []
+    compared = 0
     theirs = {record.place: record for record in other.every}
     for ours in one.every:
         found = theirs.pop(ours.place, None)
@@ -86,11 +91,11 @@ def _compare(one: RunRecords, other: RunRecords) -> tuple[list[Difference], list
             missing.append(f"the record in {ours.folder}: the second run has no such record")
             continue
         try:
-            _compare_records(ours, found, differences, missing)
+            compared += _compare_records(ours, found, differences, missing)
         except _NotComparedError as error:
             missing.append(str(error))
     missing += [f"the record in {one.folder}: the first run has none" for one in theirs.values()]
-    return differences, missing
+    return differences, missing, compared
 
 
 class _NotComparedError(Exception):
@@ -99,7 +104,8 @@ class _NotComparedError(Exception):
 
 def _compare_records(
     ours: RunRecord, theirs: RunRecord, differences: list[Difference], missing: list[str]
-) -> None:
+) -> int:
+    """Add what two records show to the lists, and return the number of compared values."""
     from varsim.analysis.two_histories import compare_histories
     from varsim.errors import ConfigError, FileError
     from varsim.report.diff_page import not_compared
@@ -118,6 +124,7 @@ def _compare_records(
     known = {one.label for one in differences}
     differences += [one for one in found.differences if one.label not in known]
     missing += not_compared(found)
+    return found.compared
 
 
 def _show(
@@ -126,6 +133,7 @@ def _show(
     differences: list[Difference],
     around: Surroundings,
     missing: list[str],
+    compared: int,
 ) -> None:
     from rich.text import Text
 
@@ -135,6 +143,8 @@ def _show(
     if differences:
         print_difference(console, differences[0])
         print_others(console, differences[1:])
+    elif not compared:
+        console.print(Text("No value of the records could be compared.\n"))
     elif not around.has_other_results:
         console.print(Text(f"{_SAME}\n"))
     else:
