@@ -112,10 +112,8 @@ def test_the_points_of_a_sweep_are_rows() -> None:
         "point 2 failed, so it has no numbers (ConfigError: no).",
     ] == found.notes
     both = compare([str(path), str(run("a"))])
-    assert ["20260102-030406-x-sweep/1", "20260102-030405-a"] == [
-        both.rows[0].name,
-        both.rows[3].name,
-    ]
+    assert ["A/1", "A/2", "A/3", "20260102-030405-a"] == [row.name for row in both.rows]
+    assert "A is 20260102-030406-x-sweep." == both.notes[0]
 
 
 FAILED = Failure(kind="ValueError", text="no.\nmore", traceback="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Final
 
 from varsim.errors import ConfigError
@@ -40,8 +41,9 @@ def compare_folders(paths: Sequence[Path]) -> Comparison:
     Raises:
         ConfigError: A folder is neither, or its files are damaged.
     """
-    several = len(paths) > 1
-    compared = [one for path in paths for one in _in_folder(path, several=several)]
+    sweeps = [path for path in paths if is_sweep(path)] if len(paths) > 1 else []
+    letters = {path: _letter(number) for number, path in enumerate(sweeps)}
+    compared = [one for path in paths for one in _in_folder(path, letters.get(path, ""))]
     settings = [_settings(one) for one in compared]
     of_sweeps = list(dict.fromkeys(key for one in compared for key in one.settings))
     differing = _differing(
@@ -53,29 +55,34 @@ def compare_folders(paths: Sequence[Path]) -> Comparison:
         for one, said in zip(compared, settings, strict=True)
     ]
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    return Comparison(
-        keys=keys, metrics=metrics, rows=rows, notes=list(notes(compared, rows, metrics))
-    )
+    said = [f"{letter} is {path.resolve().name}." for path, letter in letters.items()]
+    said += notes(compared, rows, metrics)
+    return Comparison(keys=keys, metrics=metrics, rows=rows, notes=said)
 
 
 # ---------------------------------------------------------------- which runs
 
 
-def _in_folder(path: Path, *, several: bool) -> Iterator[ComparedRun]:
+def _letter(number: int) -> str:
+    """Return a short name for a sweep: A, B, ..., Z, A1, ..."""
+    return f"{ascii_uppercase[number % 26]}{number // 26 or ''}"
+
+
+def _in_folder(path: Path, letter: str) -> Iterator[ComparedRun]:
     if is_sweep(path):
         folder = read_sweep(path)
         for point in folder.sweep.points:
-            yield _of_point(folder, point.number, several=several)
+            yield _of_point(folder, point.number, letter)
         return
     summary, unread = _summary(path)
     status = "unknown" if summary is None else summary.status.value
     yield ComparedRun(path, path.resolve().name, status, _error(summary), {}, summary, unread)
 
 
-def _of_point(folder: SweepFolder, number: int, *, several: bool) -> ComparedRun:
+def _of_point(folder: SweepFolder, number: int, letter: str) -> ComparedRun:
     point = folder.sweep.points[number - 1]
     path = folder.run_folder(point)
-    name = f"{folder.path.resolve().name}/{number}" if several else str(number)
+    name = f"{letter}/{number}" if letter else str(number)
     summary, unread = None, ""
     if point.status not in (PointStatus.WAITING, PointStatus.RUNNING):
         summary, unread = _summary(path)

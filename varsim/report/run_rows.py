@@ -18,7 +18,7 @@ class RunRow:
     """One run, or one point of a sweep, as a row of a comparison."""
 
     run: str  # the run's folder
-    name: str  # the name of the folder; for the point of a sweep, with the name of the sweep
+    name: str  # the name of the folder; for the point of a sweep its number, as in "3" or "A/3"
     status: str  # "done", "failed", "interrupted", "running" or "waiting"
     error: str  # one line that says why the run failed; "" if it did not fail
     settings: dict[str, Plain]  # the keys of the experiment in which the runs differ; null: not set

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from varsim.experiments.sweep_plan import SweepPlan
 
 _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, INTERRUPTED)
-_VARIED: Final = ("workers", "mode", "workload", "steps", "seed")
+_VARIED: Final = ("workers", "mode", "workload", "steps", "seed", "auto")
 """The options that take several values, as KEY=VALUES does."""
 
 
@@ -55,6 +55,7 @@ _VARIED: Final = ("workers", "mode", "workload", "steps", "seed")
 )
 @click.option("--steps", metavar="VALUES", help="Numbers of training steps.")
 @click.option("--seed", metavar="VALUES", help="Seeds of all random numbers. [default: 0]")
+@click.option("--auto", metavar="VALUES", help="What AUTO means: on_write, adaptive or advised.")
 @click.option(
     "--zip/--product",
     "zipped",
