@@ -316,11 +316,26 @@ def test_a_difference_that_follows_from_an_earlier_one_is_counted():
     both = replace(ONE, differences=(MERGED, other))
 
     assert (MERGED,) == both.leading
-    assert "1 further location of loss differs after earlier differences" in flat(both)
+    said = "loss differs at 1 location, probably because the writers had read f1, which differed"
+    assert said in flat(both)
     assert "loss, read by the program" in " ".join(compared_text(both, most=None))
     alone = replace(ONE, differences=(other,))
     assert (other,) == alone.leading  # f1 itself is not compared
     assert "computed from f1, written by all replicas in step 8 at train.py:9" in flat(alone)
+
+
+def test_a_difference_that_follows_from_a_finding_is_counted_and_not_explained():
+    """The finding says more than the list of all that a value can be."""
+    one = replace(ONE, differences=(replace(MERGED, follows="scale"),))
+
+    assert () == one.leading
+    assert "2 of them different, probably because of findings" in flat(one)
+    assert (
+        "f1 differs at 1 location, probably because the writers had read scale, about which there "
+        "is a finding below. Correct scale first (--all shows the values)"
+    ) in flat(one)
+    assert "What to do" not in flat(one)
+    assert "; its writers had read scale" in " ".join(compared_text(one, most=None))
 
 
 def test_a_returned_value_with_the_factor_is_named_if_all_variables_are_right():

@@ -16,6 +16,7 @@ from varsim.analysis.findings.conflicts import READ_WRITE, WRITE_WRITE
 from varsim.analysis.findings.divergence import DIVERGENCE
 from varsim.analysis.findings.model import Cause, Finding
 from varsim.analysis.findings.not_finite import NOT_FINITE
+from varsim.analysis.findings.outside_variables import PLAIN
 from varsim.analysis.findings.overflow import OVERFLOW
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.tracing.history import PROGRAM, History
@@ -27,10 +28,10 @@ _OF_ONE_VARIABLE: Final = {
 }
 """Kind of finding → the kinds that cause it, if both are about one variable."""
 
-_SPREADS: Final = (
-    frozenset({OVERFLOW, NOT_FINITE}),
-    frozenset({READ_WRITE, WRITE_WRITE, DIVERGENCE, STALE_READ}),
-)
+APART: Final = frozenset({READ_WRITE, WRITE_WRITE, DIVERGENCE, STALE_READ, PLAIN})
+"""Kinds of finding that say that replicas read other values of a variable than each other."""
+
+_SPREADS: Final = (frozenset({OVERFLOW, NOT_FINITE}), APART)
 """Kinds that spread from a variable to the variables that are computed from it."""
 
 

@@ -12,6 +12,7 @@ from varsim.analysis.narrow_values import rounded_alike
 from varsim.analysis.notes import ENDING, not_looked_at
 from varsim.analysis.outcome import Note, Outcome, Verdict, overall
 from varsim.analysis.search import SEARCHED_KINDS, Search
+from varsim.analysis.sources import with_sources
 from varsim.analysis.unknown_policies import not_compared, notes_on
 from varsim.analysis.verdict import Judges, is_whole, sound
 from varsim.tracing.history import History
@@ -103,6 +104,8 @@ def examine(
         compared = replace(compared, uncompared=uncompared)
     if compared is not None and ending is not None:
         compared = replace(compared, returned=ending.returned, num_replicas=history.num_replicas)
+    if compared is not None:
+        compared = with_sources(history, compared, findings)
     failed = failures(history, ending, judges.replay if whole else None)
     notes: list[Note] = notes_on(judges.unknown)
     if search is not None and whole:  # these notes come first, because they name program lines

@@ -28,6 +28,13 @@ class ReturnedValue:
     why: str = ""  # why the value was not compared; "" if it was compared
     ratio: float | None = None
     """The number by which each element is times the single device's; None if there is none."""
+    follows: str = ""
+    """The variable with a finding that explains the difference; "" if none is known."""
+
+    @property
+    def unexplained(self) -> bool:
+        """Return whether the value differs, and no finding explains this."""
+        return self.differs and not self.follows
 
     def factor(self, num_replicas: int) -> str:
         """Return "N" or "1/N" if each element is so many times the single device's, or ""."""

@@ -47,7 +47,9 @@ def named(found: Examination | ServedExamination, kind: str) -> str:
         return kind
     compared = found.compared
     parts = [one.variable for one in compared.unexplained]
-    parts += [f"{one.name} (returned by the program)" for one in compared.returned if one.differs]
+    parts += [
+        f"{one.name} (returned by the program)" for one in compared.returned if one.unexplained
+    ]
     parts += [
         one.variable or f"{one.operation} at {one.location}"
         for one in compared.collectives

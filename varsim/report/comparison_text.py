@@ -23,6 +23,7 @@ from varsim.report.difference_text import (
     number_text,
     remedy_of,
     remedy_of_collective,
+    source_of,
 )
 from varsim.report.formatting import count, names, visible, wrapped
 from varsim.report.terminal import WIDTH
@@ -203,16 +204,8 @@ def _unexplained(compared: Compared, width: int, most: int | None) -> Iterator[s
         yield from _item(f"{first}{difference_text(one)}{_often(one)} (event {one.event})", width)
     yield from _more(len(listed), most, "locations", width)
     following = [one for one in compared.unexplained if one not in leading]
-    if following and most is not None:
-        who = names(list(dict.fromkeys(one.variable for one in following)))
-        said = f"{times(len(following), 'further location')} of {who} "
-        said += "differs" if len(following) == 1 else "differ"
-        read = names(list(dict.fromkeys(one.began.variable for one in following)))
-        yield from _item(
-            f"{said} after earlier differences, which probably caused them: their writers had read "
-            f"a value that differed, and {read} differed first (--all shows them)",
-            width,
-        )
+    if most is not None:
+        yield from _following(following, width)
     meanings = (meaning_of(one, compared) for one in _exact(compared)[:most])
     for said in dict.fromkeys(filter(None, meanings)):
         yield from _wrapped(said, width, "  ")
@@ -222,6 +215,30 @@ def _exact(compared: Compared) -> list[ValueDifference]:
     """Return the leading differences that no approximate mode explains."""
     known = {one.variable_id for one in compared.approximate}
     return [one for one in compared.leading if one.variable_id not in known]
+
+
+def _following(following: Sequence[ValueDifference], width: int) -> Iterator[str]:
+    """Yield a line for each variable from which differences follow."""
+    by_source: dict[tuple[str, bool], list[ValueDifference]] = {}
+    for one in following:
+        by_source.setdefault((source_of(one), bool(one.follows)), []).append(one)
+    for (source, has_finding), some in by_source.items():
+        who = names(list(dict.fromkeys(one.variable for one in some)))
+        places = times(len(some), "location")
+        if who == source or not source:
+            why = "a finding below is about it" if has_finding else "after an earlier difference"
+            first = source or who
+        else:
+            what = (
+                "about which there is a finding below" if has_finding else "which differed before"
+            )
+            why, first = f"the writers had read {source}, {what}", source
+        differ = "differs" if len(some) == 1 else "differ"
+        yield from _item(
+            f"{who} {differ} at {places}, probably because {why}. Correct {first} first (--all "
+            "shows the values)",
+            width,
+        )
 
 
 def _remedies(compared: Compared, width: int, most: int | None) -> Iterator[str]:
@@ -238,7 +255,8 @@ def _began(compared: Compared) -> str:
     """Return which variable differed first, and which may have differed earlier."""
     said = []
     began = [one.began for one in compared.differences]
-    if len({one.variable_id for one in (*compared.differences, *began)}) > 1:
+    several = len({one.variable_id for one in (*compared.differences, *began)}) > 1
+    if several and not compared.differences[0].follows:
         said.append(f"Of the compared variables, {began[0].variable} differed first.")
     known = {one.variable for one in began}
     lacking = [
@@ -303,7 +321,8 @@ def _returned(returned: Sequence[ReturnedValue], width: int, most: int | None) -
 def _of_returned(one: ReturnedValue) -> str:
     which = "" if one.element is None else f" ({element_text(one.element)})"
     which = which if one.replica is None else f" (of replica {one.replica})"
-    return f"{one.name}{which}: {number_text(one.got)} instead of {number_text(one.wanted)}"
+    why = f" (see the finding about {one.follows})" if one.follows else ""
+    return f"{one.name}{which}: {number_text(one.got)} instead of {number_text(one.wanted)}{why}"
 
 
 _DIFFER: Final = ("differs", "differ")
@@ -332,6 +351,8 @@ def _explained(compared: Compared) -> str:
         some = "" if left == differ else f": {count(differ - left)} explained by {_by(compared)}"
         modes = names(list(dict.fromkeys(one.mode for one in compared.approximate)))
         return f"{said}{some}{', the others' * bool(some)} because of {modes}"
+    if left == differ and all(one.follows for one in compared.unexplained):
+        return f"{said}, probably because of findings"
     if left == differ:
         return f"{said}; no rule explains this"
     explained = f"{count(differ - left)} explained by {_by(compared)}"

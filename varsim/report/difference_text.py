@@ -49,12 +49,20 @@ _EXACT: Final = (
 def difference_text(one: ValueDifference) -> str:
     """Return the variable, the step, the location and both values, and where these began."""
     began = one.began
+    if began is one and one.follows and one.follows != one.variable:
+        return f"{_one(one)}; its writers had read {one.follows}"
     if began is one:
         return _one(one)
     if began.variable_id == one.variable_id:
         values = "" if _values(one) == _values(began) else f": {_values(one)}"
         return f"{_one(began)}; {_place(one)}{values}"
     return f"{_one(one)}; computed from {_one(began)}"
+
+
+def source_of(one: ValueDifference) -> str:
+    """Return the variable from which a difference follows; "" if none is known."""
+    began = one.began
+    return one.follows or (began.variable if began.variable_id != one.variable_id else "")
 
 
 def meaning_of(one: ValueDifference, compared: Compared) -> str:
@@ -65,7 +73,7 @@ def meaning_of(one: ValueDifference, compared: Compared) -> str:
     """
     began = one.began
     name = began.variable
-    if one.explained or compared.is_count(one):
+    if one.explained or one.follows or compared.is_count(one):
         return ""  # a finding, or the text about the sum, says more
     if began.access is Access.WRITTEN:
         return (
@@ -99,7 +107,8 @@ def remedy_of(one: ValueDifference) -> str:
     """Return what to do about a difference; "" if its cause cannot be limited."""
     began = one.began
     combined = began.access is Access.MERGED and began.aggregation in _NOT_COMBINED
-    return _EXACT if combined and not (began.alike or one.explained) else ""
+    known = began.alike or one.explained or one.follows
+    return _EXACT if combined and not known else ""
 
 
 def remedy_of_collective(one: CollectiveDifference) -> str:

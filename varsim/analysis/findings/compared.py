@@ -77,6 +77,9 @@ class ValueDifference:
     """The earlier difference from which this one follows: of the writes that a read combines, or of
     a variable that was read before the write. None if no earlier difference is known."""
     explained: int = 0  # number of the differing values that findings explain
+    follows: str = ""
+    """The variable with a finding that the writers of the first value had read before; "" if none
+    is known."""
 
     @property
     def began(self) -> ValueDifference:
@@ -225,13 +228,13 @@ class Compared:
 
     @property
     def leading(self) -> tuple[ValueDifference, ...]:
-        """Return the unexplained differences that follow from no other listed difference."""
+        """Return the unexplained differences that follow from no other difference and finding."""
         listed = {one.variable_id for one in self.differences}
         seen: set[int] = set()
         found = []
         for one in self.unexplained:
             began = one.began.variable_id
-            follows = began != one.variable_id and began in listed
+            follows = one.follows or (began != one.variable_id and began in listed)
             if not follows and began not in seen:
                 found.append(one)
             seen.add(began)
@@ -240,7 +243,7 @@ class Compared:
     @property
     def differs(self) -> bool:
         """Return whether there is a difference that is not explained by a finding."""
-        if self.unexplained or any(one.differs for one in self.returned):
+        if self.unexplained or any(one.unexplained for one in self.returned):
             return True
         return any(one.count and not self.is_meant(one) for one in self.collectives)
 

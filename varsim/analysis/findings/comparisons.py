@@ -310,6 +310,8 @@ class Comparisons(EventObserver):
         found = Parting(site, difference_of(site, comparison, facts, self._step), sources)
         self._partings.add(found, is_prefix=self.is_prefix(site))
         self._flows.part(number)
+        if site.access is Access.READ:
+            self._flows.on_read(PROGRAM, number)  # the program has read this wrong value
         return found
 
     def explain(self, site: Site, number: int) -> None:
