@@ -14,6 +14,7 @@ from varsim.analysis.sampled import statistics_of
 from varsim.errors import ConfigError
 from varsim.extension_dtypes import named
 from varsim.protocol.messages import OWN_CALLS, is_own_call
+from varsim.report.event_sentence import belonging, sentence_of
 from varsim.report.formatting import count, number, visible, wrapped
 from varsim.report.json_values import plain
 from varsim.report.space_time import space_time, who
@@ -35,6 +36,10 @@ def event_text(history: History, wanted: int, width: int) -> list[str]:
     """
     event = _event(history, wanted)
     lines = [f"event {event.event} of {count(history.last_event)}"]
+    lines += [*wrapped(visible(sentence_of(history, event)), width)]
+    if chain := belonging(history, event):
+        lines += wrapped(f"What belongs together: {chain}.", width)
+    lines.append("")
     room = width - _INDENT - _LABEL_WIDTH
     for label, text in _fields(history, event):
         told = wrapped(visible(text), room)
@@ -94,8 +99,8 @@ def _event(history: History, wanted: int) -> Event:
 
 def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of every column that is not empty."""
-    told = KINDS.get(event.kind, "a kind of another version of varsim").replace("`", "")
-    yield "kind", f"{event.kind}: {told}"
+    known = "docs/history.md explains its columns"
+    yield "kind", f"{event.kind} ({known if event.kind in KINDS else 'of another varsim version'})"
     yield "process", f"{who(event.process)}; event {count(event.number)} of this process"
     yield "time", f"{event.time_s:.6f} s into the run"
     yield "call", _where(history, event)

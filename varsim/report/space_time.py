@@ -95,13 +95,13 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
         parts.append(f"(group of {name_replicas(event.group)})")
     if event.kind == "arrive" and event.note is not None and not of_all_workers:
         parts.append(repr(event.note))
-    value = _value(event)
+    value = value_text(event)
     if value:
         parts.append(value)
     return " ".join(parts)
 
 
-def _value(event: Event) -> str:
+def value_text(event: Event) -> str:
     """Return the text of a value, or of its digest; "" if neither was recorded."""
     if event.value is not None:
         try:
