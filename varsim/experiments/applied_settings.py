@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.distribute.scopes import get_strategy
-from varsim.experiments.key_locations import WrongKey
+from varsim.errors import AggregationError
+from varsim.experiments.key_locations import KeyPath, WrongKey
 from varsim.experiments.mode_text import Mode
+from varsim.location import user_location
 from varsim.nearest import listed, no_variable
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies
@@ -33,6 +35,15 @@ _WITHOUT_MODE: Final = (
     "on a parameter server, where modes and settings of variables do not apply: remove it "
     "(docs/parameter_servers.md)"
 )
+
+
+def _refusal(name: str, error: AggregationError, key: str, *_: str) -> str:
+    """Return why a variable cannot have the settings, and what to do."""
+    others = "" if key == "variables" else "; or name the variables that get the mode, NAME=MODE"
+    return (
+        f"variable {name!r} at {user_location()}: {error.problem}\n  Change the aggregation in the "
+        f"program, or set it under variables, or choose another synchronization{others}"
+    )
 
 
 class AppliedSettings:
@@ -75,7 +86,11 @@ class AppliedSettings:
         self._strategies.append(strategy)
 
     def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
-        """Create a variable, with the settings if one of the strategies owns the variable."""
+        """Create a variable, with the settings if one of the strategies owns the variable.
+
+        Raises:
+            WrongKey: The program's other settings do not allow those of the experiment.
+        """
         if get_strategy() not in self._strategies:
             other = next_creator(**kwargs)
             self._others.append(weakref.ref(other))
@@ -84,17 +99,26 @@ class AppliedSettings:
             return other
         name = kwargs.get("name") or _UNNAMED
         free = kwargs["synchronization"] is _UNSPECIFIED
+        keys: KeyPath = ()  # of the last setting that applies
         if free and self._mode.free is not None:
             kwargs["synchronization"] = self._mode.free
+            keys = ("mode",)
         for pattern, settings in self._patterns.items():
             if self._matches(name, pattern):
                 for setting in ("synchronization", "aggregation"):
                     value = getattr(settings, setting)
                     kwargs[setting] = kwargs[setting] if value is None else value
+                keys = ("variables", pattern)
         for pattern, mode in self._mode.named.items():
             if self._matches(name, pattern):
                 kwargs["synchronization"] = mode
-        variable = next_creator(**kwargs)
+                keys = ("mode",)
+        try:
+            variable = next_creator(**kwargs)
+        except AggregationError as error:
+            if not keys:
+                raise
+            raise WrongKey(keys, _refusal(name, error, *keys)) from None
         self.created.append(variable)
         if free:
             self.free_ids.add(variable.spec.variable_id)

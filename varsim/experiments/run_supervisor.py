@@ -122,7 +122,6 @@ class ScriptSupervisor(RunSupervisor):
     def __init__(self, run: ActiveRun, began_s: float) -> None:
         super().__init__(run, began_s)
         self._locations: dict[int, str] = {}
-        self.refusal: WrongKey | None = None  # why the script and the experiment do not fit
 
     def choose(self, said: Choices) -> Choices:
         """Return the experiment's value of each setting, or else the script's value.
@@ -134,24 +133,22 @@ class ScriptSupervisor(RunSupervisor):
         experiment = self._run.experiment
         named = experiment.named_backends.get("transport", said.backends.transport)
         if said.has_servers and named != said.backends.transport:
-            self.refusal = WrongKey(
+            raise WrongKey(
                 ("transport",),
                 f"the {said.strategy} at {said.location} has only the transport "
                 f"{said.backends.transport}, not {named}: omit transport",
             )
-            raise self.refusal
         asked = experiment.model_fields_set
         sets_auto = "auto" in asked or experiment.parsed_mode.adaptive
         number = next((key for key in ("workers", "devices") if getattr(experiment, key)), None)
         devices = said.devices
         if number is not None:
             if said.decided:
-                self.refusal = WrongKey(
+                raise WrongKey(
                     (number,),
                     f"the {said.strategy} at {said.location} {said.decided}: "
                     f"omit {number}, or write {said.strategy}() there",
                 )
-                raise self.refusal
             devices = experiment.device_names
         return replace(
             said,

@@ -89,7 +89,7 @@ class ScriptProgram:
         if error is None:
             self._end(run)
         else:
-            self._end_in_failure(run, error, supervision.refusal)
+            self._end_in_failure(run, error)
 
     def _executed(self) -> BaseException | None:
         """Run the script; print and return its error."""
@@ -123,10 +123,8 @@ class ScriptProgram:
                 f"of varsim must come before {self.said}"
             )
 
-    def _end_in_failure(
-        self, run: ActiveRun, error: BaseException, refusal: WrongKey | None
-    ) -> None:
-        if error is refusal or came_of_interrupt(error):
+    def _end_in_failure(self, run: ActiveRun, error: BaseException) -> None:
+        if isinstance(error, WrongKey) or came_of_interrupt(error):
             raise error
         if issubclass(type(error), SystemExit):
             if not run.strategies:
