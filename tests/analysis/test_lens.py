@@ -389,7 +389,9 @@ def test_the_lens_of_a_record_that_is_not_whole_says_so(tmp_path: Path) -> None:
         f"do not differ at the end of the recorded calls. The record is not whole: {flaw}." in said
     )
     assert "never" not in said
-    assert "From call 2 on, the copy of replica 1 is the program's: its worker was lost." in said
+    assert (
+        "From call 2 on, the component of replica 1 is the program's: its worker was lost." in said
+    )
 
 
 def test_unexchanged_writes_are_lost_with_a_worker(tmp_path: Path) -> None:

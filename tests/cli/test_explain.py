@@ -27,7 +27,7 @@ def test_without_arguments_all_modes_are_shown():
 
     assert 0 == result.exit_code
     assert 25 >= len(result.stdout.splitlines())
-    assert "ON_WRITE  NONE                copies diverge" in result.stdout
+    assert "ON_WRITE  NONE                components diverge" in result.stdout
     assert "varsim explain on_read sum" in " ".join(result.stdout.split())
     assert "Further: bounded_staleness:S, central, compressed:INNER:BY" in result.stdout
 

@@ -362,7 +362,7 @@ def test_the_fix_of_different_reductions_gives_its_value(kinds):
 def test_the_warning_of_diverged_copies_has_the_values_of_other_settings(operation):
     new = New(replicas=2)
     strategy, v = new.made()
-    with pytest.warns(tf.VarsimWarning, match="copies diverge") as caught:
+    with pytest.warns(tf.VarsimWarning, match="components diverge") as caught:
         strategy.run(lambda: getattr(v, operation.value)(3.0, read_value=False))
 
     lines = str(caught[0].message).splitlines()[1:]

@@ -150,7 +150,7 @@ def test_a_lost_component_comes_from_the_last_checkpoint(simulated, tmp_path):
     (lost,) = error.recovery.lost
     assert (Instead.CHECKPOINT, "call 1") == (lost.instead, lost.since)
     assert f"comes from checkpoint {tmp_path / 'saved'}" in str(lost)
-    assert "which was saved after call 1, and is older than the other copies" in str(lost)
+    assert "which was saved after call 1, and is older than the other components" in str(lost)
 
 
 @pytest.mark.parametrize("damage", ["deleted", "changed"])

@@ -227,7 +227,7 @@ def test_8_a_write_that_makes_copies_diverge_warns_with_the_location(strategy: S
     def step() -> None:
         v.assign(float(replica_id()))
 
-    with pytest.warns(tf.VarsimWarning, match="weights(.|\n)*the copies diverge") as caught:
+    with pytest.warns(tf.VarsimWarning, match="weights(.|\n)*the components diverge") as caught:
         strategy.run(step)
     assert {location_of(step, "assign")} == {
         f"{os.path.relpath(warning.filename)}:{warning.lineno}" for warning in caught
@@ -361,7 +361,7 @@ def test_12_an_update_that_fails_half_way_changes_nothing(strategy: Strategy) ->
 def test_12_a_value_that_fits_only_some_components_changes_none(mortal: Strategy) -> None:
     """This holds even if only the workers know the components."""
     v = make(mortal, np.zeros(2, "f"), aggregation=Aggregation.NONE)
-    with pytest.warns(tf.VarsimWarning, match="copies diverge"):
+    with pytest.warns(tf.VarsimWarning, match="components diverge"):
         mortal.run(lambda: v.assign(np.full(2, replica_id(), "f")) is None)
 
     uneven = tf.distribute.PerReplica([np.ones(2, "f"), np.ones(5, "f")])

@@ -256,7 +256,9 @@ def test_the_page_shows_the_bytes_of_a_sparse_write():
     said = one_line(named("ON_WRITE", "SUM"))
 
     assert "scatter_add all 14 12 4 144" in said  # 2 rows from each replica, and 4 to each
-    assert "v.scatter_add(tf.IndexedSlices(changes, indices)): every copy gets the rows" in said
+    assert (
+        "v.scatter_add(tf.IndexedSlices(changes, indices)): every component gets the rows" in said
+    )
 
 
 def warned_by(subject: Page) -> list[str]:

@@ -19,8 +19,8 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
 @pytest.mark.parametrize(
     ("settings", "seen", "expected"),
     [
-        (NONE, APART, "w was never synchronised: the replicas' copies differ by up to 0.83."),
-        (NONE, SAME, "w was never synchronised, but the replicas' copies are the same."),
+        (NONE, APART, "w was never synchronised: the replicas' components differ by up to 0.83."),
+        (NONE, SAME, "w was never synchronised, but the replicas' components are the same."),
         (NONE, None, "w was never synchronised: each replica keeps its own value."),
         (
             ON_WRITE,
@@ -38,15 +38,15 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             ON_WRITE,
             APART,
             "w was synchronised at every write: 10 merges, 4 messages and 8 B if each variable "
-            "were sent alone. But the replicas' copies differ by up to 0.83: a write bypassed the "
-            "aggregation.",
+            "were sent alone. But the replicas' components differ by up to 0.83: a write bypassed "
+            "the aggregation.",
         ),
         (
             {**ON_WRITE, "aggregation": "NONE", "merges": 0},
             APART,
             "w was ON_WRITE without an aggregation: a write in a replica changes only that "
-            "replica's copy and is not synchronised. The replicas' copies differ by up to 0.83, "
-            "and a cross-replica read returns replica 0's copy.",
+            "replica's component and is not synchronised. The replicas' components differ by up to "
+            "0.83, and a cross-replica read returns that of replica 0.",
         ),
         (
             {
@@ -64,21 +64,22 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             {**ON_WRITE, "synchronization": "AUTO", "aggregation": "NONE", "merges": 0},
             SAME,
             "w was AUTO without an aggregation: a write in a replica changes only that replica's "
-            "copy and is not synchronised. At the end the copies are nevertheless the same.",
+            "component and is not synchronised. At the end the components are nevertheless the "
+            "same.",
         ),
         (
             {},
             APART,
-            "w was written by each replica to its own copy; only cross-replica reads and assigns "
-            "combined the copies: 4 messages and 8 B if each variable were sent alone. "
-            "The replicas' copies differ by up to 0.83.",
+            "w was written by each replica to its own component; only cross-replica reads and "
+            "assigns combined the components: 4 messages and 8 B if each variable were sent alone. "
+            "The replicas' components differ by up to 0.83.",
         ),
         (
             {},
             lens(1.0, float("nan")),
-            "w was written by each replica to its own copy; only cross-replica reads and assigns "
-            "combined the copies: 4 messages and 8 B if each variable were sent alone. "
-            "The replicas' copies differ infinitely: some copies hold NaN or infinity.",
+            "w was written by each replica to its own component; only cross-replica reads and "
+            "assigns combined the components: 4 messages and 8 B if each variable were sent alone. "
+            "The replicas' components differ infinitely: some components hold NaN or infinity.",
         ),
     ],
 )

@@ -202,11 +202,11 @@ def test_advice_to_keep_on_read_names_copies_that_are_never_combined(tmp_path: P
 
     assert all(one.keeps for one in found.values())
     assert (
-        "Its synchronisation costs nothing. But the copies differed after 5 of 5 steps in which "
-        "each replica read and then wrote its own copy, and were never combined: if they are to be "
-        "one value, combine them, or choose ON_WRITE with an aggregation."
+        "Its synchronisation costs nothing. But the components differed after 5 of 5 steps in "
+        "which each replica read and then wrote its own component, and were never combined: if "
+        "they are to be one value, combine them, or choose ON_WRITE with an aggregation."
     ) in found["own"].proof
-    assert "copies differed" not in found["logged"].proof
+    assert "components differed" not in found["logged"].proof
 
 
 SAME_BATCH = """

@@ -277,8 +277,8 @@ class ClusterVariable(Variable):
         if not self.merges:
             raise DistributedValueError(
                 f"variable {self._name!r} at {user_location()}: a {type(value).__name__} has the "
-                "values of all replicas, so it cannot be written to one replica's copy; pass it to "
-                "strategy.run as an argument"
+                "values of all replicas, so it cannot be written to one replica's component; pass "
+                "it to strategy.run as an argument"
             )
         return value.select(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
 

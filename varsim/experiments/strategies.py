@@ -328,7 +328,7 @@ def _reason(error: VarsimError) -> str:
         return error.problem
     fact = error.fact
     if isinstance(fact, WritesLost):
-        return f"{fact.problem}; the copies shown have {fact.remaining}"
+        return f"{fact.problem}; the components shown have {fact.remaining}"
     return fact.problem if isinstance(fact, ValueLost) else headline(str(error))
 
 

@@ -88,7 +88,7 @@ DIFFERENCES: Final = {
         "only some components.",
     ),
     "D10": Difference(
-        "a read of diverged copies returns component 0",
+        "a read of diverged components returns component 0",
         "TensorFlow reads the component of the current device. Without a device scope this is "
         "component 0.",
     ),

@@ -294,7 +294,7 @@ def _lost(moments: Sequence[Moment]) -> Iterator[str]:
     for one in moments:
         if ended := sorted(set(one.ended) - set(one.lost) - before):
             before.update(ended)
-            each = "the copy" if len(ended) == 1 else "each copy"
+            each = "the component" if len(ended) == 1 else "each component"
             yield (
                 f"From call {one.step} on, {each} of {name_replicas(ended)} is the program's: "
                 f"{'its worker was' if len(ended) == 1 else 'the workers were'} lost."

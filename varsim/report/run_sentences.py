@@ -82,7 +82,7 @@ def _differ(group: _Group) -> str | None:
     if len(lenses) < len(group) or len(distances) < len(group):
         return None
     if any(isinstance(distance, str) for distance in distances):
-        return "differ infinitely: some copies hold NaN or infinity"
+        return "differ infinitely: some components hold NaN or infinity"
     return _SAME if not any(distances) else f"differ by up to {number(max(distances))}"
 
 
@@ -108,34 +108,35 @@ def _adaptive(group: _Group) -> str:
 
 
 def _mirrored(group: _Group) -> str:
-    """Return the sentence on copies that every write should have kept equal."""
+    """Return the sentence on components that every write should have kept equal."""
     differ = _differ(group)
     if differ is None:
         return ""
     if differ == _SAME:
         return " All replicas hold the same values, bit for bit."
-    return f" But the replicas' copies {differ}: a write bypassed the aggregation."
+    return f" But the replicas' components {differ}: a write bypassed the aggregation."
 
 
 def _diverged(group: _Group) -> str:
     said = (
         f"{_names(group)} {_were(group)} {_mode(group)} without an aggregation: a write in a "
-        "replica changes only that replica's copy and is not synchronised."
+        "replica changes only that replica's component and is not synchronised."
     )
     differ = _differ(group)
     if differ is None:
         return said
     if differ == _SAME:
-        return f"{said} At the end the copies are nevertheless the same."
+        return f"{said} At the end the components are nevertheless the same."
     return (
-        f"{said} The replicas' copies {differ}, and a cross-replica read returns replica 0's copy."
+        f"{said} The replicas' components {differ}, and a cross-replica read returns that of "
+        "replica 0."
     )
 
 
 def _on_read(group: _Group) -> str:
     said = (
-        f"{_names(group)} {_were(group)} written by each replica to its own copy; only "
-        f"cross-replica reads and assigns combined the copies: {_moved(group)}."
+        f"{_names(group)} {_were(group)} written by each replica to its own component; only "
+        f"cross-replica reads and assigns combined the components: {_moved(group)}."
     )
     return said + _copies(group)
 
@@ -151,14 +152,14 @@ def _custom(group: _Group) -> str:
 
 
 def _copies(group: _Group) -> str:
-    """Return the sentence on the copies at the end; "" if their values are not known."""
+    """Return the sentence on the components at the end; "" if their values are not known."""
     differ = _differ(group)
     if differ is None:
         return ""
     return (
-        " At the end the copies are the same."
+        " At the end the components are the same."
         if differ == _SAME
-        else f" The replicas' copies {differ}."
+        else f" The replicas' components {differ}."
     )
 
 
@@ -168,8 +169,8 @@ def _never(group: _Group) -> str:
     if differ is None:
         return f"{said}: each replica keeps its own value."
     if differ == _SAME:
-        return f"{said}, but the replicas' copies are the same."
-    return f"{said}: the replicas' copies {differ}."
+        return f"{said}, but the replicas' components are the same."
+    return f"{said}: the replicas' components {differ}."
 
 
 _SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {

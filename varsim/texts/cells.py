@@ -65,11 +65,11 @@ CELLS: Final[dict[str, CellText]] = {
         ),
     ),
     "local.diverges": CellText(
-        brief="own component only: the copies diverge (warned)",
-        narrow="copies diverge",
+        brief="own component only: the components diverge (warned)",
+        narrow="components diverge",
         write=(
             "The write changes only this replica's component. The other components do not change, "
-            "so the copies diverge. No message is sent."
+            "so the components diverge. No message is sent."
         ),
     ),
     "athand": CellText(

@@ -266,7 +266,7 @@ class AgreesOnRows(Fact):
     aggregation: VariableAggregation
 
     def __str__(self) -> str:
-        return f"every copy gets {_ROWS[self.aggregation]}"
+        return f"every component gets {_ROWS[self.aggregation]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -313,12 +313,12 @@ class Says(Fact):
 
 
 KEEPS_OWN: Final = Says("every replica keeps its own value")
-ROWS_OF_OWN: Final = Says("changes rows of this replica's own copy")
+ROWS_OF_OWN: Final = Says("changes rows of this replica's own component")
 ROWS_OF_UNREADABLE: Final = Says(
-    "changes rows of this replica's own copy, but a cross-replica read is then refused"
+    "changes rows of this replica's own component, but a cross-replica read is then refused"
 )
-ROWS_OF_ALL: Final = Says("changes rows of every copy")
-ELEMENTS_OF_ALL: Final = Says("changes elements of every copy")
+ROWS_OF_ALL: Final = Says("changes rows of every component")
+ELEMENTS_OF_ALL: Final = Says("changes elements of every component")
 WRITES_ALL: Final = Says("writes every component")
 MAY_BE_USED: Final = Says("allows the operation")
 IS_LEGAL: Final = Says("is legal, and the read is legal too")

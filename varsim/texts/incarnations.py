@@ -11,13 +11,13 @@ from varsim.texts.facts import Fact, name_replicas, times
 class Instead(Enum):
     """How the next incarnation replaces a lost component."""
 
-    CHECKPOINT = "comes from checkpoint {source}, and is older than the other copies"
+    CHECKPOINT = "comes from checkpoint {source}, and is older than the other components"
     WRITTEN = "has the value that the program wrote to it last, {source}"
     ZERO = "starts from zero, so the sum lacks its share"
-    MEAN = "starts from the mean of the other copies"
+    MEAN = "starts from the mean of the other components"
     COPY = "starts as a copy of the component of {source}"
     INITIAL = "starts from the variable's initial value"
-    ZEROS = "starts from zero, because no copy is left"
+    ZEROS = "starts from zero, because no component is left"
     NOTHING = "has no successor"
     NO_SHARE = "has no successor, so the sum lacks its share"
 

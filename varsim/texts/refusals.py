@@ -356,7 +356,7 @@ class Diverged(Fact):
         text = (
             f"variable {spec.name!r}: {self.operation.value} in replica context with "
             f"synchronization={spec.synchronization.name} and aggregation={spec.aggregation.name} "
-            "changes this replica's copy only: the copies diverge, and a cross-replica read "
-            "shows replica 0's value."
+            "changes this replica's component only: the components diverge, and a cross-replica "
+            "read shows replica 0's value."
         )
         return "\n  - ".join([text, *map(str, self.fixes)])

@@ -36,7 +36,7 @@ def test_the_replica_that_contributes_nan_is_named_with_call_and_line():
     assert ("w", 1, (("step.py:5", 1),)) == (finding.variable, finding.count, finding.locations)
     assert finding.what == (
         "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. In the same write, "
-        "replicas 0, 1 wrote finite values. The MEAN passes the NaN on to every copy."
+        "replicas 0, 1 wrote finite values. The MEAN passes the NaN on to every component."
     )
     assert "how this value is computed by replica 2" in finding.remedy
 
@@ -228,7 +228,7 @@ def test_a_nan_in_a_row_is_found_with_its_row(tmp_path):
     assert finding.what == (
         "Replica 1 wrote the first NaN in 1 of 4 elements, first in row 3 in call 1 of "
         "strategy.run at a.py:3. In the same write, replica 0 wrote finite values. The SUM passes "
-        "the NaN on to every copy."
+        "the NaN on to every component."
     )
 
 

@@ -45,8 +45,9 @@ def test_copies_that_are_never_combined_are_noted(settings: str):
     """This is no finding, because the program may mean it."""
     assert () == history(settings).findings()
     assert [
-        "whether w is to be trained separately on each replica: the copies differed after 4 of 4 "
-        "steps in which each replica read and then wrote its own copy, and were never combined"
+        "whether w is to be trained separately on each replica: the components differed after 4 of "
+        "4 steps in which each replica read and then wrote its own component, and were never "
+        "combined"
     ] == notes(history(settings))
 
 

@@ -1,4 +1,4 @@
-"""Mirrored copies agree at every version."""
+"""Mirrored components agree at every version."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Agreement(Checker):
     """
 
     name = "agreement"
-    promise = "mirrored copies agree at every version"
+    promise = "mirrored components agree at every version"
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)

@@ -16,7 +16,7 @@ class LocalOnly(Checker):
     """
 
     name = "local-only"
-    promise = "NONE copies stay on their replicas"
+    promise = "components of NONE stay on their replicas"
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)

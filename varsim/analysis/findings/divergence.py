@@ -185,7 +185,7 @@ def _write_first(trouble: _DivergedReads, found: Finding) -> tuple[tuple[str, in
 
 
 def _one_value(facts: VariableFacts, diverging: Event | None) -> tuple[str, str]:
-    """Return lines that write one value instead of one for each copy, by the same operation."""
+    """Return lines that write one value to all components, by the same operation."""
     operation = "assign" if diverging is None else diverging.operation or "assign"
     changes = operation in {"assign_add", "assign_sub"}
     op = "SUM" if changes and facts.aggregation == "SUM" else "MEAN"
@@ -197,12 +197,12 @@ def _one_value(facts: VariableFacts, diverging: Event | None) -> tuple[str, str]
 
 
 _ONE_VALUE: Final = (
-    "The aggregation combines only what replicas write; here the program gave each copy another "
-    "value. Compute or draw one value in the program, and write it to the variable. If the value "
-    "differs between replicas, as an accumulator that is the argument of extended.update, reduce "
-    "it first (strategy.reduce)."
+    "The aggregation combines only what replicas write; here the program gave each component "
+    "another value. Compute or draw one value in the program, and write it to the variable. If the "
+    "value differs between replicas, as an accumulator that is the argument of extended.update, "
+    "reduce it first (strategy.reduce)."
 )
-"""The remedy if the program writes different values to the copies of an aggregated variable."""
+"""The remedy if the program writes different values to the components of an aggregated variable."""
 
 
 def _what(trouble: _DivergedReads) -> str:

@@ -368,9 +368,9 @@ def _remedy(facts: VariableFacts) -> str:
         )
     if facts.mirrored:
         return (
-            "Without an aggregation, a write in a replica changes only its own copy. Write the "
-            "variable outside strategy.run, where one write changes every copy; or give it an "
-            "aggregation, and let every replica write it in the same step."
+            "Without an aggregation, a write in a replica changes only its own component. Write "
+            "the variable outside strategy.run, where one write changes every component; or give "
+            "it an aggregation, and let every replica write it in the same step."
         )
     if not facts.manual:
         return (

@@ -359,7 +359,7 @@ class NotFinite(Finder):
             values = "finite values" if several else "a finite value"
             said.append(f"In the same write, {name_replicas(finite)} wrote {values}.")
             if facts.aggregation in {"SUM", "MEAN"}:
-                to = "every copy" if facts.mirrored else "the value of a cross-replica read"
+                to = "every component" if facts.mirrored else "the value of a cross-replica read"
                 what = "NaN" if seen.is_nan else "infinity"
                 said.append(f"The {facts.aggregation} passes the {what} on to {to}.")
         if empty:

@@ -74,14 +74,14 @@ class _Copies:
         """Return the facts as a clause."""
         until = "were not combined before the last of these steps"
         return (
-            f"the copies differed after {self.differing:,} of {times(self.steps, 'step')} in which "
-            f"each replica read and then wrote its own copy, and "
+            f"the components differed after {self.differing:,} of {times(self.steps, 'step')} in "
+            f"which each replica read and then wrote its own component, and "
             f"{until if self.used else 'were never combined'}"
         )
 
 
 class SeparateCopies(Finder):
-    """Finds variables that are skipped when copies are combined, and notes separate copies."""
+    """Finds variables that are skipped when components are combined, and notes separate ones."""
 
     kinds = (DIVERGENCE,)
 
@@ -234,10 +234,10 @@ def _skipped(facts: VariableFacts, copies: _Copies, twins: Sequence[str]) -> Fin
         DIVERGENCE,
         facts,
         evidence,
-        f"{copies}. With the same settings, the copies of {named} became equal again and again: "
-        f"the averaging skips {facts.name}.",
+        f"{copies}. With the same settings, the components of {named} became equal again and "
+        f"again: the averaging skips {facts.name}.",
         f"Average {facts.name}, too, where you average {twins[0]}. If each replica should keep its "
-        "own copy, choose NONE, and do not use the copy of one replica as the value.",
+        "own component, choose NONE, and do not use the component of one replica as the value.",
         mended_by_settings=False,
     )
     return replace(finding, own_cause=True)
