@@ -96,7 +96,9 @@ def test_what_the_program_computes_from_a_scaled_read_follows_from_it() -> None:
     [
         (({"x": 6.0}, {"x": 3.0}), "total"),  # the value itself
         (({"x": 2.0}, {"x": 1.0}), "total"),  # divided by the number of steps
+        (({"x": [4.0, 0.5]}, {"x": [2.0, 0.5]}), "total"),  # a value that it had earlier
         (({"x": 5.0}, {"x": 3.0}), ""),
+        (({"x": 4.0}, {"x": 3.0}), ""),
     ],
 )
 def test_a_returned_value_follows_from_the_finding_about_its_variable(
@@ -107,7 +109,7 @@ def test_a_returned_value_follows_from_the_finding_about_its_variable(
             total = variable(0.0, "ON_READ SUM", "total")
         for batch in np.ones((3, 8), np.float32):
             strategy.run(lambda batch=batch: total.assign_add(part(batch).mean()) and None)
-        total.read_value()
+            total.read_value()
 
     compared = examined(program, returned)
 

@@ -2,8 +2,8 @@
 
 A difference of a variable follows from a finding if the writers of the first value that differs had
 read a variable before, and the finding says that its components differ. A difference of a returned
-value follows from a finding if it is the value of the variable that the program has read last, or
-if it has the same factor.
+value follows from a finding if it is the value of the variable that the program has read last (in a
+list, any value that it has read), or if it has the same factor.
 
 A merged write is recorded when it is sent. If its replica has read the variable between the write
 and this point, the variable is named, too; so reports say "probably".
@@ -15,6 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from varsim.analysis.rounding import close
 from varsim.extension_dtypes import named
 from varsim.tracing import notices
 from varsim.tracing.history import PROGRAM, History
+
+_MOST_READS: Final = 1000
+"""Largest number of a variable's last reads that are compared with the numbers of a list."""
 
 
 def with_sources(history: History, compared: Compared, findings: Sequence[Finding]) -> Compared:
@@ -50,7 +54,7 @@ def with_sources(history: History, compared: Compared, findings: Sequence[Findin
 class _Sources:
     """What the program can have returned of variables with findings about values."""
 
-    last: Mapping[str, np.ndarray]  # variable → the value that the program has read last
+    read: Mapping[str, Sequence[np.ndarray]]  # variable → what the program has read, latest first
     factors: Mapping[str, float]  # variable → by how much its values are too large
 
     @classmethod
@@ -61,7 +65,7 @@ class _Sources:
             for one in findings
             if one.kind.about_values and one.variable_id is not None
         }
-        last = {name: _last_read(history, number) for number, name in told.items()}
+        read = {name: list(_reads(history, number)) for number, name in told.items()}
         factors = {
             one.variable: one.got / one.wanted
             for one in compared.differences
@@ -70,20 +74,30 @@ class _Sources:
             and one.got is not None
             and one.wanted
         }
-        return cls({name: value for name, value in last.items() if value is not None}, factors)
+        return cls(read, factors)
 
     def of_returned(self, one: ReturnedValue) -> str:
         """Return the variable whose finding explains a returned value; "" if there is none."""
-        for name, value in self.last.items():
-            at = () if one.element is None else one.element
-            if len(at) == value.ndim and isinstance(one.got, int | float):
-                inside = all(i < size for i, size in zip(at, value.shape, strict=True))
-                if inside and close(np.ravel(value[at]), np.array([float(one.got)])):
-                    return name
+        for name in sorted(self.read, key=lambda name: name != one.name):
+            if _is_one_of(one, self.read[name]):
+                return name
         for name, factor in self.factors.items():
             if one.ratio is not None and close(np.array([one.ratio]), np.array([factor])):
                 return name
         return ""
+
+
+def _is_one_of(one: ReturnedValue, read: Sequence[np.ndarray]) -> bool:
+    """Return whether a returned value is the last read value, or a list has such a read number."""
+    if not isinstance(one.got, int | float):
+        return False
+    at, got = () if one.element is None else one.element, np.array([float(one.got)])
+    for value in read if at and read and not read[0].ndim else read[:1]:
+        index = at if value.ndim else ()
+        known = len(index) == value.ndim and all(map(int.__lt__, index, value.shape))
+        if known and close(np.ravel(value[index]), got):
+            return True
+    return False
 
 
 def _source_of(history: History, began: ValueDifference, apart: Sequence[Finding]) -> str:
@@ -135,14 +149,14 @@ def _read_by_replicas(history: History, began: ValueDifference) -> Iterator[int 
                 reads[replica].add(told.get("variable", ""))
 
 
-def _last_read(history: History, number: int) -> np.ndarray | None:
-    """Return the value that the program has read last of a variable; None if it is not known."""
-    rows = history.connection.execute(
-        "SELECT MAX(event) FROM events WHERE process = ? AND kind = 'read' AND variable = ?",
-        (PROGRAM, number),
+def _reads(history: History, number: int) -> Iterator[np.ndarray]:
+    """Yield what the program has read of a variable and was recorded, the latest value first."""
+    found = history.events(
+        "event IN (SELECT event FROM events WHERE process = ? AND kind = 'read' AND variable = ? "
+        "ORDER BY event DESC LIMIT ?)",
+        (PROGRAM, number, _MOST_READS),
     )
-    event = next(history.events("event = ?", rows.fetchone()), None)
-    value = None if event is None or event.dtype is None else value_of(event, named(event.dtype))
-    return (
-        None if value is None or event is None else value.reshape(json.loads(event.shape or "[]"))
-    )
+    for event in reversed(list(found)):
+        value = None if event.dtype is None else value_of(event, named(event.dtype))
+        if value is not None:
+            yield value.reshape(json.loads(event.shape or "[]"))
