@@ -348,7 +348,7 @@ def test_a_worker_that_reads_a_metric_alone_gets_the_remedy():
     )
 
     assert "did different things at collective 2 of this script" in result.stderr
-    assert "  replica 0: strategy.reduce(SUM, float32[]) at script.py:10\n" in result.stderr
+    assert "  only replica 0: strategy.reduce(SUM, float32[]) at script.py:10\n" in result.stderr
     assert "  replicas 1, 2: v.assign_add (float32 scalar) at script.py:11\n" in result.stderr
     assert "must perform each of them, even if only one needs it.\n" in result.stderr
 
