@@ -105,6 +105,24 @@ def test_a_run_without_a_record_says_why():
     text = text_of()
     assert "OddError: odd" in text
     assert "runs/latest has no history.db" in text
+    assert re.search(r"findings, promises, advice, traffic, .* by call: runs/latest has no", text)
+
+
+def test_a_failure_is_no_finding_about_values():
+    failure = Failure(kind="OddError", text="odd", traceback="line 1")
+    saved(Path(RUN), failure=failure, status=RunStatus.FAILED)
+    assert 0 == varsim("--no-advice").exit_code
+
+    assert re.search(r"failures \(1\) about values \(1\) .* failed failed run", text_of())
+
+
+def test_a_run_that_was_killed_has_what_was_recorded():
+    (saved(Path(RUN)) / "summary.json").unlink()
+    assert 0 == varsim("--no-advice").exit_code
+
+    text = text_of()
+    assert "latest was killed: only what was recorded until then is known" in text
+    assert "stale read: n" in text
 
 
 def test_each_record_of_a_run_has_its_sections():

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from varsim.analysis.examination import Examination
-from varsim.analysis.failures import FAILED_RUN
+from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
 from varsim.analysis.outcome import Note
+from varsim.analysis.served import ServedExamination
 from varsim.charts.series_chart import histogram
 from varsim.report.comparison_text import compared_text
 from varsim.report.findings_text import ToldFinding, staleness_ranges, told_findings
+from varsim.report.summary import Summary
+from varsim.report.variable_tables import bounded_text, one_sided_text
 from varsim.report.verdict_text import NOTHING_RECORDED, nothing_found, reasons_of, verdict_text
 from varsim.texts.facts import times
 from varsim.webpage.reported import ReportedRecord
@@ -47,17 +50,26 @@ def findings_section(record: ReportedRecord) -> Section:
         compared = _lines([verdict.compared] if verdict.compared else [])
     else:
         said = record.problem or NOTHING_RECORDED
-    wrong = sum(not one.effect for one in shown)
+    sorts = [_sort(one) for one in shown]
     content = {
-        "findings": shown,
+        "findings": list(zip(shown, sorts, strict=True)),
+        "sorts": [(one, _SORTS[one], sorts.count(one)) for one in _SORTS if one in sorts],
         "said": said,
         "compared": compared,
         "path": record.path,
-        "num_wrong": wrong,
-        "num_cost": len(shown) - wrong,
-        "failed": FAILED_RUN.name,
     }
     return Section(key="findings", title="Findings", template="findings.html", content=content)
+
+
+_SORTS: Final = {"failure": "failures", "wrong": "about values", "cost": "of cost only"}
+"""The sorts of findings, and the words for them."""
+
+
+def _sort(one: ToldFinding) -> str:
+    """Return the sort of a finding, which has a tag and a filter."""
+    if one.title.startswith((FAILED_RUN.name, FAILED_CALL.name)):
+        return "failure"
+    return "cost" if one.effect else "wrong"
 
 
 def _lines(lines: Sequence[str]) -> list[tuple[str, str]]:
@@ -79,36 +91,54 @@ def advice_section(record: ReportedRecord) -> Section | None:
 
 
 def staleness_section(record: ReportedRecord) -> Section | None:
-    """Return the section with a histogram for each finding about stale reads."""
+    """Return the section with histograms of staleness, and sentences where only sums are known."""
     found = record.found
-    if not isinstance(found, Examination):
+    sentences = _uses(record.summary)
+    bars: list[tuple[str, str, Sequence[tuple[int, int]]]] = []
+    if isinstance(found, Examination):
+        told = told_findings(found.findings).shown
+        bars = [(one.title, "reads", one.staleness) for one in told if one.staleness]
+        if not bars and found.num_kinds:
+            sentences.append("No stale read was found.")
+        elif not bars:
+            sentences.append(f"Stale reads were not looked for: {nothing_found(found)}.")
+    elif found is not None:
+        bars = [
+            (f"{one.variable}: writes after a read in the same closure", "writes", one.behind)
+            for one in found.accounts
+            if one.behind
+        ]
+    if not bars and not sentences:
         return None
-    told = [one for one in told_findings(found.findings).shown if one.staleness]
     charts = tuple(
         histogram(
             f"staleness-{number}",
-            one.title,
-            f"{one.title}: how many reads were behind by how many versions",
-            [(label, reads) for label, reads in staleness_ranges(one.staleness)],
+            title,
+            f"{title}: how many {what} were behind by how many versions",
+            staleness_ranges(pairs),
             x="versions behind",
-            y="reads",
+            y=what,
         )
-        for number, one in enumerate(told[:_MOST_HISTOGRAMS])
+        for number, (title, what, pairs) in enumerate(bars[:_MOST_HISTOGRAMS])
     )
-    if charts:
-        said = ""
-    elif found.num_kinds:
-        said = "No stale read was found."
-    else:
-        said = f"Stale reads were not looked for: {nothing_found(found)}."
-    content = {"said": said, "left_out": len(told) - len(charts)}
     return Section(
         key="staleness",
         title="Staleness",
         template="staleness.html",
-        content=content,
+        content={"sentences": sentences, "left_out": len(bars) - len(charts)},
         charts=charts,
     )
+
+
+def _uses(summary: Summary | None) -> list[str]:
+    """Return a sentence on each variable with bounded staleness or one-sided operations."""
+    found = []
+    for one in () if summary is None else summary.variables:
+        if one.bounded is not None:
+            found.append(f"{one.name}: {bounded_text(one.bounded)}.")
+        if one.one_sided is not None:
+            found.append(f"{one.name}: {one_sided_text(one.one_sided)}.")
+    return found
 
 
 def verdict_section(record: ReportedRecord) -> Section:
@@ -139,6 +169,11 @@ def not_looked_at_section(record: ReportedRecord) -> Section:
         judged = found.not_looked_at
     elif verdict is not None:
         judged = verdict.not_looked_at
+    if record.traffic is None and not isinstance(found, ServedExamination):
+        unseen = "traffic, waits and values by call"
+        if found is None and verdict is None:
+            unseen = f"findings, promises, advice, {unseen}"
+        judged = [*judged, Note(text=f"{unseen}: {record.problem or NOTHING_RECORDED}".rstrip("."))]
     notes = [*judged, *record.notes]
     return Section(
         key="not-looked-at",

@@ -39,7 +39,7 @@ def outcome_of(run: ReportedRun) -> tuple[str, str]:
     if differs:
         clauses.append("values differ from a single device")
     worst = next((one for one in ("INVALID", "UNKNOWN", "VALID") if one in outcomes), "")
-    clauses.append(_VERDICTS.get(worst, "nothing was recorded, so nothing was checked"))
+    clauses.append(_VERDICTS.get(worst, "nothing was checked"))
     bad = summary.failure is not None or worst == "INVALID"
     mood = _BAD if bad else _GOOD if worst == "VALID" and not (findings or differs) else _UNSURE
     return f"{'; '.join(clauses)}.", mood
