@@ -103,6 +103,9 @@ def main(file: Path) -> dict[str, Any]:
             one.page.emulate_media(color_scheme="dark")
             one.page.wait_for_selector("html[data-drawn=dark]", state="attached")
             behaviour["overflow"] = one.overflow
+            one.page.emulate_media(color_scheme="dark", media="print")
+            one.page.wait_for_selector("html[data-drawn=light]", state="attached")
+            behaviour["overflow on paper"] = one.overflow
     return {"looks": looks, "behaviour": behaviour}
 
 

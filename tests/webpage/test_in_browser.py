@@ -60,6 +60,7 @@ def assert_fine(found: dict[str, Any]) -> dict[str, Any]:
     assert light != dark
     behaviour: dict[str, Any] = found["behaviour"]
     assert ([], [], 0) == tuple(behaviour[key] for key in ("errors", "requests", "overflow"))
+    assert 0 == behaviour["overflow on paper"]
     assert behaviour["button"] in {"Copied", "Selected"}
     assert behaviour["numbers"] > 0
     assert "Skip to the content" == behaviour["first focus"]

@@ -83,6 +83,11 @@ class Promise:
         """Return whether compressed contributions are changes since the last exchange."""
         return bool(self.compressor) and self.every > 0
 
+    @property
+    def has_parts(self) -> bool:
+        """Return whether each component is only a part of the value: of its sum or mean."""
+        return self.gathered and self.aggregation in {"SUM", "MEAN"}
+
     def operand_of(self, event: Event) -> FlatOperand | None:
         """Return what an event recorded of a write of the variable; see `known_operand_of`."""
         return known_operand_of(event, self.dtype, self.shape)

@@ -18,6 +18,7 @@ from varsim.analysis.promises import promise_of
 from varsim.analysis.served import ServedExamination
 from varsim.analysis.step_times import StepTimes
 from varsim.analysis.step_traffic import StepTraffic
+from varsim.analysis.unknown_policies import why_unknown
 from varsim.errors import ConfigError
 from varsim.experiments import yaml_lines
 from varsim.experiments.metric_series import read_series
@@ -190,6 +191,7 @@ def _shown(history: History, oracle: History | None, row: VariableRow) -> Iterat
         yield ShownVariable(
             row=row,
             moments=found,
-            has_parts=promise.gathered and row.aggregation in {"SUM", "MEAN"},
+            has_parts=promise.has_parts,
             flaw=incompleteness(history),
+            unknown="" if promise.is_known else why_unknown(row, history.run),
         )

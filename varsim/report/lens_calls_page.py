@@ -24,6 +24,11 @@ from varsim.texts.facts import element_text, index_of, name_replicas, times
 _ENDS: Final = 5  # calls at the beginning and at the end that are always shown
 _AROUND: Final = 2  # calls before and after the first difference
 DIFFERS: Final = "≠"
+UNKNOWN: Final = (
+    "The values of a cross-replica read are not known, and were not checked: {}. The components "
+    "have the recorded writes."
+)
+"""The sentence on a variable whose policy is not installed, with the reason."""
 
 
 def print_calls(

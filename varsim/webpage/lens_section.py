@@ -14,6 +14,7 @@ from varsim.charts.chart import Chart
 from varsim.charts.series_chart import Line, Mark, line_chart
 from varsim.charts.theme import COLORS, ORACLE, VALUE
 from varsim.report.lens_calls_page import (
+    UNKNOWN,
     about_calls,
     about_oracle,
     step_value,
@@ -67,7 +68,8 @@ class _Lens:
         why = [] if told is None else [why_element(told, shape, f"{command} {row.name} ")]
         has_oracle = any(one.oracle is not None for one in moments)
         oracle = [about_oracle(moments)] if has_oracle else []
-        self.sentences = [about, *oracle, *why]
+        unknown = [UNKNOWN.format(variable.unknown)] if variable.unknown else []
+        self.sentences = [about, *oracle, *unknown, *why]
         self.chart = self._chart(variable, title, number)
 
     def _chart(self, variable: ShownVariable, title: str, number: int) -> Chart:

@@ -31,6 +31,7 @@ class ShownVariable:
     moments: Sequence[Moment]
     has_parts: bool  # whether each component is a part of a sum or of a mean
     flaw: str  # why the record is not whole; "" if it is whole
+    unknown: str  # why the promise of the variable's policy is not known; "" if it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

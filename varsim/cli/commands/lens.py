@@ -142,13 +142,6 @@ def _moments(
     return found, "" if found else problem, incompleteness(history), unknown
 
 
-def _has_parts(row: VariableRow) -> bool:
-    """Return whether each component is only a part of the value: of its sum or mean."""
-    from varsim.analysis.promises import promise_of
-
-    return promise_of(row).gathered and row.aggregation in {"SUM", "MEAN"}
-
-
 def _later(records: Sequence[RunRecord], variable: str) -> Iterator[_Shown]:
     """Yield the variable in the later incarnations of its strategy."""
     from varsim.errors import ConfigError
@@ -181,8 +174,9 @@ def _show(
     from rich.text import Text
 
     from varsim.analysis.component_distance import telling_of
+    from varsim.analysis.promises import promise_of
     from varsim.experiments.variable_lookup import shape_of
-    from varsim.report.lens_calls_page import print_calls, title_of, why_element
+    from varsim.report.lens_calls_page import UNKNOWN, print_calls, title_of, why_element
 
     if why:
         console.print(Text(f"{why}\n"))
@@ -202,20 +196,14 @@ def _show(
             found,
             index,
             aggregation=row.aggregation,
-            parts=_has_parts(row),
+            parts=promise_of(row).has_parts,
             flaw=flaw,
             everything=everything,
         )
         if unknown:
-            console.print(Text(_UNKNOWN.format(unknown)))
+            console.print(Text(UNKNOWN.format(unknown)))
         if told is not None:
             console.print(Text(why_element(told, shape)))
-
-
-_UNKNOWN: Final = (
-    "The values of a cross-replica read are not known, and were not checked: {}. The components "
-    "have the recorded writes."
-)
 
 
 def _index_of_one(at: str | None, shape: Sequence[int], name: str) -> int | None:

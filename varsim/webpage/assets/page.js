@@ -6,11 +6,16 @@
 (() => {
   const themes = JSON.parse(document.getElementById("themes").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const print = window.matchMedia("print");
+
+  /** Return the name of the theme for the colours of the page. */
+  function scheme() {
+    return dark.matches && !print.matches ? "dark" : "light";
+  }
 
   /** Return the configuration of charts for the colours of the page. */
   function theme() {
-    const name = dark.matches && !window.matchMedia("print").matches ? "dark" : "light";
-    return { ...themes[name], background: null };
+    return { ...themes[scheme()], background: null };
   }
 
   /** Return the colour and the dash of a series in a legend. */
@@ -52,7 +57,7 @@
     const drawing = figure.querySelector(".drawing");
     figure.result?.finalize();
     figure.result = await window.vegaEmbed(drawing, spec, {
-      actions: false, ast: true, config, renderer: "svg", tooltip: { theme: dark.matches ? "dark" : "light" },
+      actions: false, ast: true, config, renderer: "svg", tooltip: { theme: scheme() },
     });
     colorBoxes(figure, data, config);
     await apply(figure);
@@ -74,13 +79,14 @@
     for (const figure of figures) {
       await draw(figure);
     }
-    document.documentElement.dataset.drawn = dark.matches ? "dark" : "light";
+    document.documentElement.dataset.drawn = scheme();
   }
 
   for (const figure of figures) {
     figure.addEventListener("change", () => apply(figure));
   }
   dark.addEventListener("change", drawAll);
+  print.addEventListener("change", drawAll); // paper is light
 
   for (const filter of document.querySelectorAll("fieldset[data-filters]")) {
     filter.addEventListener("change", () => {
