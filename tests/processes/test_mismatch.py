@@ -108,7 +108,7 @@ def test_a_replica_that_skips_a_write_is_named(
 
     writes = f"{name}.assign_sub (float32 scalar) at {location_of(step, 'assign_sub')}"
     assert f"  replicas 0, 2: {writes}\n" in text
-    assert "  replica 1: never arrived; its function returned after 0 collectives\n" in text
+    assert "  only replica 1: never arrived; its function returned after 0 collectives\n" in text
     assert f"'{name}' (synchronization=ON_WRITE" in text
     assert (
         f"created at {location_of(test_a_replica_that_skips_a_write_is_named, 'made here')}" in text
@@ -126,7 +126,7 @@ def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: MismatchCl
     text = stage.fails(MismatchError, step)
 
     assert f"v.assign (float32 scalar) at {location_of(step, 'assign')}" in text
-    assert "  replica 0: never arrived; its function returned after 0 collectives\n" in text
+    assert "  only replica 0: never arrived; its function returned after 0 collectives\n" in text
 
 
 def test_an_additional_step_of_one_replica_is_a_mismatch(stage: MismatchCluster) -> None:
@@ -148,7 +148,10 @@ def test_an_additional_step_of_one_replica_is_a_mismatch(stage: MismatchCluster)
 
     text = str(caught.value)
     assert "at collective 3 of this call" in text
-    assert f"  replica 2: v.assign_add (float32 scalar) at {location_of(epoch, 'v.assign')}" in text
+    assert (
+        f"  only replica 2: v.assign_add (float32 scalar) at {location_of(epoch, 'v.assign')}"
+        in text
+    )
     ended = "never arrived; their functions returned after 2 collectives"
     assert f"  replicas 0, 1: {ended}\n" in text
     assert [2.0] * 3 == [float(part) for part in u.values]
@@ -171,7 +174,7 @@ def test_a_replica_that_returns_early_is_named(stage: MismatchCluster, what: str
     text = stage.fails(MismatchError, step)
 
     assert ": " + ("v.assign " if what == "read" else what) in text
-    assert "  replica 2: never arrived; its function returned after 0 collectives\n" in text
+    assert "  only replica 2: never arrived; its function returned after 0 collectives\n" in text
 
 
 def test_an_exception_frees_the_replicas_that_wait(stage: MismatchCluster) -> None:
@@ -203,7 +206,7 @@ def test_writes_of_two_variables_in_opposite_order_are_a_mismatch(stage: Mismatc
 
     assert "at collective 1 of this call" in text
     assert f"v.assign (float32 scalar) at {location_of(step, 'as the others do')}" in text
-    assert f"  replica 2: u.assign (float32 scalar) at {location_of(step, 'u.assign')}" in text
+    assert f"  only replica 2: u.assign (float32 scalar) at {location_of(step, 'u.assign')}" in text
     assert "makes the replicas wait" in text
 
 
@@ -215,7 +218,7 @@ def test_different_operations_on_a_variable_are_a_mismatch(stage: MismatchCluste
 
     text = stage.fails(MismatchError, step)
 
-    assert "  replica 0: v.assign_add (float32 scalar)" in text
+    assert "  only replica 0: v.assign_add (float32 scalar)" in text
     assert "v.assign (float32 scalar)" in text
 
 
@@ -267,7 +270,7 @@ def test_all_reduce_with_different_operations_or_values_is_refused(
 
     text = stage.fails(kind, step)
 
-    assert f"  replica 0: all_reduce({odd[0]}, " in text
+    assert f"  only replica 0: all_reduce({odd[0]}, " in text
     assert f"all_reduce({others[0]}, " in text
     assert "Every replica must take part in this collective" in text
 
