@@ -14,7 +14,7 @@ from varsim.testing import simulated_cluster
 from varsim.texts.incarnations import LostWrites
 
 
-def test_the_report_does_not_call_copies_equal_whose_later_writes_are_lost() -> None:
+def test_the_report_does_not_call_components_equal_whose_later_writes_are_lost() -> None:
     with simulated_cluster() as cluster:
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], auto="adaptive")
         with strategy.scope():
@@ -34,8 +34,8 @@ def test_the_report_does_not_call_copies_equal_whose_later_writes_are_lost() -> 
 
     assert (
         "3 writes of each replica in completed calls, which were not exchanged, cannot be "
-        "exchanged any more (replica 1: worker was killed by SIGKILL); the copies shown have the "
-        "value before these writes"
+        "exchanged any more (replica 1: worker was killed by SIGKILL); the components shown have "
+        "the value before these writes"
     ) == seen.refused
     assert [0.0, 0.0] == [None if one is None else one.elements for one in seen.components]
     assert (None, None) == (seen.value, seen.apart)
