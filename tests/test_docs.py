@@ -127,7 +127,7 @@ def test_anchors_in_documents_exist() -> None:
 
 def test_commands_and_options_in_documents_exist() -> None:
     """Options after the name of a script are those of the script."""
-    group = click.Context(main)
+    group = click.Context(main, **main.context_settings)
     options = {
         name: {
             option

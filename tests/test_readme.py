@@ -51,7 +51,7 @@ def test_the_varsim_command_accepts_each_line(
     monkeypatch.chdir(tmp_path)
 
     name, *arguments = shlex.split(line)[1:]
-    context = click.Context(cli, info_name="varsim")
+    context = click.Context(cli, info_name="varsim", **cli.context_settings)
     command = cli.get_command(context, name)
 
     assert command is not None
