@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from varsim.disk import require_room
 
@@ -29,3 +31,27 @@ def write_private(path: Path, content: bytes) -> None:
     require_room(path)
     with open(path, "wb", opener=private_opener) as file:  # Path has no opener
         file.write(content)
+
+
+@contextmanager
+def whole_private_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a private file for writing; it takes the place of an old file only when it is complete.
+
+    A device or a pipe is written directly, and a link stays a link.
+
+    Raises:
+        OSError: The file cannot be written; an old file is unchanged.
+    """
+    require_room(path)
+    if path.exists() and not path.is_file():  # of a folder, `open` raises the error
+        with path.open("wb") as direct:
+            yield direct
+        return
+    file = path.resolve()
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    try:
+        with open(unfinished, "wb", opener=private_opener) as content:  # Path has no opener
+            yield content
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)

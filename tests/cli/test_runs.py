@@ -191,3 +191,40 @@ def test_a_sent_run_is_listed_shown_and_run_again():
     with simulated_cluster():
         again = varsim("run", run, "--trust", "-q", "--out", "again")
     assert (0, 0) == (again.exit_code, varsim("diff", "20260102", again.stdout.strip()).exit_code)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("runs/20260101-030405-mine/summary.json", "--remove"), "is a file: name the directory"),
+        (("20260101-030405-mine", "--tag", " "), "--untag removes a tag"),
+        (("2026010", "--remove"), "several runs and sweeps begin with '2026010'"),
+        (("20260104-030405-s-sweep/1", "--tag", "x"), "is a point of a sweep"),
+        (("20260104-030405-s-sweep/1", "--remove"), "is a point of a sweep"),
+    ],
+)
+def test_nothing_is_removed_or_tagged_by_mistake(words: tuple[str, ...], said: str):
+    runs = Path("runs")
+    point = runs / "20260104-030405-s-sweep" / "points" / "1-none"
+    point.mkdir(parents=True)
+    (point / "experiment.yaml").write_text("workload: digits\n")
+    before = sorted(runs.rglob("*"))
+    result = varsim("runs", *words)
+
+    assert 2 == result.exit_code
+    assert said in " ".join(result.output.split())
+    assert before == sorted(runs.rglob("*"))
+
+
+@pytest.mark.parametrize("command", ["trace", "report"])
+@pytest.mark.parametrize(
+    ("name", "said"), [("", "-o needs the name"), ("history.db", "the name of a file of a run")]
+)
+def test_no_output_takes_the_place_of_a_record(command: str, name: str, said: str):
+    run = Path("runs/20260101-030405-mine")
+    before = (run / "history.db").read_bytes()
+    result = varsim(command, str(run), "-o", str(run / name) if name else "")
+
+    assert 2 == result.exit_code
+    assert said in " ".join(result.output.split())
+    assert before == (run / "history.db").read_bytes()

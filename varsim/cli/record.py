@@ -60,3 +60,20 @@ def oracle_again(path: Path) -> str:
     """Return, as a clause, how to record a run's oracle again."""
     folder = path if path.is_dir() else path.parent
     return f"`varsim run {folder} --oracle` repeats the run with its oracle"
+
+
+def check_output(file: Path) -> None:
+    """Refuse a file that a command must not write.
+
+    Raises:
+        WrongUse: It has no name, or the name of a file of a run.
+    """
+    from varsim.cli.exit_codes import WrongUse
+    from varsim.experiments.metric_series import METRICS
+    from varsim.experiments.store import EXPERIMENT, SUMMARY, SWEEP, SWEEP_FILE
+    from varsim.tracing.history import HISTORY
+
+    if not file.name:
+        raise WrongUse("-o needs the name of a file")
+    if file.name in {HISTORY, SUMMARY, EXPERIMENT, METRICS, SWEEP, SWEEP_FILE}:
+        raise WrongUse(f"-o {file}: this is the name of a file of a run; give another name")

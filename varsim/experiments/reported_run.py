@@ -83,7 +83,7 @@ def reported_run(records: RunRecords, readers: Readers) -> ReportedRun:
 def _experiment(folder: Path) -> str:
     try:
         return read_text(folder / EXPERIMENT, yaml_lines.MAX_BYTES).strip()
-    except ConfigError:
+    except (ConfigError, FileNotFoundError):
         return ""
 
 

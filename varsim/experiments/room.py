@@ -13,7 +13,7 @@ from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments.run_lookup import run_names, sweep_names
 from varsim.experiments.sizes import size_bytes
-from varsim.experiments.store import EXPERIMENT, SWEEP, RunFiles
+from varsim.experiments.store import EXPERIMENT, POINTS, SWEEP, RunFiles
 from varsim.report.formatting import size
 
 TAG: Final = "tag.txt"
@@ -66,8 +66,10 @@ def set_tag(run: Path, tag: str) -> None:
     """Tag a run, so that it is never removed to make room. An empty tag removes the tag.
 
     Raises:
-        ConfigError: The tag has several lines or is too long, or the file cannot be written.
+        ConfigError: The tag has several lines or is too long, the run is a point of a sweep, or the
+            file cannot be written.
     """
+    _require_whole(run)
     if len(tag) > _MAX_TAG or not tag.isprintable():
         raise ConfigError(f"the tag {tag!r} is not one line of at most {_MAX_TAG} characters")
     try:
@@ -77,6 +79,20 @@ def set_tag(run: Path, tag: str) -> None:
             (run / TAG).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{run / TAG} cannot be written: {error.strerror}") from None
+
+
+def _require_whole(run: Path) -> None:
+    """Refuse a point of a sweep, because a sweep is kept or removed as a whole.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    points = run.resolve().parent
+    if points.name == POINTS and (points.parent / SWEEP).is_file():
+        raise ConfigError(
+            f"{run} is a point of a sweep, which is kept or removed as a whole: name "
+            f"{points.parent}"
+        )
 
 
 def limit_bytes() -> int | None:
@@ -128,9 +144,11 @@ def remove_run(run: Path) -> StoredRun:
     """Remove a run or a sweep that the user has named.
 
     Raises:
-        ConfigError: It has a tag, it has not ended, or varsim did not make its directory.
+        ConfigError: It has a tag, it has not ended, it is a point of a sweep, or varsim did not
+            make its directory.
         OSError: It cannot be removed.
     """
+    _require_whole(run)
     stored = stored_run(run)
     if stored.tag:
         raise ConfigError(

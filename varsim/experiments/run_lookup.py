@@ -130,10 +130,10 @@ def find_sweep(text: str, out: Path = OUT) -> Path:
 
 
 def find_run_or_sweep(text: str, out: Path = OUT) -> Path:
-    """Return the folder of a run or of a sweep. A run has priority if a word fits both.
+    """Return the folder of a run or of a sweep.
 
     Raises:
-        ConfigError: There is none with this name.
+        ConfigError: There is none with this name, or there are several.
     """
     path = Path(text).expanduser()
     if path.exists():
@@ -143,9 +143,12 @@ def find_run_or_sweep(text: str, out: Path = OUT) -> Path:
         raise ConfigError(f"{text} is neither a run nor a sweep")
     within = path.parent if path.parent != Path() else out
     begun = [name for name in sweep_names(within) if name.startswith(path.name)]
-    is_run = any(name.startswith(path.name) for name in run_names(within))
-    if path.name == LATEST_SWEEP or (begun and not is_run):
+    runs = [name for name in run_names(within) if name.startswith(path.name)]
+    if path.name == LATEST_SWEEP or path.name in begun or (begun and not runs):
         return find_sweep(text, out)
+    if begun and path.name not in runs:
+        several = ", ".join(sorted((*begun, *runs)))
+        raise ConfigError(f"several runs and sweeps begin with {path.name!r}: {several}")
     found = find_run(text, out)
     return found if found.is_dir() else found.parent
 

@@ -16,8 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, NamedTuple
 
-from varsim.disk import require_room
-from varsim.private import private_opener
+from varsim.private import whole_private_file
 
 Entry = dict[str, Any]
 """One object of the list `traceEvents`."""
@@ -139,18 +138,12 @@ def trace_file(path: Path) -> Iterator[TraceFile]:
     Raises:
         OSError: The file cannot be written.
     """
-    require_room(path)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with (
-            open(unfinished, "wb", opener=private_opener) as content,  # Path has no opener
-            _compressed(content) if path.suffix == ".gz" else nullcontext(content) as written,
-            io.TextIOWrapper(written, encoding="utf-8") as text,
-        ):
-            yield TraceFile(text)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        whole_private_file(path) as content,
+        _compressed(content) if path.suffix == ".gz" else nullcontext(content) as written,
+        io.TextIOWrapper(written, encoding="utf-8") as text,
+    ):
+        yield TraceFile(text)
 
 
 def _compressed(content: BinaryIO) -> gzip.GzipFile:

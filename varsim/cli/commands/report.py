@@ -10,7 +10,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, Failed, WrongUse, exit_codes
 from varsim.cli.output import say
-from varsim.cli.record import find_records, open_record
+from varsim.cli.record import check_output, find_records, open_record
 
 if TYPE_CHECKING:
     from varsim.charts.chart import Chart
@@ -87,6 +87,8 @@ def report(
     from varsim.errors import ConfigError
     from varsim.webpage.rendering import html, require_page
 
+    if output is not None:
+        check_output(output)
     try:
         require_page()
         page, folder = _page(run, advice=advice)
@@ -155,12 +157,11 @@ def _advised(history: History, oracle: History | None, record: RunRecord) -> Adv
 
 
 def _write(file: Path, content: bytes) -> Path:
-    from varsim.private import FOLDER_MODE, write_private
+    from varsim.private import whole_private_file
 
     try:
-        file.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
-        file.unlink(missing_ok=True)
-        write_private(file, content)
+        with whole_private_file(file) as written:
+            written.write(content)
     except OSError as error:
         raise Failed(f"{file} cannot be written: {error.strerror}") from error
     return file
@@ -168,7 +169,12 @@ def _write(file: Path, content: bytes) -> Path:
 
 def _write_chart(folder: Path, form: str, chart: Chart) -> Path:
     from varsim.charts import rendering
+    from varsim.private import make_private_folder
 
+    try:
+        make_private_folder(folder)
+    except OSError as error:
+        raise Failed(f"{folder} cannot be created: {error.strerror}") from error
     content = rendering.png(chart.spec) if form == "png" else rendering.svg(chart.spec).encode()
     return _write(folder / f"{_file_name(chart.key)}.{form}", content)
 

@@ -81,6 +81,8 @@ def runs(
     names = [word for word in words if "=" not in word]
     keys = [word for word in words if "=" in word]
     changes = untag or remove or (tag is not None and bool(names))
+    if tag is not None and not tag.strip():
+        raise WrongUse("--tag needs a text; --untag removes a tag")
     _check(names, changes=changes, untag=untag or remove, filters=[*keys, *conditions.values()])
     try:
         wanted = _filter(None if names else tag, keys, conditions)
@@ -115,6 +117,9 @@ def _check(names: list[str], *, changes: bool, untag: bool, filters: list[str | 
         raise WrongUse("--untag and --remove need a RUN")
     if names and any(one is not None for one in filters):
         raise WrongUse("filters list runs, and a RUN is one run: give filters without a RUN")
+    for name in names:
+        if changes and Path(name).is_file():
+            raise WrongUse(f"{name} is a file: name the directory of the run")
     if len(names) > 1 and not changes:
         raise WrongUse("one RUN is shown at a time; `varsim compare` puts several side by side")
 

@@ -11,7 +11,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import Failed, WrongUse
 from varsim.cli.output import say
-from varsim.cli.record import find_records, open_record
+from varsim.cli.record import check_output, find_records, open_record
 
 if TYPE_CHECKING:
     from varsim.experiments.run_records import RunRecord
@@ -62,6 +62,7 @@ def trace(*, run: str, file: Path, steps: str | None) -> None:
     from varsim.interrupts import Interrupts
     from varsim.timeline.trace_events import trace_file
 
+    check_output(file)
     try:
         window = window_of(steps)
     except ValueError as error:
