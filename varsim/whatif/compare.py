@@ -165,7 +165,10 @@ class Replays:
         """The comparison with a single device under the recorded settings; None without one."""
         if self.compared is not None:
             self.compared = replace(
-                self.compared, returned=returned, num_replicas=self.program.num_replicas
+                self.compared,
+                returned=returned,
+                collectives=(),  # a replay repeats that they happen, and not their values
+                num_replicas=self.program.num_replicas,
             )
         self.separate = {
             number: facts
