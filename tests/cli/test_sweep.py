@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from varsim.cli.main import main
+from varsim.experiments.carried_program import ORIGIN
 from varsim.experiments.store import SWEEP, SWEEP_FILE
 from varsim.testing import simulated_cluster
 
@@ -75,7 +76,7 @@ def test_a_sweep_shows_its_progress_and_a_comparison() -> None:
     assert "4/4  workers=2 mode=on_write  done  " in said[-1]
     assert said[-1].endswith("loss 2")
     assert Path(lines[-1]).samefile("runs/latest-sweep")
-    assert {SWEEP, SWEEP_FILE, "points"} == {one.name for one in Path(lines[-1]).iterdir()}
+    assert {SWEEP, SWEEP_FILE, ORIGIN, "points"} == {one.name for one in Path(lines[-1]).iterdir()}
 
 
 def test_a_failed_point_gives_code_1_and_the_points_are_ordinary_runs() -> None:
@@ -109,6 +110,19 @@ def test_an_interrupted_sweep_is_continued() -> None:
 
     assert (0, 2) == (result.exit_code, result.stdout.count("the program speaks"))
     assert "3 points: params.trouble (3 values), 1 of them finished" in result.stderr
+
+
+def test_the_file_of_a_sweep_begins_another_one_if_it_is_trusted() -> None:
+    assert 0 == varsim("sweep", "program.py", "params.rate=1,2", "--quiet").exit_code
+    file = Path("runs/latest-sweep/sweep.yaml")
+    assert "2  params.rate=2" in varsim("sweep", str(file), "--dry-run").stdout
+    file.write_text(file.read_text("utf-8") + "# changed\n", "utf-8")
+
+    assert "add --allow-paths" in varsim("sweep", str(file), "--dry-run").stderr
+    assert "add --trust" in varsim("sweep", str(file), "--dry-run", "--allow-paths").stderr
+    given = ("--trust", "--allow-paths")
+    assert 0 == varsim("sweep", str(file), "--dry-run", *given).exit_code
+    assert 0 == varsim("sweep", str(file), "--dry-run", "workload=program.py").exit_code
 
 
 def test_a_file_can_have_a_sweep_and_a_dry_run_lists_the_points() -> None:

@@ -120,6 +120,37 @@ def test_a_sweep_is_not_resumed_if_its_points_would_not_be_comparable(write: Wri
         resume_sweep(folder.path)
 
 
+def test_a_sweep_of_others_runs_no_program_without_trust(write: Write) -> None:
+    folder = begin_sweep(planned("params.rate=1.0,2.0"))
+    write(
+        "foreign.py", "from pathlib import Path; Path('executed').touch()\nfrom program import run"
+    )
+    file = folder.path / "sweep.yaml"
+    text = file.read_text("utf-8").replace("program.py", "foreign.py")
+    file.write_text(text, "utf-8")
+
+    with pytest.raises(ConfigError, match=r"another machine or user.*foreign.py.*add --trust"):
+        resume_sweep(folder.path)
+    assert not Path("executed").exists()
+    with pytest.raises(ConfigError, match="the program has changed since"):
+        resume_sweep(folder.path, trust=True)
+    assert Path("executed").exists()
+
+
+def test_a_sweep_of_a_built_in_workload_needs_no_trust_and_follows_no_links(tmp_path: Path) -> None:
+    plan = plan_sweep(
+        lambda overrides: load_experiment(None, overrides), [axis_of_word("workers=1,2")]
+    )
+    folder = begin_sweep(plan)
+    (folder.path / "origin.json").unlink()
+    assert 2 == len(resume_sweep(folder.path)[1].points)
+    (tmp_path / "mine" / folder.sweep.points[0].run).mkdir(parents=True)
+    (folder.path / "points").symlink_to(tmp_path / "mine")
+
+    with pytest.raises(ConfigError, match="points is a link to another folder"):
+        resume_sweep(folder.path)
+
+
 def test_two_processes_do_not_run_one_sweep() -> None:
     plan = planned("params.rate=1.0,2.0")
     folder = begin_sweep(plan)

@@ -90,6 +90,20 @@ class SweepFolder:
         """Return the folder of a point's run, which may not exist yet."""
         return self.path / POINTS / point.run
 
+    def check_links(self) -> None:
+        """Refuse links in place of points: the old files of an unfinished point are removed.
+
+        Raises:
+            ConfigError: The folder of the points or the folder of a point is a link.
+        """
+        folders = (self.path / POINTS, *map(self.run_folder, self.sweep.points))
+        link = next((one for one in folders if one.is_symlink()), None)
+        if link is not None:
+            raise ConfigError(
+                f"{link} is a link to another folder, so this sweep cannot be continued: move the "
+                "folder itself to this place"
+            )
+
     def note(self, number: int, **changes: Any) -> SweepPoint:
         """Save other values of a point's fields, and return the point.
 

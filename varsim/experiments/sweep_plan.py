@@ -32,7 +32,9 @@ _CANNOT_VARY: Final = {
 }
 """Key that a sweep cannot vary → the reason."""
 
-_PROGRAMS: Final = ("workload", "script")
+PROGRAMS: Final = ("workload", "script")
+"""The keys that name a program."""
+
 _COLON_RANGE: Final = re.compile(r"-?\d+:-?\d+")
 _MAX_NAME_LENGTH: Final = 80  # of a point's folder, without its number
 
@@ -55,6 +57,10 @@ class PlannedPoint:
         return len(self.experiment.device_names) + 1
 
 
+Check = Callable[[Sequence[PlannedPoint]], None]
+"""A function that refuses points whose programs must not be loaded."""
+
+
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
     """A sweep before it runs."""
@@ -74,13 +80,13 @@ class SweepPlan:
         keys = resolved(self.experiment)
         if "script" in keys:
             keys["script"] = _whole(keys["script"])
-        if any(axis.name in _PROGRAMS for axis in self.axes):
+        if any(axis.name in PROGRAMS for axis in self.axes):
             keys["params"] = self.experiment.params  # the other programs have other defaults
         for axis in self.axes:
             _remove(keys, axis.keys)
         sweep: dict[str, Any] = {ZIP: True} if self.zipped else {}
         for axis in self.axes:
-            of_programs = axis.name in _PROGRAMS
+            of_programs = axis.name in PROGRAMS
             sweep[axis.name] = [_whole(one) if of_programs else one for one in axis.values]
         return keys | {SWEEP: sweep}
 
@@ -105,6 +111,7 @@ def plan_sweep(
     *,
     zipped: bool | None = None,
     allow_paths: bool = False,
+    before_programs: Check | None = None,
 ) -> SweepPlan:
     """Plan the points of an experiment.
 
@@ -117,6 +124,7 @@ def plan_sweep(
             second point, and so on. By default, as the file's `sweep:` says; else every value is
             combined with every value of the other keys.
         allow_paths: Whether the `sweep:` of a file may name programs by their paths.
+        before_programs: Is called before any program is loaded, that is, executed.
     Raises:
         ConfigError: A key or a value is wrong, or nothing varies.
     """
@@ -137,6 +145,8 @@ def plan_sweep(
     zipped = file_zipped if zipped is None else zipped
     every = tuple(axes.values())
     points = tuple(_points(load, given, every, zipped=zipped))
+    if before_programs is not None:
+        before_programs(points)
     return SweepPlan(every, zipped, points, _digest_of_programs(points))
 
 
@@ -267,7 +277,7 @@ def _digest_of_programs(points: Sequence[PlannedPoint]) -> str:
     files: dict[str, bytes] = {}
     for point in points:
         keys = point.experiment.as_keys()
-        text = json.dumps([keys.get(key) for key in (*_PROGRAMS, "args", "params")])
+        text = json.dumps([keys.get(key) for key in (*PROGRAMS, "args", "params")])
         if text in checked:
             continue
         checked.add(text)
@@ -288,7 +298,7 @@ def _check_paths(axes: Sequence[Axis]) -> None:
     """
     for axis in axes:
         paths = [one for one in axis.values if isinstance(one, str) and is_path(one)]
-        if axis.name in _PROGRAMS and paths:
+        if axis.name in PROGRAMS and paths:
             raise ConfigError(
                 f"{axis.location}: {axis.name}: a file's sweep names no program by its path; if "
                 f"you trust the file, add --allow-paths, or give {axis.name}={','.join(paths)} "

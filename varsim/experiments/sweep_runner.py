@@ -31,6 +31,7 @@ from varsim.experiments.sweep_folder import (
     read_sweep,
 )
 from varsim.experiments.sweep_plan import PlannedPoint, SweepPlan, plan_sweep
+from varsim.experiments.sweep_trust import check_trust, write_origin
 from varsim.report.json_values import in_standard_json
 from varsim.report.summary import RunStatus, Summary
 
@@ -80,8 +81,10 @@ def begin_sweep(plan: SweepPlan, started: datetime | None = None) -> SweepFolder
         )
     folder = SweepFolder(directory, sweep)
     about = f"# Swept by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
+    text = about + yaml_lines.dump(keys)
     try:
-        directory.write(SWEEP_FILE, (about + yaml_lines.dump(keys)).removesuffix("\n"))
+        write_origin(directory, text)
+        directory.write(SWEEP_FILE, text.removesuffix("\n"))
         folder.save()
     except OSError as error:
         directory.discard()
@@ -105,24 +108,34 @@ def find_unfinished(word: str) -> Path | None:
     return None
 
 
-def resume_sweep(path: Path) -> tuple[SweepFolder, SweepPlan]:
+def resume_sweep(path: Path, *, trust: bool = False) -> tuple[SweepFolder, SweepPlan]:
     """Return an interrupted sweep and its plan.
 
+    Args:
+        trust: Whether to run the programs of a sweep that comes from another machine or user.
     Raises:
-        ConfigError: The folder has no sweep, or its experiment or its program has changed since the
-            sweep began, so the points would not be comparable.
+        ConfigError: The folder has no sweep; its programs are not trusted; or its experiment or its
+            program has changed since the sweep began, so the points would not be comparable.
     """
     folder = read_sweep(path)
+    folder.check_links()
     file = path / SWEEP_FILE
+
+    def check(points: Sequence[PlannedPoint]) -> None:
+        planned = [(in_standard_json(point.settings), point.folder) for point in points]
+        if planned != [(point.settings, point.run) for point in folder.sweep.points]:
+            raise ConfigError(
+                f"{file} does not have the points of the sweep any more: restore it, or begin "
+                f"another sweep with `varsim sweep {file}`"
+            )
+        if not trust:
+            check_trust(path, points)
+
     plan = plan_sweep(
-        lambda overrides: load_experiment(file, overrides, allow_paths=True), allow_paths=True
+        lambda overrides: load_experiment(file, overrides, allow_paths=True),
+        allow_paths=True,
+        before_programs=check,
     )
-    planned = [in_standard_json(point.settings) for point in plan.points]
-    if planned != [point.settings for point in folder.sweep.points]:
-        raise ConfigError(
-            f"{file} does not have the points of the sweep any more: restore it, or begin another "
-            f"sweep with `varsim sweep {file}`"
-        )
     if plan.program != folder.sweep.program:
         raise ConfigError(
             f"the program has changed since {path} began, so its points would not be comparable: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -133,8 +134,9 @@ def _planned(
 ) -> tuple[SweepFolder | None, SweepPlan]:
     """Return the plan of a new sweep, or a sweep that is resumed and its plan."""
     from varsim.experiments.run_argument import experiment_of
-    from varsim.experiments.sweep_plan import axis_of_word, plan_sweep
+    from varsim.experiments.sweep_plan import PROGRAMS, axis_of_word, plan_sweep
     from varsim.experiments.sweep_runner import find_unfinished, resume_sweep
+    from varsim.experiments.sweep_trust import check_trust, is_own_sweep, sweep_of_file
 
     word, said = experiment_options.split_words(words)
     given = {key: options.pop(key) for key in _VARIED}
@@ -148,13 +150,18 @@ def _planned(
                 f"{word} is a sweep, which is continued as it began; for another one, use "
                 f"`varsim sweep {unfinished / 'sweep.yaml'} ...`"
             )
-        return resume_sweep(unfinished)
+        return resume_sweep(unfinished, trust=trust)
+    swept = None if word is None else sweep_of_file(word)
+    if swept is not None and is_own_sweep(swept):
+        allow_paths = True
+    trusted = trust or any(axis.name in PROGRAMS for axis in axes)
     plan = plan_sweep(
         lambda given: experiment_of(word, given, trust=trust, allow_paths=allow_paths),
         axes,
         overrides,
         zipped=zipped,
         allow_paths=allow_paths,
+        before_programs=None if swept is None or trusted else partial(check_trust, swept),
     )
     return None, plan
 
