@@ -43,10 +43,21 @@ class _Reads:
     multiples: int = 0  # values that are exactly N times the single device's
     started: int = 0  # values that exceed the single device's by N - 1 times the common start
     kept: int = 0  # wrong values that exceed the single device's by what was not set back
+    begins: bool = False  # whether the first wrong value does, and not by chance
+    recovers: bool = False  # whether a value after the first wrong one is right
     by_start: Evidence = field(default_factory=Evidence)
     by_reset: Evidence = field(default_factory=Evidence)
     start: tuple[CommonStart, Comparison] | None = None  # the first one
     reset: tuple[PartialReset, Comparison] | None = None  # the first one
+
+    @property
+    def decides_alone(self) -> bool:
+        """Return whether the first wrong value shows a partial reset, and later ones follow it.
+
+        If what is added depends on earlier reads, as gradients on weights, a wrong read changes all
+        later values in both runs, and they exceed the single device's by other amounts.
+        """
+        return self.begins and not self.recovers
 
 
 class Sums(Finder):
@@ -75,6 +86,8 @@ class Sums(Finder):
         reads.count += comparison.times
         if not close(comparison.got, comparison.wanted):
             self._compare_wrong(reads, site, comparison)
+        else:
+            reads.recovers = reads.wrong > 0
         if close(got, wanted * self.num_replicas):
             reads.multiples += comparison.times
         start = self.context.summed.start(site.variable_id)
@@ -86,12 +99,14 @@ class Sums(Finder):
             reads.by_start.add(comparison.event, start.event.event, count=comparison.times)
 
     def _compare_wrong(self, reads: _Reads, site: Site, comparison: Comparison) -> None:
+        first = not reads.wrong
         reads.wrong += comparison.times
         reset = self.context.summed.reset(site.variable_id)
         if reset is None:
             return
         found = next((one for one in reset.excess if _is_off_by(comparison, one)), None)
         if found is not None:
+            reads.begins |= first and comparison.telling
             reads.kept += comparison.times
             reads.reset = reads.reset or (replace(reset, excess=(found,)), comparison)
             for assign in reset.assigns:
@@ -145,7 +160,7 @@ class Sums(Finder):
         return led_by(finding, where)
 
     def _of_reset(self, site: Site, reads: _Reads) -> Finding | None:
-        if reads.reset is None or reads.kept < reads.wrong:
+        if reads.reset is None or not (reads.kept == reads.wrong or reads.decides_alone):
             return None
         self._explain(site, reads.kept)
         reset, comparison = reads.reset
@@ -155,6 +170,12 @@ class Sums(Finder):
         how = f"Only {by} set the variable back"
         if is_by_program:
             how = f"The program set only the component of {by} back"
+        later = (
+            " The later values differ by other amounts, as they do if they depend on the first "
+            "wrong one."
+            if reads.kept < reads.wrong
+            else ""
+        )
         left = f"{_shown(reset.excess[0], comparison)} of " if facts.summed else ""
         reads_them = "adds up" if facts.summed else "averages"
         return finding_of(
@@ -166,7 +187,7 @@ class Sums(Finder):
             f"{reads.kept:,} of {times(reads.count, 'comparison')} with a single device. The first "
             f"time it is "
             f"{_shown(comparison.got, comparison)} instead of "
-            f"{_shown(comparison.wanted, comparison)}.",
+            f"{_shown(comparison.wanted, comparison)}.{later}",
             "Assign to the variable itself outside strategy.run, which sets all components."
             if is_by_program
             else "Let every replica set its own component back; or assign outside strategy.run, "
