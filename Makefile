@@ -160,11 +160,13 @@ interrupts: $(INSTALLED) ## Ctrl-C in 20,000 operations and in 500 runs, at rand
 	VARSIM_TEST_EFFORT=$(INTERRUPTS) $(BIN)/python -m pytest -q -s --timeout 0 -k sigint \
 		tests/processes/test_torn_operations.py tests/cli/test_interrupted_runs.py
 
-docs: $(INSTALLED) ## rewrite the generated parts of the documents (MEASURE=--measure: new times, too)
+docs: $(INSTALLED) ## renew the documents and build the site, site/index.html (MEASURE=--measure: new times, too)
 	$(BIN)/python -m docs.generate $(MEASURE)
+	$(BIN)/python -m docs.site
 
 docs-check: $(INSTALLED)
 	$(BIN)/python -m docs.generate --check
+	$(BIN)/python -m docs.site --check
 
 # The wheel allows a range of releases for each package. This check installs the locked releases, so
 # that a new release does not make it fail. `make upgrade` and `make test-lowest` try the newest and
@@ -212,6 +214,6 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 check: lint types docs-check test test-thorough wheel-smoke install-smoke ## run the checks of .ci/run
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -maxdepth 1 -name '.coverage*' -type f -delete

@@ -24,6 +24,7 @@ _OPTIONS: Final = (
     "--disable-sync",
     "--no-first-run",
 )
+DRAWN: Final = "html[data-drawn]"  # a report whose charts are drawn
 _DRAWN_MS: Final = 60_000  # a page of twenty charts needs about two seconds
 HEIGHT: Final = 900  # of the window, in pixels
 
@@ -82,13 +83,20 @@ class Opened:
 
 @contextmanager
 def opened(
-    browser: Browser, file: Path, *, width: int, scheme: Scheme = "light", height: int = HEIGHT
+    browser: Browser,
+    file: Path,
+    *,
+    width: int,
+    scheme: Scheme = "light",
+    height: int = HEIGHT,
+    ready: str = DRAWN,
 ) -> Iterator[Opened]:
-    """Open a report without a network, and wait until its charts are drawn.
+    """Open a page without a network, and wait until it is ready, such as a report that is drawn.
 
     Args:
         width: Of the window, in pixels, like `height`.
         scheme: The colours that the reader prefers.
+        ready: A selector that matches an element of the page when the page is ready.
     """
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -104,7 +112,7 @@ def opened(
     page.on("request", lambda one: _note(found, one.url, address))
     try:
         page.goto(address)
-        page.wait_for_selector("html[data-drawn]", state="attached", timeout=_DRAWN_MS)
+        page.wait_for_selector(ready, state="attached", timeout=_DRAWN_MS)
         yield found
     finally:
         context.close()

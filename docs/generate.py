@@ -124,7 +124,7 @@ def record_list() -> str:
     """Return the records that messages contain, besides arrays and plain values."""
     parts: list[str] = []
     for kind in (messages.Payload, messages.Report, messages.Delta):
-        parts += [f"#### {kind.__name__}", "", *_described(kind)]
+        parts += [f"### {kind.__name__}", "", *_described(kind)]
     return "\n".join(parts).rstrip()
 
 

@@ -1,0 +1,45 @@
+"""Settings of Sphinx for the site of the documents: `make docs` builds it into site/.
+
+The sources are the Markdown files of the repository, where they are: docs/, and the READMEs of
+other folders. docs/index.rst has the navigation. A warning of Sphinx, such as a link to a page or
+a heading that does not exist, fails the build (docs/adr/0079).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # for `docs.site_links`, which `extensions` names
+
+project = "varsim"
+html_title = "varsim"
+language = "en"
+root_doc = "docs/index"
+
+include_patterns = [
+    "*.md",
+    "docs/**",
+    "configs/README.md",
+    "examples/policies/README.md",
+    "examples/policies/*/README.md",
+    "workers/README.md",
+    "benchmarks/README.md",
+]
+exclude_patterns = [".*", "**/__pycache__", "build", "dist", "runs", "site", "varsim", "tests"]
+
+extensions = ["myst_parser", "docs.site_links"]
+
+myst_heading_anchors = 6  # the anchors that links have in the repository
+nitpicky = True
+smartquotes = False  # options such as --seed stay as they are
+
+html_theme = "furo"
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_show_copyright = False
+html_theme_options: dict[str, list[str]] = {"footer_icons": []}
+html_static_path: list[str] = []
