@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from glob import escape
+from shlex import quote
 from typing import Final
 
 import numpy as np
@@ -147,10 +149,34 @@ def approximate_text(compared: Compared) -> str:
         by_mode.setdefault(one.mode, []).append(one)
     said = [_of_mode(mode, some) for mode, some in by_mode.items()]
     who = names([one.variable for one in compared.approximate])
+    sources = list(dict.fromkeys(one.source for one in compared.approximate))
+    more = "" if len(sources) <= _MOST_MODES else f". {_NAME_EACH}"
     return (
         f"{'; '.join(said)}. Factors were not checked for {who}, unless a finding names it: a run "
-        "with ON_WRITE (`--mode on_write --oracle`) checks them, and other values that follow"
+        f"with ON_WRITE (`--mode {_on_write(sources)} --oracle`) checks them, and other values "
+        f"that follow{more}"
     )
+
+
+_MOST_MODES: Final = 5
+"""Largest number of variables that a value of `--mode` names."""
+
+_NAME_EACH: Final = (
+    "Name there each of these variables for which the program itself asks for a synchronization: "
+    "a mode without a name does not apply to it"
+)
+
+
+def _on_write(variables: Sequence[str]) -> str:
+    """Return the value of `--mode` with which variables are ON_WRITE, as a shell reads it.
+
+    It names the variables, whether or not the program asks for a synchronization. Of many, it names
+    only one, and gives the mode to all for which the program does not.
+    """
+    many = len(variables) > _MOST_MODES
+    patterns = (escape(one).replace(",", "?") if "," in one else one for one in variables)
+    named = [f"{one}=on_write" for one in patterns]
+    return quote(",".join(["on_write", named[0]] if many else named))
 
 
 def _of_mode(mode: str, some: Sequence[Approximate]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,14 @@ from varsim.analysis.findings.compared import (
     NEVER_COUNTED,
     NOT_WHOLE,
     Access,
+    Approximate,
     Compared,
     ValueDifference,
 )
 from varsim.analysis.findings.remainders import COUNTED_TWICE
 from varsim.errors import MismatchError
-from varsim.report.comparison_text import in_short
+from varsim.experiments.mode_text import parse_mode
+from varsim.report.comparison_text import approximate_text, in_short
 
 Strategy = tf.distribute.MirroredStrategy
 
@@ -195,13 +199,39 @@ def test_a_difference_that_an_approximate_mode_gives_names_the_mode(settings: st
     assert (bool(mode), not mode) == (told.is_approximate, told.rules_tried)
     said = " ".join(in_short(told).split())
     assert bool(mode) == ("Factors were not checked for " in said)
-    assert bool(mode) == ("--mode on_write --oracle" in said)
+    assert bool(mode) == ("`--mode w=on_write --oracle`" in said)
     assert all(0 < one.largest < 2 for one in told.approximate)
 
 
 def test_a_variable_that_follows_from_an_approximate_mode_is_named_with_it():
     loss = [one for one in comparison(_trained("LocalSGD MEAN")).approximate if one.follows]
     assert ["loss"] == [one.variable for one in loss]
+
+
+@pytest.mark.parametrize(
+    ("sources", "mode"),
+    [
+        (["rate", "loss scale"], "'rate=on_write,loss scale=on_write'"),
+        (["a,b[0]"], "'a?b[[]0]=on_write'"),
+        (["w0", "w1", "w2", "w3", "w4", "w5"], "on_write,w0=on_write"),
+    ],
+)
+def test_a_run_that_checks_factors_names_the_variables_with_the_mode(sources: list[str], mode: str):
+    approximate = tuple(
+        Approximate(variable_id=i, variable="v", mode="ON_READ", largest=0.1, source=one)
+        for i, one in enumerate(sources)
+    )
+    told = Compared(
+        values=1, locations=1, differences=(), uncompared=(), own=(), approximate=approximate
+    )
+
+    said = approximate_text(told)
+
+    assert f"`--mode {mode} --oracle`" in said
+    (read,) = shlex.split(mode)
+    named = parse_mode(read).named
+    assert all(map(fnmatchcase, sources, named))
+    assert (len(sources) > 5) == ("Name there each of these variables" in said)
 
 
 def test_a_value_that_is_not_finite_differs():

@@ -81,4 +81,5 @@ class ApproximateModes:
                     largest=largest_of(number),
                     apart=not mode.approximate,
                     follows=mode.variable_id != number,
+                    source=mode.name,
                 )

@@ -130,6 +130,7 @@ class Approximate:
     largest: float  # the largest difference, relative to the largest element of the value
     apart: bool = False  # whether replicas train their components apart until a read combines them
     follows: bool = False  # whether only a variable that its writers had read has such a mode
+    source: str = ""  # the name of the variable that has the mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
