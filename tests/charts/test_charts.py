@@ -12,6 +12,8 @@ import pytest
 from tests.rendering import renderer  # noqa: F401  # a fixture
 from varsim.charts import rendering
 from varsim.charts.chart import Chart, without_legends
+from varsim.charts.dot_labels import sides_of
+from varsim.charts.scatter_chart import Dot, scatter_chart
 from varsim.charts.series_chart import Bar, Line, Mark, bar_chart, histogram, line_chart
 from varsim.charts.theme import COLORS, DARK, LIGHT, ORACLE
 from varsim.charts.units import byte_unit, time_unit
@@ -87,6 +89,43 @@ def test_each_theme_has_different_colours(theme: dict[str, Any]):
 )
 def test_an_axis_has_the_largest_unit_that_fits(unit: Any, name: str):
     assert name == unit.name
+
+
+def scatter(*places: tuple[float, float]) -> Chart:
+    dots = [Dot(series=f"s{i}", label="8", name="", x=x, y=y) for i, (x, y) in enumerate(places)]
+    return scatter_chart("k", "t", "d", dots, x="Bytes [B]", y="accuracy")
+
+
+def test_labels_of_dots_at_one_place_are_at_different_sides():
+    chart = scatter(*[(20, 0.5)] * 4, (10, 0.4))
+    sides = [one["side"] for one in chart.spec["data"]["values"]]
+
+    assert ["right", "left", "above", "below", "right"] == sides
+    assert () == chart.notes
+    assert "not each has its number" in scatter(*[(20, 0.5)] * 5).notes[0]
+    near = [(0.0, 0.0, "1234"), (0.1, 0.0, "1234"), (1.0, 1.0, "")]
+    assert ["left", "right", ""] == sides_of(near, 100, 100, log=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "domain"), [(0.5, [0.45, 0.55]), (0, [-1, 1]), (-20, [-22, -18])]
+)
+def test_an_axis_of_equal_values_has_ticks(value: float, domain: list[float]):
+    (line,) = [Line(name="a", points=[(1, value), (2, value)])]
+    (layer,) = line_chart("k", "t", "d", [line], x="step", y="a").spec["layer"]
+
+    assert pytest.approx(domain) == layer["encoding"]["y"]["scale"]["domain"]
+    assert [1, 2] == layer["encoding"]["x"]["axis"]["values"]
+    (_, dot, *_) = scatter((20, value)).spec["layer"]
+    assert pytest.approx(domain) == dot["encoding"]["y"]["scale"]["domain"]
+
+
+@pytest.mark.usefixtures("renderer")
+def test_an_axis_has_no_exponents():
+    drawn = rendering.svg(scatter((0, 0.5), (20, 0.6), (40, 0.4)).spec)
+
+    assert ">20<" in drawn
+    assert "e+" not in drawn
 
 
 @pytest.mark.usefixtures("renderer")

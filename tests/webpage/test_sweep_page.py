@@ -84,6 +84,18 @@ def test_each_dot_of_the_trade_off_is_a_run_with_both_numbers():
     assert "by-workers-divergence" not in charts, "all rows are equal"
 
 
+def test_runs_that_are_not_done_are_not_the_best_and_not_drawn():
+    failed = row(3, "none", 2, 0.99, status="failed", error="OddError", size_bytes=1, training_s=0)
+    found = page([*ROWS[:2], failed])
+
+    assert "best test_accuracy 0.8 (mode=none, workers=1)" in found.outcome
+    assert "fewest bytes 0.98 KiB" in found.outcome
+    charts = {one.key: one for one in found.charts}
+    assert 2 == len(charts["trade-off-size_bytes"].rows)
+    assert ("1", "4") == tuple(at for at, *_ in charts["by-workers-messages"].rows)
+    assert {1} == {one.content["not_done"] for one in found.sections if "not_done" in one.content}
+
+
 def test_a_sweep_without_a_numeric_key_has_no_lines_along_it():
     rows = [row(1, "none", 1, 0.8), row(2, "auto", 1, 0.9)]
     keys = [one.key for one in page(rows, ("mode",)).sections]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -44,6 +44,21 @@ def not_drawn(values: Sequence[float | None], what: str = "value") -> tuple[str,
         return ()
     is_not = f"1 {what} is" if count == 1 else f"{count:,} {what}s are"
     return (f"{is_not} NaN or infinite, and not drawn; the table shows each.",)
+
+
+def scale_of(values: Iterable[float | None], *, log: bool = False) -> dict[str, Any]:
+    """Return a scale that need not begin at 0, and that has ticks also if all values are equal.
+
+    Args:
+        log: Whether the scale is logarithmic; then all values must be positive.
+    """
+    scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"zero": False}
+    known = {value for value in values if value is not None and math.isfinite(value)}
+    if len(known) == 1:
+        (value,) = known
+        domain = [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)]
+        scale |= {"domain": domain, "nice": False}
+    return scale
 
 
 def without_legends(spec: Spec) -> Spec:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
-from varsim.charts.chart import HIDDEN, STEADY, Chart
-from varsim.charts.series_chart import HEIGHT, SCHEMA, color_by_series
+from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, scale_of
+from varsim.charts.dot_labels import SIDES, sides_of
+from varsim.charts.series_chart import HEIGHT, SCHEMA, WIDTH, color_by_series
+
+_DECIMAL: Final = ",~r"
+"""The format of the numbers at an axis: never with an exponent, which `g` has for 20."""
+
+_CROWDED: Final = "Where dots are close together, not each has its number; the table has all."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +39,13 @@ def scatter_chart(
         y: The title of the vertical axis.
     """
     names = list(dict.fromkeys(one.series for one in dots))
-    values = [{**asdict(one), "place": place} for place, one in enumerate(dots)]
-    scale = (
-        {"type": "log", "nice": False, "padding": 24}
-        if all(one.x > 0 for one in dots)
-        else {"padding": 24}
-    )
-    places: dict[str, Any] = {
-        "x": {
-            "field": "x",
-            "type": "quantitative",
-            "title": x,
-            "scale": scale,
-            "axis": {"format": "~g", "grid": True, "tickCount": 6},
-        },
-        "y": {"field": "y", "type": "quantitative", "title": y, "scale": {"zero": False}},
-        "color": color_by_series(names)["color"],
-        "tooltip": [
-            {"field": "name", "type": "nominal", "title": "run"},
-            {"field": "x", "type": "quantitative", "title": x, "format": ".4~g"},
-            {"field": "y", "type": "quantitative", "title": y, "format": ".6~g"},
-        ],
-    }
+    log, height = all(one.x > 0 for one in dots), HEIGHT + 40
+    sides = sides_of([(one.x, one.y, one.label) for one in dots], WIDTH, height, log=log)
+    values = [
+        {**asdict(one), "place": place, "side": side}
+        for place, (one, side) in enumerate(zip(dots, sides, strict=True))
+    ]
+    places = _places(dots, names, x, y, log=log)
     line = {
         "mark": {"type": "line", "opacity": 0.35},
         "encoding": {**places, "order": {"field": "place", "type": "quantitative"}},
@@ -64,19 +55,17 @@ def scatter_chart(
         "mark": {"type": "point", "filled": True, "size": 90, "opacity": 0.8},
         "encoding": {**places, "shape": shape},
     }
-    text = {
-        "mark": {"type": "text", "dx": 8, "align": "left", "fontSize": 11},
-        "encoding": {**places, "text": {"field": "label"}},
-    }
+    texts = [_labels(places, name) for name in SIDES if name in sides]
+    crowded = any(one.label and not side for one, side in zip(dots, sides, strict=True))
     spec = {
         "$schema": SCHEMA,
         "description": description,
-        "width": 680,
-        "height": HEIGHT + 40,
+        "width": WIDTH,
+        "height": height,
         "params": [{"name": HIDDEN, "value": []}],
         "data": {"values": values},
         "transform": [{"filter": STEADY}],
-        "layer": [line, dot, text],
+        "layer": [line, dot, *texts],
     }
     return Chart(
         key=key,
@@ -86,4 +75,43 @@ def scatter_chart(
         headings=("run", x, y),
         rows=tuple((one.name, f"{one.x:.6g}", f"{one.y:.6g}") for one in dots),
         series=tuple(names),
+        notes=(_CROWDED,) if crowded else (),
     )
+
+
+def _places(
+    dots: Sequence[Dot], names: Sequence[str], x: str, y: str, *, log: bool
+) -> dict[str, Any]:
+    """Return the channels that all marks have: the places, the colours, the tooltips."""
+    return {
+        "x": {
+            "field": "x",
+            "type": "quantitative",
+            "title": x,
+            "scale": {**scale_of([one.x for one in dots], log=log), "padding": 24},
+            "axis": {"format": _DECIMAL, "grid": True, "tickCount": 6},
+        },
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "title": y,
+            "scale": scale_of([one.y for one in dots]),
+        },
+        "color": color_by_series(names)["color"],
+        "tooltip": [
+            {"field": "name", "type": "nominal", "title": "run"},
+            {"field": "x", "type": "quantitative", "title": x, "format": ".4~g"},
+            {"field": "y", "type": "quantitative", "title": y, "format": ".6~g"},
+        ],
+    }
+
+
+def _labels(places: dict[str, Any], name: str) -> Spec:
+    """Return the layer of the labels at one side of their dots."""
+    side = SIDES[name]
+    mark = {"type": "text", "dx": side.dx, "dy": side.dy, "align": side.align, "fontSize": 11}
+    return {
+        "transform": [{"filter": f"datum.side === '{name}'"}],
+        "mark": mark,
+        "encoding": {**places, "text": {"field": "label"}},
+    }

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, not_drawn, plain_number
+from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, not_drawn, plain_number, scale_of
 from varsim.charts.theme import COLORS, DASHES, FIRST
 
+WIDTH: Final = 680
 HEIGHT: Final = 240
-"""The height of a chart in a page, in pixels."""
+"""The size of a chart, in pixels."""
 
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 """The version of Vega-Lite for which specifications are written."""
 
 _SPARSE: Final = 40  # points of a series, each of which gets a visible mark
+_FEW: Final = 8  # ticks
+_LETTER, _SYMBOL = 7, 28  # widths in a legend, in pixels, with the space around them
+_MARGIN: Final = 6  # pixels at both ends of an axis, so that no mark covers a label
 _INVISIBLE: Final = 0  # opacity of a mark that only shows a tooltip
 
 
@@ -62,13 +66,14 @@ def line_chart(
         x: The title of the horizontal axis, with its unit.
         y: The title of the vertical axis, with its unit.
     """
-    layers = [_line_layer(one, x, y) for one in lines if one.style]
+    every = sorted({at for one in lines for at, _ in one.points})
+    places = _xy(x, y, every, [value for one in lines for _, value in one.points])
+    layers = [_line_layer(one, places) for one in lines if one.style]
     colored = [one for one in lines if not one.style]
     if colored:
-        layers.insert(0, _colored_layer(colored, x, y))
+        layers.insert(0, _colored_layer(colored, places))
     layers += [_mark_layer(one, x) for one in marks]
     spec = _spec(description, {"layer": layers})
-    every = sorted({at for one in lines for at, _ in one.points})
     by_line = [dict(one.points) for one in lines]
     return Chart(
         key=key,
@@ -91,16 +96,23 @@ def _values(line: Line) -> list[dict[str, Any]]:
     return [{"series": line.name, "x": at, "y": plain_number(y)} for at, y in line.points]
 
 
-def _xy(x: str, y: str) -> dict[str, Any]:
+def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) -> dict[str, Any]:
+    """Return the places of marks.
+
+    Args:
+        every: The numbers at the horizontal axis; few of them have a tick each.
+        values: The numbers at the vertical axis.
+    """
+    ticks = {"values": list(every)} if len(every) <= _FEW else {"tickMinStep": 1}
     return {
         "x": {
             "field": "x",
             "type": "quantitative",
             "title": x,
-            "axis": {"tickMinStep": 1},
-            "scale": {"zero": False, "nice": False},
+            "axis": ticks,
+            "scale": {"zero": False, "nice": False, "padding": _MARGIN},
         },
-        "y": {"field": "y", "type": "quantitative", "title": y, "scale": {"zero": False}},
+        "y": {"field": "y", "type": "quantitative", "title": y, "scale": scale_of(values)},
         "tooltip": [
             {"field": "series", "type": "nominal", "title": "series"},
             {"field": "x", "type": "quantitative", "title": x},
@@ -113,7 +125,8 @@ def color_by_series(names: Sequence[str]) -> dict[str, Any]:
     """Return the channels `color` and `strokeDash` of series, and their legend."""
     domain = list(names)
     dashes = [DASHES[index // COLORS % len(DASHES)] for index in range(len(domain))]
-    legend = None if len(domain) == 1 else {"title": None, "orient": "top"}
+    columns = max(1, WIDTH // (_LETTER * max(map(len, domain)) + _SYMBOL))
+    legend = None if len(domain) == 1 else {"title": None, "orient": "top", "columns": columns}
     common = {"field": "series", "type": "nominal", "legend": legend}
     return {
         "color": {**common, "scale": {"domain": domain}},
@@ -126,22 +139,22 @@ def _points(longest: int) -> dict[str, Any]:
     return {"filled": True, "size": 28 if sparse else 60, "opacity": 1 if sparse else _INVISIBLE}
 
 
-def _colored_layer(lines: Sequence[Line], x: str, y: str) -> Spec:
+def _colored_layer(lines: Sequence[Line], places: dict[str, Any]) -> Spec:
     longest = max(len(one.points) for one in lines)
     return {
         "data": {"values": [row for one in lines for row in _values(one)]},
         "transform": [{"filter": STEADY}],
         "mark": {"type": "line", "point": _points(longest)},
-        "encoding": {**_xy(x, y), **color_by_series([one.name for one in lines])},
+        "encoding": {**places, **color_by_series([one.name for one in lines])},
     }
 
 
-def _line_layer(line: Line, x: str, y: str) -> Spec:
+def _line_layer(line: Line, places: dict[str, Any]) -> Spec:
     return {
         "data": {"values": _values(line)},
         "transform": [{"filter": STEADY}],
         "mark": {"type": "line", "style": line.style},
-        "encoding": _xy(x, y),
+        "encoding": places,
     }
 
 
@@ -274,7 +287,7 @@ def _spec(description: str, content: Spec) -> Spec:
     return {
         "$schema": SCHEMA,
         "description": description,
-        "width": 680,
+        "width": WIDTH,
         "height": HEIGHT,
         "params": [{"name": HIDDEN, "value": []}],
         **content,

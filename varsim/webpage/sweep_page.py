@@ -70,14 +70,15 @@ def sweep_page(sweep: ReportedSweep) -> Page:
 
 def _outcome(sweep: ReportedSweep) -> str:
     rows = sweep.comparison.rows
+    done = _done(sweep.comparison)
     clauses = [f"{sweep.state} of {' × '.join(sweep.comparison.keys)}"]
     if metric := telling_metric(sweep.comparison):
-        known = [(one, value) for one in rows if (value := _number(one, metric)) is not None]
+        known = [(one, value) for one in done if (value := _number(one, metric)) is not None]
         better = min if "loss" in metric else max
         best, value = better(known, key=lambda pair: pair[1])
         clauses.append(f"best {metric} {number(value)} ({_settings(best)})")
     for column, what in (("size_bytes", size), ("training_s", duration)):
-        known = [(one, value) for one in rows if (value := _number(one, column)) is not None]
+        known = [(one, value) for one in done if (value := _number(one, column)) is not None]
         if known:
             least, value = min(known, key=lambda pair: pair[1])
             said = size(int(value)) if what is size else duration(value)
@@ -89,17 +90,22 @@ def _outcome(sweep: ReportedSweep) -> str:
 
 
 def telling_metric(comparison: Comparison) -> str:
-    """Return the metric that shows best how good a model is; "" if no run has a metric."""
+    """Return the metric that shows best how good a model is; "" if no finished run has a metric."""
     known = [
         name
         for name in comparison.metrics
-        if any(_number(row, name) is not None for row in comparison.rows)
+        if any(_number(row, name) is not None for row in _done(comparison))
     ]
     for end in _BETTER:
         for name in known:
             if name.endswith(end):
                 return name
     return known[0] if known else ""
+
+
+def _done(comparison: Comparison) -> list[RunRow]:
+    """Return the runs whose numbers can be compared: those of the others end where they ended."""
+    return [row for row in comparison.rows if row.status == "done"]
 
 
 def _number(row: RunRow, column: str) -> float | None:
@@ -146,7 +152,10 @@ def _points(comparison: Comparison) -> Section:
 def _trade_off(comparison: Comparison) -> Section:
     metric = telling_metric(comparison)
     charts = [_scatter(comparison, metric, cost) for cost in _COSTS] if metric else []
-    content = {"along": _split(comparison)[1]}
+    content = {
+        "along": _split(comparison)[1],
+        "not_done": len(comparison.rows) - len(_done(comparison)),
+    }
     return Section(
         key="trade-off",
         title="Trade-off",
@@ -178,7 +187,7 @@ def _scatter(comparison: Comparison, metric: str, cost: str) -> Chart | None:
     keys, along = _split(comparison)
     found = [
         (row, x, y)
-        for row in comparison.rows
+        for row in _done(comparison)
         if (x := _number(row, cost)) is not None and (y := _number(row, metric)) is not None
     ]
     if not found:
@@ -228,13 +237,16 @@ def _multiples(comparison: Comparison) -> Section | None:
         key="multiples",
         title=f"By {along}",
         template="multiples.html",
+        content={"not_done": len(comparison.rows) - len(_done(comparison))},
         charts=tuple(one for one in charts if one is not None),
     )
 
 
 def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: str) -> Chart | None:
     """Return a chart of one column, with a line for each series; None if all rows are equal."""
-    found = [(row, value) for row in comparison.rows if (value := _number(row, column)) is not None]
+    found = [
+        (row, value) for row in _done(comparison) if (value := _number(row, column)) is not None
+    ]
     if len({value for _, value in found}) < 2:
         return None
     unit = _unit(column, max(abs(value) for _, value in found))
