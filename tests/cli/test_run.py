@@ -67,6 +67,13 @@ def test_the_report_is_on_stdout_and_progress_is_on_stderr():
     assert "step 3/3  loss 0.5\n" == result.stderr
 
 
+def test_the_last_line_of_progress_has_the_accuracy_of_its_epoch():
+    """In one epoch there is no earlier accuracy that the line could show."""
+    shown = varsim("run", "params.epochs=1", "--trace", "off").stderr
+
+    assert re.search(r"^step 22/22  loss [\d.]+  accuracy [\d.]+$", shown, re.MULTILINE)
+
+
 def test_a_program_or_a_workload_is_accepted_instead_of_an_experiment():
     assert varsim("run", "program.py", "-n", "3").stdout.startswith("the program speaks\nprogram:")
     assert varsim("run", "step_counter", "steps=2").stdout.startswith("step_counter: ")

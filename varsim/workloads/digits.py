@@ -83,10 +83,12 @@ def run(
             losses += strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None).tolist()
             right += strategy.reduce(tf.distribute.ReduceOp.SUM, hits, axis=None).tolist()
             log_losses(job, step, losses[position:])
-            job.progress(step - position + len(losses), total)
+            done = step + len(some)
+            if len(losses) == len(batches) or done == total:  # before the progress, which shows it
+                job.log(step=done, accuracy=sum(right) / (len(right) * batch_size))
+            job.progress(done, total)
         if position + 1 == len(batches) or step + 1 == total:
             average_copies(weights, bias)
-            job.log(step=step + 1, accuracy=sum(right) / (len(right) * batch_size))
 
     result: dict[str, object] = {
         "steps": int(steps_done.read_value()),
