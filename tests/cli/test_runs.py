@@ -99,7 +99,7 @@ def days(*words: str) -> str:
         (["--mode", "on_*"], "1"),
         (["--mode", "auto", "--status", "done"], "2"),
         (["--mode", "none"], "4"),
-        (["mode=auto", "--status", "failed"], "4"),
+        (["mode=auto", "--status", "failed"], "43"),
         (["--status", "failed"], "43"),
         (["--status", "no summary"], "5"),
         (["--since", "2026-01-03"], "6543"),

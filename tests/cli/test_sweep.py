@@ -89,9 +89,9 @@ def test_a_failed_point_gives_code_1_and_the_points_are_ordinary_runs() -> None:
     assert 1 == varsim("check", "latest-sweep/2").exit_code
     assert "v" in varsim("lens", "latest-sweep/1").stdout
     assert 0 == varsim("run", f"{sweep}/1", "--quiet").exit_code
-    assert f"{sweep} is a sweep: give one of its points, as in {sweep}/1" in (
-        varsim("check", sweep).stderr
-    )
+    said = f"{sweep} is a sweep, and this command takes a run: give a point, as in {sweep}/1"
+    assert said in varsim("check", sweep).stderr
+    assert f"is a sweep: `varsim sweep {sweep}` continues it" in varsim("run", sweep).stderr
     assert "1 of 2 points, 1 failed" in varsim("runs", "latest-sweep", "--tag", "kept").stdout
     assert "kept\n" == (Path(sweep) / "tag.txt").read_text("utf-8")
 
@@ -147,6 +147,10 @@ def test_a_file_can_have_a_sweep_and_a_dry_run_lists_the_points() -> None:
         (["workers=1,2x"], "workers=1,2x: invalid value '2x': expected a valid integer"),
         (["a.yaml", "b.yaml", "seed=0,1"], "expected one experiment, but got a.yaml and b.yaml"),
         (["latest-sweep"], "there is no sweep 'latest-sweep'"),
+        (["mode=auto", "mode=none"], "mode=auto and mode=none both set mode: give all its values"),
+        (["mode=auto,none", "--mode", "none"], "mode=auto,none and --mode none both set mode"),
+        (["trace=ops,off", "--trace", "ops"], "and --trace ops both set trace"),
+        (["seed=0,1", "--json", "--quiet"], "--json and --quiet exclude each other"),
         (["digits"], "nothing varies: give a key several values"),
     ],
 )
@@ -170,6 +174,14 @@ def test_runs_are_compared_in_every_form() -> None:
     table = list(csv.DictReader(io.StringIO(varsim("compare", *runs, "--csv").stdout)))
     assert [(runs[0], "0.5"), (runs[1], "0.25")] == [(one["run"], one["loss"]) for one in table]
     assert "| run | rate | loss |" in varsim("compare", *runs, "--markdown").stdout
+    newest = json.loads(varsim("compare", *runs, "--json", "--sort", "-run").stdout)["rows"]
+    assert runs[::-1] == [one["run"] for one in newest]
+    assert (
+        plain["rows"]
+        == json.loads(varsim("compare", *runs, "--json", "--sort", "-rate").stdout)["rows"]
+    )
+    wrong = varsim("compare", runs[0], "--csv", "--json")
+    assert (2, True) == (wrong.exit_code, "--csv and --json exclude each other" in wrong.stderr)
     wrong = varsim("compare", runs[0], "--sort", "byte")
     assert (2, True) == (wrong.exit_code, "did you mean 'bytes'?" in wrong.stderr)
 

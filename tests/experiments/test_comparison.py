@@ -73,7 +73,7 @@ def test_a_row_has_the_outcome_the_costs_and_the_settings_that_differ() -> None:
 
     assert (["params.rate", "mode"], ["loss"], []) == (found.keys, found.metrics, found.notes)
     row, last = found.rows
-    assert [{"params.rate": 0.1, "mode": "none"}, {"params.rate": 0.2, "mode": None}] == [
+    assert [{"params.rate": 0.1, "mode": "none"}, {"params.rate": 0.2, "mode": "auto"}] == [
         row.settings,
         last.settings,
     ]
@@ -127,6 +127,10 @@ FAILED = Failure(kind="ValueError", text="no.\nmore", traceback="")
             "Numbers of steps differ (10 and 20): messages, bytes and times are totals.",
         ),
         ({"metrics": {}}, "20260102-030405-b has no loss: the program did not report it."),
+        (
+            {"metrics": {}, "result": {"loss": [1.0, 2.0]}},
+            "20260102-030405-b has no number for loss: the program returned [1.0, 2.0]",
+        ),
         ({"verdict": None}, "20260102-030405-b has no verdict: `varsim check` judges a record."),
         (
             {"verdict": None, "experiment": {"trace": {"level": "off"}}},
@@ -145,6 +149,13 @@ FAILED = Failure(kind="ValueError", text="no.\nmore", traceback="")
 def test_a_sentence_says_what_is_not_comparable_and_why(others: dict[str, Any], said: str) -> None:
     assert "" == notes(run("a"), run("c"))
     assert said in notes(Path("runs/20260102-030405-a"), run("b", **others))
+
+
+def test_the_mode_of_a_run_without_one_is_auto() -> None:
+    found = compare_folders([run("a"), run("b", experiment={"mode": "none"})])
+
+    assert ["mode"] == found.keys
+    assert ["auto", "none"] == [row.settings["mode"] for row in found.rows]
 
 
 def test_runs_with_different_sources_are_not_the_same_program() -> None:

@@ -71,7 +71,9 @@ def test_a_point_of_a_sweep_is_found_by_its_number() -> None:
     for word in ("latest-sweep", "20260104", str(sweep), "runs/latest-sweep"):
         assert point == find_run(f"{word}/2") == find_run(f"{word}/02"), word
     assert "has no run of a point 3" in refused("latest-sweep/3")
-    assert "is a sweep: give one of its points" in refused(str(sweep), find_record)
+    for word in ("latest-sweep", "20260104", str(sweep), f"{sweep}/sweep.yaml"):
+        assert refused(word).startswith(f"{sweep} is a sweep, and this command takes a run")
+    assert "is a sweep, and this command takes a run" in refused(str(sweep), find_record)
     assert sweep == find_sweep("latest-sweep") == find_sweep("20260104")
     assert [sweep.name] == sweep_names()
     assert sweep.name not in run_names()

@@ -146,3 +146,13 @@ def test_rows_are_sorted_by_any_column_and_missing_values_are_last() -> None:
     ]
     assert ["4", "3", "1", "2"] == [one.name for one in ordered(rows, "messages", descending=True)]
     assert 0.1 == value_of(rows[0], "params.rate")
+
+
+@pytest.mark.parametrize("width", range(60, 80))
+@pytest.mark.parametrize("status", ["done", "failed", "interrupted"])
+def test_rows_stay_rows_with_a_column_of_the_status(status: str, width: int) -> None:
+    """The labels of points are shorter than their heading, which needs room, too."""
+    lines = shown(replace(BOTH, rows=[row(1), row(2, status=status)]), width)
+
+    tables = sum(line.startswith("2 runs") for line in lines)
+    assert tables == sum(line.startswith("run ") for line in lines) > 0

@@ -21,15 +21,15 @@ def in_order(found: Comparison, column: str) -> Comparison:
     """
     from varsim.errors import ConfigError
     from varsim.nearest import did_you_mean, listed
-    from varsim.report.run_rows import SHORT, columns_of, ordered
+    from varsim.report.run_rows import ordered, sortable_columns
 
-    known = columns_of(found)
+    known = sortable_columns(found)
     said = column.removeprefix("-")
-    name = said if said in known else SHORT.get(said, said)
-    if name not in known:
-        near = did_you_mean(said, [*known, *SHORT])
-        raise ConfigError(f"--sort {column}: there is no column {said!r}{near}\n  {listed(known)}")
-    return replace(found, rows=ordered(found.rows, name, descending=column.startswith("-")))
+    if said not in known:
+        near, every = did_you_mean(said, known), dict.fromkeys(known.values())
+        raise ConfigError(f"--sort {column}: there is no column {said!r}{near}\n  {listed(every)}")
+    rows = ordered(found.rows, known[said], descending=column.startswith("-"))
+    return replace(found, rows=rows)
 
 
 def show(found: Comparison, form: str | None = None) -> None:

@@ -57,6 +57,19 @@ class WrongUse(click.ClickException):
         complain("Error", self.message, cast("TextIO | None", file))
 
 
+def only_one(**options: bool) -> str | None:
+    """Return the name of the option that is given; None if there is none.
+
+    Raises:
+        WrongUse: Several options are given, of which only one is possible.
+    """
+    given = [name for name, is_given in options.items() if is_given]
+    if len(given) > 1:
+        said = " and ".join(f"--{name}" for name in given)
+        raise WrongUse(f"{said} exclude each other: give one of them")
+    return given[0] if given else None
+
+
 class Failed(WrongUse):
     """The command could not do what the user asked for; the text says why."""
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from varsim.experiments.carried_program import PROGRAM
-from varsim.report.formatting import names
+from varsim.report.formatting import middle, names
 from varsim.report.run_rows import RunRow
 from varsim.report.summary import Plain, Summary
 
+_MOST_LETTERS: Final = 150  # of a value that is not a number
 _MOST_METRICS: Final = 8  # largest number of listed metrics that a run does not have
 
 
@@ -38,6 +39,12 @@ class ComparedRun:
         """Return the keys of the run's experiment; empty if they are not known."""
         return {} if self.summary is None else self.summary.experiment
 
+    def returned(self, name: str) -> Plain:
+        """Return what the program reported or returned with a name; None if it did not."""
+        if self.summary is None:
+            return None
+        return {**self.summary.metrics, **self.summary.result}.get(name)
+
 
 def notes(
     compared: Sequence[ComparedRun], rows: Sequence[RunRow], metrics: Sequence[str]
@@ -49,8 +56,16 @@ def notes(
     done = [(one, row) for one, row in zip(compared, rows, strict=True) if one.status == "done"]
     lacking: dict[tuple[str, ...], list[str]] = {}  # runs → the metrics that they do not have
     for metric in metrics:
-        without = tuple(one.words for one, row in done if metric not in row.metrics)
-        lacking.setdefault(without, []).append(metric)
+        without = []
+        for one, row in done:
+            if metric in row.metrics:
+                continue
+            if (value := one.returned(metric)) is None:
+                without.append(one.words)
+            else:
+                said = middle(str(value), _MOST_LETTERS)
+                yield f"{one.words} has no number for {metric}: the program returned {said}"
+        lacking.setdefault(tuple(without), []).append(metric)
     for runs, missing in lacking.items():
         if runs:
             which = "it" if len(missing) == 1 else "them"

@@ -9,7 +9,7 @@ from typing import Final
 
 from varsim.errors import ConfigError
 from varsim.experiments.comparability import ComparedRun, notes
-from varsim.experiments.nested_keys import leaves
+from varsim.experiments.nested_keys import in_force
 from varsim.experiments.run_lookup import OUT, find_run_or_sweep
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.experiments.sweep_folder import PointStatus, SweepFolder, is_sweep, read_sweep
@@ -113,7 +113,7 @@ def _error(summary: Summary | None) -> str:
 def _settings(one: ComparedRun) -> dict[str, Plain]:
     """Return the settings of a run, with dots for nested keys."""
     kept = {key: value for key, value in one.experiment.items() if key not in _NOT_COMPARED}
-    return dict(leaves(kept)) | dict(one.settings)
+    return in_force(kept) | dict(one.settings)
 
 
 def _is_part(key: str, of_sweeps: Sequence[str]) -> bool:

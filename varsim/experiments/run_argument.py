@@ -19,7 +19,7 @@ from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, i
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experiment
 from varsim.experiments.run_archive import is_archive, unpacked
-from varsim.experiments.run_lookup import OUT, find_point, find_run, run_names
+from varsim.experiments.run_lookup import OUT, find_point, find_run, named_sweep, run_names
 from varsim.experiments.store import CHECKPOINTS, EXPERIMENT, LATEST, SUMMARY
 from varsim.experiments.text_files import read_text
 from varsim.nearest import did_you_mean
@@ -134,6 +134,11 @@ def _unknown(word: str) -> str:
     ]
     runs = run_names()
     names = [] if os.sep in word else [*catalog.built_in(), *([LATEST] if runs else []), *runs]
+    if (sweep := named_sweep(word)) is not None:
+        return (
+            f"{sweep} is a sweep: `varsim sweep {sweep}` continues it, and `varsim run {sweep}/1` "
+            "repeats a point"
+        )
     kind = f"{word!r} is a folder" if Path(word).is_dir() else f"there is no {word!r}"
     return (
         f"{kind}{did_you_mean(word, [*names, *files])}\n"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from varsim.errors import ConfigError
 from varsim.experiments.carried_program import PROGRAM
 from varsim.experiments.metric_series import METRICS, Metric, Series, read_series
-from varsim.experiments.nested_keys import leaves
+from varsim.experiments.nested_keys import in_force, leaves
 from varsim.experiments.run_argument import keys_of_run
 from varsim.experiments.run_ending import summary_beside
 from varsim.report.diff_page import Differing
@@ -45,7 +45,7 @@ def compare_surroundings(one: Path, other: Path) -> Surroundings:
         ConfigError: A file of a run is damaged.
     """
     not_compared: list[str] = []
-    keys = [dict(leaves(_kept(folder, not_compared))) for folder in (one, other)]
+    keys = [in_force(_kept(folder, not_compared)) for folder in (one, other)]
     results = []
     for folder in (one, other):
         summary = summary_beside(folder)

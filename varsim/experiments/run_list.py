@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from varsim.errors import ConfigError
 from varsim.experiments import yaml_lines
-from varsim.experiments.nested_keys import leaves
+from varsim.experiments.nested_keys import in_force, leaves
 from varsim.experiments.room import StoredRun, bytes_in
 from varsim.experiments.run_checkpoints import how_to_continue
 from varsim.experiments.store import (
@@ -156,7 +156,7 @@ class RunFilter:
         return (
             (self.mode is None or fnmatchcase(mode, self.mode))
             and (self.status is None or self.status == status)
-            and self._has_keys({**dict(leaves(run.experiment)), **settings} if self.keys else {})
+            and self._has_keys({**_settings(run), **settings} if self.keys else {})
         )
 
     def _has_keys(self, said: Mapping[str, Plain]) -> bool:
@@ -237,11 +237,16 @@ def details(stored: StoredRun) -> RunDetails:
         ]
     return RunDetails(
         run=run,
-        settings=dict(leaves(run.experiment)),
+        settings=_settings(run),
         outcome=_outcome(run.path),
         files=files,
         points=points,
     )
+
+
+def _settings(run: ListedRun) -> dict[str, Plain]:
+    """Return the settings by their names; those of a sweep are its own, without what varies."""
+    return dict(leaves(run.experiment)) if run.is_sweep else in_force(run.experiment)
 
 
 def _pairs(settings: Mapping[str, Plain]) -> list[str]:

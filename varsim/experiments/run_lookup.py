@@ -19,6 +19,7 @@ from varsim.experiments.store import (
     STRATEGY,
     SUMMARY,
     SWEEP,
+    SWEEP_FILE,
     TRACES,
     RunFiles,
     further_folders,
@@ -66,7 +67,38 @@ def find_run(text: str, out: Path = OUT) -> Path:
     is_part = path.name.startswith(STRATEGY) or path.name == HISTORY
     if is_part and path.name != text and not path.expanduser().exists():
         return _part(find_run(str(path.parent), out), path.name)
-    return find_point(text, out) or _found(text, out, _RUN)
+    if (point := find_point(text, out)) is not None:
+        return point
+    if (sweep := named_sweep(text, out)) is not None:
+        raise ConfigError(_is_sweep(sweep))
+    return _found(text, out, _RUN)
+
+
+def named_sweep(text: str, out: Path = OUT) -> Path | None:
+    """Return the sweep that a word names, if it does not name a run; None for other words."""
+    path = Path(text).expanduser()
+    with suppress(OSError, ValueError):  # no file can have this name
+        if text and path.exists():
+            folder = path.parent if path.name in (SWEEP, SWEEP_FILE) else path
+            return folder if (folder / SWEEP).is_file() else None
+    within = path.parent if os.sep in text else out
+    begun = [name for name in sweep_names(within) if path.name and name.startswith(path.name)]
+    if path.name == LATEST_SWEEP or (begun and not _begins_run(path.name, within)):
+        with suppress(ConfigError):  # several sweeps, or none
+            return find_sweep(text, out)
+    return None
+
+
+def _begins_run(name: str, out: Path) -> bool:
+    return any(one.startswith(name) for one in run_names(out))
+
+
+def _is_sweep(sweep: Path) -> str:
+    return (
+        f"{sweep} is a sweep, and this command takes a run: give a point, as in {sweep}/1. "
+        "`varsim compare`, `varsim report` and `varsim runs` take a sweep, and `varsim sweep` "
+        "continues it"
+    )
 
 
 def find_point(text: str, out: Path = OUT) -> Path | None:
@@ -240,7 +272,7 @@ def _without_record(path: Path) -> str:
             "read and written which version of a variable"
         )
     if (path / SWEEP).is_file():
-        return f"{path} is a sweep: give one of its points, as in {path}/1"
+        return _is_sweep(path)
     if not any((path / file).is_file() for file in _RUN.files):
         return f"{path} has no {HISTORY}: give a run's directory, its name, or `latest`"
     if _traced_at(path) == OFF:

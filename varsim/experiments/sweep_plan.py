@@ -91,9 +91,11 @@ class SweepPlan:
         return keys | {SWEEP: sweep}
 
 
-def axis_of_word(word: str) -> Axis:
+def axis_of_word(word: str, location: str = "") -> Axis:
     """Return the key and the values of `key=value,value`.
 
+    Args:
+        location: How the user has written it, for errors, if not as this word.
     Raises:
         ConfigError: The word has another form.
     """
@@ -101,7 +103,7 @@ def axis_of_word(word: str) -> Axis:
     keys = tuple(part.strip() for part in key.split("."))
     if not equals or not all(keys):
         raise ConfigError(f"invalid word {word!r}: expected key=value,value")
-    return _axis(keys, lambda: values_of_text(text, keys), word)
+    return _axis(keys, lambda: values_of_text(text, keys), location or word)
 
 
 def plan_sweep(
@@ -119,15 +121,16 @@ def plan_sweep(
         load: Loads the experiment.
         words: Keys and values of the command line, which replace those of the file. One value is
             an override like that of `varsim run`.
-        overrides: Further values of the command line, which override everything.
+        overrides: Further values of the command line, of other keys.
         zipped: Whether the first values of all keys make the first point, the second values the
             second point, and so on. By default, as the file's `sweep:` says; else every value is
             combined with every value of the other keys.
         allow_paths: Whether the `sweep:` of a file may name programs by their paths.
         before_programs: Is called before any program is loaded, that is, executed.
     Raises:
-        ConfigError: A key or a value is wrong, or nothing varies.
+        ConfigError: A key or a value is wrong, a key is there twice, or nothing varies.
     """
+    _check_twice([*words, *overrides])
     fixed = [Override(one.keys, one.values[0], one.location) for one in words if _is_fixed(one)]
     given = [*fixed, *overrides]
     base = load(given)
@@ -148,6 +151,23 @@ def plan_sweep(
     if before_programs is not None:
         before_programs(points)
     return SweepPlan(every, zipped, points, _digest_of_programs(points))
+
+
+def _check_twice(given: Sequence[Axis | Override]) -> None:
+    """Refuse a key that the command line sets twice: one of both would be without effect.
+
+    Raises:
+        ConfigError: There is such a key.
+    """
+    known: dict[KeyPath, str] = {}
+    for one in given:
+        if one.keys in known:
+            key = ".".join(one.keys)
+            raise ConfigError(
+                f"{known[one.keys]} and {one.location} both set {key}: give all its values in one "
+                f"word, as in {key}=VALUE,VALUE"
+            )
+        known[one.keys] = one.location
 
 
 def settings_text(settings: dict[str, Any]) -> str:

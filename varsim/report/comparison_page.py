@@ -39,6 +39,7 @@ _HEADINGS: Final = {
 _USUAL: Final = {"status": "done", "verdict": "VALID"}
 """Measures without a column if all runs have the usual value."""
 
+_CORNER: Final = "run"  # the heading of the labels
 _LONG: Final = 7  # characters; a longer heading becomes two lines if its cells are narrower
 _MAX_LABEL: Final = 22  # a longer label is shortened; the usual name of a run has this length
 
@@ -52,7 +53,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     settings, others, same = _columns(comparison, narrow=True)
     labels = [row.name for row in comparison.rows]
     title = f"{len(labels)} run{'s' * (len(labels) != 1)}"
-    label_width = max(map(len, labels), default=0)
+    label_width = max(map(len, [_CORNER, *labels]))
     settings, *further = _parts(settings, console.width // 2 - LEAST_LABEL)
     more = [column for part in further for column in part]
     if _width(settings) > console.width // 2:
@@ -61,7 +62,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     room = console.width - min(label_width, _MAX_LABEL) - _width(settings)
     for number_of_part, part in enumerate(_parts(others, room)):
         shown = title if number_of_part == 0 else f"{title}: further columns"
-        show_table(console, shown, labels, [*settings, *part], corner="run")
+        show_table(console, shown, labels, [*settings, *part], corner=_CORNER)
     for text in _below(comparison, same):
         for line in wrapped(visible(text), console.width, indent="  "):
             console.print(Text(line))

@@ -61,14 +61,32 @@ MEASURES: Final = (
 _FIELDS: Final = ("status", *MEASURES)
 _METRICS: Final = "metrics."
 
-SHORT: Final = {"bytes": "size_bytes", "time": "training_s", "waits": "waited_s"}
+_SHORT: Final = {"bytes": "size_bytes", "time": "training_s", "waits": "waited_s"}
 """A column's heading → its field, for --sort."""
+
+_RUN: Final = "run"
+"""The heading of the names of runs."""
 
 
 def columns_of(comparison: Comparison) -> list[str]:
     """Return the names of all columns: settings, metrics and measures."""
     metrics = (column_of_metric(name, comparison.keys) for name in comparison.metrics)
     return [*comparison.keys, *metrics, *_FIELDS]
+
+
+def sortable_columns(comparison: Comparison) -> dict[str, str]:
+    """Return the columns by their names: the whole names, and the headings of tables."""
+    columns = columns_of(comparison)
+    last = [key.rpartition(".")[2] for key in comparison.keys]
+    headings = {
+        **dict(zip(last, comparison.keys, strict=True)),
+        **{name.replace("_", " "): name for name in columns},
+        **_SHORT,
+        _RUN: _RUN,
+    }
+    unclear = {short for short in last if last.count(short) > 1}
+    named = {name: column for name, column in headings.items() if name not in unclear}
+    return named | {name: name for name in columns}
 
 
 def column_of_metric(name: str, keys: Sequence[str]) -> str:
@@ -86,6 +104,8 @@ def value_of(row: RunRow, column: str) -> Plain:
         return row.settings[column]
     if column in _FIELDS:
         return getattr(row, column)
+    if column == _RUN and column not in row.metrics:
+        return int(row.name) if row.name.isdecimal() else row.name
     return row.metrics.get(column, row.metrics.get(column.removeprefix(_METRICS)))
 
 

@@ -8,7 +8,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.comparisons import in_order, show
-from varsim.cli.exit_codes import WrongUse
+from varsim.cli.exit_codes import WrongUse, only_one
 
 
 @click.command(short_help="Compare runs or sweeps in a table.")
@@ -23,18 +23,16 @@ from varsim.cli.exit_codes import WrongUse
     "--sort",
     "column",
     metavar="KEY",
-    help="Sort by a setting, a metric or another column, such as loss or bytes; -KEY is the "
-    "descending order.",
+    help="Sort by a column: run, a setting, a metric, or another one, such as loss or bytes; -KEY "
+    "is the descending order.",
 )
 @click.option(
     "--out", metavar="DIR", default="runs", help="The folder of the runs. [default: runs]"
 )
-@click.option("--markdown", "form", flag_value="markdown", help="Print a table of Markdown.")
-@click.option(
-    "--csv", "form", flag_value="csv", help="Print all columns as CSV, with exact values."
-)
-@click.option("--json", "form", flag_value="json", help="Print JSON (see `varsim schema`).")
-def compare(*, words: tuple[str, ...], column: str | None, out: str, form: str | None) -> None:
+@click.option("--markdown", is_flag=True, help="Print a table of Markdown.")
+@click.option("--csv", is_flag=True, help="Print all columns as CSV, with exact values.")
+@click.option("--json", is_flag=True, help="Print JSON (see `varsim schema`).")
+def compare(*, words: tuple[str, ...], column: str | None, out: str, **forms: bool) -> None:
     """Compare runs: outcome, messages, bytes, times, findings, and the settings that differ.
 
     A SWEEP stands for all its points; `latest-sweep` is the last one. A dash stands for a number
@@ -48,6 +46,7 @@ def compare(*, words: tuple[str, ...], column: str | None, out: str, form: str |
     from varsim.errors import ConfigError
     from varsim.experiments import comparison
 
+    form = only_one(**forms)
     try:
         found = comparison.compare(words, Path(out))
         if column is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from varsim.cli import completion
-from varsim.cli.exit_codes import WrongUse
+from varsim.cli.exit_codes import WrongUse, only_one
 from varsim.cli.output import complain, say
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def metrics(run: str, *, as_csv: bool, as_jsonl: bool) -> None:
     from varsim.experiments.store import RunFiles
     from varsim.report.metrics_page import print_metrics
 
-    if as_csv and as_jsonl:
-        raise WrongUse("--csv and --jsonl exclude each other: give one of them")
+    only_one(csv=as_csv, jsonl=as_jsonl)
     try:
         found = find_run(run)
         folder = RunFiles(found if found.is_dir() else found.parent).of_run().path

@@ -19,6 +19,7 @@ from varsim.cli.exit_codes import (
     Failed,
     WrongUse,
     exit_codes,
+    only_one,
 )
 from varsim.cli.output import say
 
@@ -72,8 +73,8 @@ _VARIED: Final = ("workers", "mode", "workload", "steps", "seed", "auto")
 @experiment_options.ON_WORKER_LOST
 @experiment_options.STRICT
 @experiment_options.OUT
-@click.option("--json", "form", flag_value="json", help="Print the comparison as JSON only.")
-@click.option("-q", "--quiet", "form", flag_value="quiet", help="Print the sweep's folder only.")
+@click.option("--json", is_flag=True, help="Print the comparison as JSON only.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the sweep's folder only.")
 @experiment_options.TRUST
 @experiment_options.ALLOW_PATHS
 @click.option("--dry-run", is_flag=True, help="Print the points, and run nothing.")
@@ -84,7 +85,8 @@ def sweep(
     words: tuple[str, ...],
     *,
     zipped: bool | None,
-    form: str | None,
+    json: bool,
+    quiet: bool,
     trust: bool,
     allow_paths: bool,
     dry_run: bool,
@@ -106,6 +108,7 @@ def sweep(
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
 
+    form = only_one(json=json, quiet=quiet)
     try:
         resumed, plan = _planned(
             words, options, zipped=zipped, trust=trust, allow_paths=allow_paths
@@ -140,8 +143,12 @@ def _planned(
 
     word, said = experiment_options.split_words(words)
     given = {key: options.pop(key) for key in _VARIED}
-    said += [f"{key}={text}" for key, text in given.items() if text is not None]
     axes = [axis_of_word(one) for one in said]
+    axes += [
+        axis_of_word(f"{key}={text}", f"--{key} {text}")
+        for key, text in given.items()
+        if text is not None
+    ]
     overrides = experiment_options.overrides_of(options)
     unfinished = None if word is None else find_unfinished(word)
     if unfinished is not None:
