@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from varsim.charts.chart import HIDDEN, STEADY, Chart, scale_of
+from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, scale_of
 from varsim.charts.dot_labels import SIDES, sides_of
 from varsim.charts.series_chart import HEIGHT, SCHEMA, WIDTH, color_by_series
 
@@ -45,27 +45,7 @@ def scatter_chart(
         {**asdict(one), "place": place, "side": side}
         for place, (one, side) in enumerate(zip(dots, sides, strict=True))
     ]
-    places: dict[str, Any] = {
-        "x": {
-            "field": "x",
-            "type": "quantitative",
-            "title": x,
-            "scale": {**scale_of([one.x for one in dots], log=log), "padding": 24},
-            "axis": {"format": _DECIMAL, "grid": True, "tickCount": 6},
-        },
-        "y": {
-            "field": "y",
-            "type": "quantitative",
-            "title": y,
-            "scale": scale_of([one.y for one in dots]),
-        },
-        "color": color_by_series(names)["color"],
-        "tooltip": [
-            {"field": "name", "type": "nominal", "title": "run"},
-            {"field": "x", "type": "quantitative", "title": x, "format": ".4~g"},
-            {"field": "y", "type": "quantitative", "title": y, "format": ".6~g"},
-        ],
-    }
+    places = _places(dots, names, x, y, log=log)
     line = {
         "mark": {"type": "line", "opacity": 0.35},
         "encoding": {**places, "order": {"field": "place", "type": "quantitative"}},
@@ -75,21 +55,7 @@ def scatter_chart(
         "mark": {"type": "point", "filled": True, "size": 90, "opacity": 0.8},
         "encoding": {**places, "shape": shape},
     }
-    texts: list[dict[str, Any]] = [
-        {
-            "transform": [{"filter": f"datum.side === '{name}'"}],
-            "mark": {
-                "type": "text",
-                "dx": side.dx,
-                "dy": side.dy,
-                "align": side.align,
-                "fontSize": 11,
-            },
-            "encoding": {**places, "text": {"field": "label"}},
-        }
-        for name, side in SIDES.items()
-        if name in sides
-    ]
+    texts = [_labels(places, name) for name in SIDES if name in sides]
     crowded = any(one.label and not side for one, side in zip(dots, sides, strict=True))
     spec = {
         "$schema": SCHEMA,
@@ -111,3 +77,41 @@ def scatter_chart(
         series=tuple(names),
         notes=(_CROWDED,) if crowded else (),
     )
+
+
+def _places(
+    dots: Sequence[Dot], names: Sequence[str], x: str, y: str, *, log: bool
+) -> dict[str, Any]:
+    """Return the channels that all marks have: the places, the colours, the tooltips."""
+    return {
+        "x": {
+            "field": "x",
+            "type": "quantitative",
+            "title": x,
+            "scale": {**scale_of([one.x for one in dots], log=log), "padding": 24},
+            "axis": {"format": _DECIMAL, "grid": True, "tickCount": 6},
+        },
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "title": y,
+            "scale": scale_of([one.y for one in dots]),
+        },
+        "color": color_by_series(names)["color"],
+        "tooltip": [
+            {"field": "name", "type": "nominal", "title": "run"},
+            {"field": "x", "type": "quantitative", "title": x, "format": ".4~g"},
+            {"field": "y", "type": "quantitative", "title": y, "format": ".6~g"},
+        ],
+    }
+
+
+def _labels(places: dict[str, Any], name: str) -> Spec:
+    """Return the layer of the labels at one side of their dots."""
+    side = SIDES[name]
+    mark = {"type": "text", "dx": side.dx, "dy": side.dy, "align": side.align, "fontSize": 11}
+    return {
+        "transform": [{"filter": f"datum.side === '{name}'"}],
+        "mark": mark,
+        "encoding": {**places, "text": {"field": "label"}},
+    }
