@@ -9,7 +9,10 @@ import pytest
 
 import varsim as tf
 from varsim.analysis.examination import examine
-from varsim.analysis.findings.model import Finding, Proposed
+from varsim.analysis.findings.model import Cause, Finding, Proposed
+from varsim.report.check_json import finding_json
+from varsim.report.findings_text import finding_text
+from varsim.report.sarif import SourceFolders, sarif_of
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
@@ -95,9 +98,40 @@ def test_a_long_record_is_not_replayed_and_a_note_says_so(
         findings = examine(history).findings
         found, (note,) = tried(history, None, findings)
 
-    assert findings == found
+    assert [()] * 2 == [one.offered for one in found]
+    assert (
+        "ON_READ with ONLY_FIRST_REPLICA was not tried in a replay: a record with more than 10 "
+        "events is not replayed for this; `varsim whatif RUN --set "
+        "step=on_read/only_first_replica` tries it" == found[0].trial
+    )
     assert "more than 10 events" in note.text
     assert "`varsim advise`" == note.option
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with another proposal"])
+def test_a_proposal_that_was_not_tried_is_offered_nowhere(record: Path, alone: bool) -> None:
+    """A finding that follows from another one is not tried; `--all`, JSON and SARIF show it."""
+    with open_history(record) as history:
+        examined = examine(history)
+        lead, other = examined.findings
+        follower = replace(other, cause=Cause(lead.kind, lead.variable_id, lead.variable))
+        found, _ = tried(history, None, [follower] if alone else [lead, follower])
+
+    said = "other=on_read/only_first_replica` tries it"
+    shown = [*finding_text(found[-1], 500), finding_json(found[-1]).model_dump_json()]
+    (run,) = sarif_of([replace(examined, findings=found)], "1", SourceFolders(()))["runs"]
+    message = run["results"][-1]["message"]
+    assert "tf.Variable" not in "\n".join([*shown, *message.values()])
+    assert all(said in text for text in ("\n".join(shown[:-1]), shown[-1], message["text"]))
+    assert alone or "tf.Variable" in "\n".join(finding_text(found[0]))
+
+
+def test_settings_that_no_replay_has_tried_are_not_offered(record: Path) -> None:
+    with open_history(record) as history:
+        one = examine(history).findings[0]
+
+    assert ((), True) == (one.offered, bool(one.paste))
+    assert "was not tried in a replay: `varsim check` tries it" in one.trial
 
 
 def test_nothing_is_replayed_without_a_proposal(record: Path) -> None:

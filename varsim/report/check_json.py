@@ -68,9 +68,11 @@ class FindingJson(_Described):
     remedy: str
     """What to do."""
     paste: list[str]
-    """Lines of a program that do what the remedy says; empty if there are none."""
+    """Lines of a program that do what the remedy says. Empty if there are none, and if they select
+    settings that were not tried in a replay."""
     tried: str
-    """The result of a replay with the settings that these lines select; empty without a replay."""
+    """The result of a replay with the proposed settings; or which settings were not tried, why, and
+    what tries them. Empty if the finding proposes no settings."""
     certainty: str
     """How sure the finding is: "recorded", "compared" or "pattern"."""
     about_values: bool
@@ -204,8 +206,8 @@ def finding_json(finding: Finding) -> FindingJson:
         count=finding.count,
         what=finding.what,
         remedy=finding.remedy,
-        paste=list(finding.paste),
-        tried=finding.tried,
+        paste=list(finding.offered),
+        tried=finding.trial,
         certainty=finding.certainty.name.lower(),
         about_values=finding.kind.about_values,
         costs_only=finding.kind.costs_only,

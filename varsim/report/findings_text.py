@@ -37,7 +37,7 @@ class ToldFinding:
     staleness: tuple[tuple[int, int], ...]  # pairs: staleness, number of reads
     remedy: str
     paste: tuple[str, ...]  # lines of a program
-    tried: str  # the result of a replay with these lines; "" without a replay
+    tried: str  # the result of a replay with the proposed settings, or why there is none
     effect: str  # that it only costs; "" if it makes values wrong
     certainty: str
     cause: str  # the finding from which it follows; "" if it leads
@@ -149,8 +149,8 @@ def _told_as_one(group: Sequence[Finding], followers: Sequence[Finding] = ()) ->
         locations=most(locations),
         staleness=tuple(sorted(staleness.items())),
         remedy=words.remedy,
-        paste=words.paste,
-        tried=words.tried,
+        paste=words.offered,
+        tried=words.trial,
         effect=_COST if words.kind.costs_only else "",
         certainty=words.certainty.value,
         cause="" if words.cause is None else cause_text(words.cause),

@@ -168,7 +168,9 @@ def _result(finding: Finding, rules: _Rules, sources: SourceFolders) -> dict[str
     result = {
         **rules.reference(finding.kind.word),
         "level": _level(finding.kind, finding.certainty),
-        "message": _message(f"{name}{finding.what}", finding.remedy, cause, paste=finding.paste),
+        "message": _message(
+            f"{name}{finding.what}", finding.remedy, finding.trial, cause, paste=finding.offered
+        ),
         "locations": places[:1],
         "occurrenceCount": finding.count,
         "properties": {

@@ -127,7 +127,9 @@ def findings_text(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
         lines = [f"{one.title}: {one.what}"]
         lines += [f"  at {location} ({times} times)" for location, times in one.locations]
         lines += [f"  remedy: {one.remedy}"] if one.remedy else []
-        parts.append("\n".join([*lines, *(f"    {line}" for line in one.paste)]))
+        lines += [f"    {line}" for line in one.paste]
+        lines += [f"  tried: {one.tried}"] if one.tried else []
+        parts.append("\n".join(lines))
     return "\n\n".join([f"found: {', '.join(kinds)}", *parts])
 
 

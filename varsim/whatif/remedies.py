@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from shlex import quote
 from typing import Final
 
 from varsim.analysis.findings.model import Finding
@@ -24,6 +25,10 @@ _MOST_APART: Final = 8
 
 _UNTRIED: Final = "whether the proposed settings remove the findings"
 
+_FOLLOWS: Final = "the finding follows from another one, which is to be corrected first"
+_TOO_MANY: Final = f"only {_MOST_APART} proposals are tried one by one"
+_NOT_SHOWN: Final = "a replay does not show the finding"
+
 _Key = tuple[str, str]
 """A kind of finding and the name of its variable: replays number variables in their own way."""
 
@@ -40,7 +45,8 @@ def tried(
     """Return the findings with the results of their proposals, and notes on what was not tried.
 
     If a replay shows that a proposal does not remove its finding, or causes another one about
-    values, the finding loses its lines to paste and says so.
+    values, the finding loses its lines to paste and says so. A proposal that is not tried has the
+    reason, and the command that tries it.
 
     Args:
         oracle: The history of the same program on one replica, if there is one.
@@ -52,16 +58,18 @@ def tried(
         if one.settings is not None and one.variable_id is not None and one.cause is None
     )
     if not proposals:
-        return tuple(findings), ()
+        return tuple(_untried(one, _FOLLOWS) for one in findings), ()
     if history.last_event > MOST_EVENTS:
         why = f"a record with more than {times(MOST_EVENTS, 'event')} is not replayed for this"
-        return tuple(findings), (Note(text=f"{_UNTRIED}: {why}", option="`varsim advise`"),)
+        note = Note(text=f"{_UNTRIED}: {why}", option="`varsim advise`")
+        return tuple(_untried(one, why) for one in findings), (note,)
     try:
         replays = Replays(history, oracle, tell, expected=2 + min(len(proposals), _MOST_APART))
         before = {_key(one) for one in replays.findings}
         results = _results(replays, list(proposals), before)
     except ConfigError as error:
-        return tuple(findings), (Note(text=f"{_UNTRIED}: {error}"),)
+        found = tuple(replace(one, untried=str(error)) for one in findings)
+        return found, (Note(text=f"{_UNTRIED}: {error}"),)
     return tuple(_with_result(one, results, before) for one in findings), ()
 
 
@@ -89,17 +97,28 @@ def _with_result(
 ) -> Finding:
     """Return a finding with the result of its proposal, if a replay has the finding, too."""
     number = finding.variable_id
-    if number is None or finding.settings is None or _key(finding) not in before:
+    if number is None or finding.settings is None:
         return finding
     settings = Settings(*finding.settings)
     result = results.get((number, settings))
     if result is None:
-        return finding
+        return _untried(finding, _TOO_MANY if finding.cause is None else _FOLLOWS)
+    if _key(finding) not in before:
+        return _untried(finding, _NOT_SHOWN)
     if flaw := _flaw(finding, result, before):
         said = f"{in_words(settings)} is no remedy here: in a replay, {flaw}"
         return replace(finding, paste=(), settings=None, tried=said)
     said = f"in a replay with these settings, the finding is gone; {_values(result, number)}"
     return replace(finding, tried=said)
+
+
+def _untried(finding: Finding, why: str) -> Finding:
+    """Return a finding that says why its settings were not tried, and which command tries them."""
+    if finding.settings is None:
+        return finding
+    synchronization, aggregation = finding.settings
+    chosen = f"{finding.variable}={synchronization.name.lower()}/{aggregation.name.lower()}"
+    return replace(finding, untried=f"{why}; `varsim whatif RUN --set {quote(chosen)}` tries it")
 
 
 def _flaw(finding: Finding, result: WhatIf, before: set[_Key]) -> str:

@@ -72,6 +72,14 @@ class Proposed(NamedTuple):
     synchronization: VariableSynchronization
     aggregation: VariableAggregation
 
+    @property
+    def in_words(self) -> str:
+        """Return the settings as text."""
+        return f"{self.synchronization.name} with {self.aggregation.name}"
+
+
+_NOT_REPLAYED: Final = "`varsim check` tries it"
+
 
 class Cause(NamedTuple):
     """The finding from which another finding follows."""
@@ -97,6 +105,7 @@ class Finding:
     paste: tuple[str, ...] = ()  # lines of a program that do what the remedy says
     settings: Proposed | None = None  # the settings that these lines select, if they select any
     tried: str = ""  # the result of a replay with these settings; "" without a replay
+    untried: str = _NOT_REPLAYED  # why there is no such result, and what gives it, as a clause
     cause: Cause | None = None  # the finding from which this one follows; None if it leads
     own_cause: bool = False  # whether it has a mistake of its own, whatever values it read
     mended_by_settings: bool = False  # whether other settings can remove it, by changing values
@@ -106,6 +115,21 @@ class Finding:
     def certainty(self) -> Certainty:
         """Return how sure the finding is."""
         return Certainty.PATTERN if self.is_possible else self.kind.certainty
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Return the lines that a report may offer to paste: no settings without a replay."""
+        return self.paste if self.settings is None or self.tried else ()
+
+    @property
+    def trial(self) -> str:
+        """Return what a replay with the proposed settings showed, or why there was none.
+
+        It is empty if the finding proposes no settings.
+        """
+        if self.settings is None or self.tried:
+            return self.tried
+        return f"{self.settings.in_words} was not tried in a replay: {self.untried}"
 
 
 class Finder(EventObserver):
