@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,14 @@ def step():
     return total
 
 print(strategy.reduce("SUM", strategy.run(step), axis=None))
+"""
+STALE = f"""{HEAD}
+def step():
+    seen.read_value()
+    seen.assign_add([1, 2])
+
+for _ in range(3):
+    strategy.run(step)
 """
 FAILS = f"""{HEAD}
 def step():
@@ -144,8 +153,23 @@ def test_a_failure_is_marked():
     assert ("raise", 3) in marks
 
 
+def test_findings_are_marks_at_the_events_that_show_them():
+    document = traced(STALE)
+
+    marks = [one for one in entries(document, "i") if one["cat"] == "finding"]
+    assert {"stale read: seen"} == {one["name"] for one in marks}
+    assert {2, 3, 4} == {one["tid"] for one in marks}, "one on the track of each replica"
+    slices = {one["args"]["event"]: one for one in entries(document, "X") if one["cat"] == "read"}
+    for mark in marks:
+        read = slices[mark["args"]["event"]]
+        assert (mark["tid"], mark["ts"]) == (read["tid"], read["ts"])
+        assert re.fullmatch(r"script.py:\d+ \(6 x\)", Path(mark["args"]["at"]).name)
+    windowed = traced(STALE, "--calls", "1:2")
+    assert [] == [one for one in entries(windowed, "i") if one["cat"] == "finding"]
+
+
 def test_a_window_has_only_its_calls():
-    document = traced(MERGES, "--steps", "2:4")
+    document = traced(MERGES, "--calls", "2:4")
 
     calls = {one["name"] for one in entries(document, "X") if one["cat"] == "call"}
     assert {"call 2", "call 3"} == calls
@@ -171,8 +195,8 @@ def test_each_parameter_server_has_a_track():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--steps", "7:9"), "--steps 7:9: the record has the calls 1 to 4"),
-        (("--steps", "7"), "--steps: invalid window '7': write 100:200"),
+        (("--calls", "7:9"), "--calls 7:9: the record has the calls 1 to 4"),
+        (("--calls", "7"), "--calls: invalid window '7': write 100:200"),
         (("-o", "none/trace.json"), "none/trace.json cannot be written: No such file"),
         (("elsewhere",), "there is no run 'elsewhere'"),
     ],
@@ -189,7 +213,7 @@ def test_wrong_arguments_leave_no_file(words: tuple[str, ...], said: str):
 
 def test_servers_have_no_window():
     traced(SERVERS)
-    result = varsim("trace", "--steps", "1:2")
+    result = varsim("trace", "--calls", "1:2")
 
     assert 2 == result.exit_code
     assert "has no calls of strategy.run" in " ".join(result.output.split())

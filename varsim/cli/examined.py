@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     from varsim.tracing.history import History
 
 
-def examined_history(history: History, oracle: History | None, record: RunRecord) -> Examination:
-    """Return the findings and verdicts of a history; stderr shows the progress."""
+def examined_history(
+    history: History, oracle: History | None, record: RunRecord, *, tries: bool = True
+) -> Examination:
+    """Return the findings and verdicts of a history; stderr shows the progress.
+
+    Args:
+        tries: Whether to replay the history with the settings that findings propose.
+    """
     from varsim.analysis.examination import examine
     from varsim.cli.progress import PHASE_TITLES, REPLAYING, telling
     from varsim.report.summary import Phase
@@ -20,7 +26,7 @@ def examined_history(history: History, oracle: History | None, record: RunRecord
     no_oracle = _no_oracle(record)
     with telling(PHASE_TITLES[Phase.JUDGING]) as tell:
         found = examine(history, oracle, ending=record.ending, no_oracle=no_oracle, tell=tell)
-    if not any(one.settings for one in found.findings):
+    if not tries or not any(one.settings for one in found.findings):
         return found
     from varsim.whatif.remedies import tried
 

@@ -109,13 +109,17 @@ def _record(record: RunRecord, readers: Readers) -> ReportedRecord:
         )
 
 
+def to_judge(history: History, record: RunRecord) -> bool:
+    """Return whether to judge a record: not a long one whose run was judged without a finding."""
+    verdict = None if record.summary is None else record.summary.verdict
+    return history.last_event <= LONG or verdict is None or bool(verdict.findings)
+
+
 def _of_history(
     history: History, oracle: History | None, record: RunRecord, path: str, readers: Readers
 ) -> ReportedRecord:
     is_long = history.last_event > LONG
-    verdict = None if record.summary is None else record.summary.verdict
-    judged = is_long and verdict is not None and not verdict.findings
-    found = None if judged else readers.examined(history, oracle, record)
+    found = readers.examined(history, oracle, record) if to_judge(history, record) else None
     context = context_of(history)
     step_times = StepTimes(context, history.calls_before)
     traffic = StepTraffic(history)

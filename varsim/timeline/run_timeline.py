@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, Final
 
+from varsim.analysis.findings.model import Finding
 from varsim.report.space_time import cell, who
+from varsim.timeline.finding_marks import marks_of
 from varsim.timeline.lanes import Lane
 from varsim.timeline.merge_flows import MergeFlows
 from varsim.timeline.sent_bytes import SentBytes
 from varsim.timeline.trace_events import (
+    FINDING,
     Entry,
     Point,
     Track,
@@ -43,13 +46,21 @@ _ARGS: Final = ("location", "version", "times", "error", "note", "shape", "dtype
 class RunTimeline:
     """Turns the events of one history into entries of a trace."""
 
-    def __init__(self, history: History, pid: int, title: str, numbers: count[int]) -> None:
+    def __init__(
+        self,
+        history: History,
+        pid: int,
+        title: str,
+        numbers: count[int],
+        findings: Sequence[Finding] = (),
+    ) -> None:
         """Describe where the entries of a history stand.
 
         Args:
             pid: The number of the group of tracks, unique in the file.
             title: The name of the group.
             numbers: Yields the numbers of flows, unique in the file.
+            findings: The findings about the history, which become marks.
         """
         self._history = history
         self._pid = pid
@@ -60,6 +71,7 @@ class RunTimeline:
         self._names = {number: row.name for number, row in history.variables.items()}
         self._merges = MergeFlows(numbers)
         self._bytes = SentBytes(history, pid)
+        self._marks = marks_of(findings)
         self._reduction: tuple[Event, Point] | None = None
         self.events = 0
         """The number of events so far."""
@@ -109,6 +121,8 @@ class RunTimeline:
             yield from self._bytes.counters(point.start_ns)
         if event.kind in _MARKED:
             yield instant(lane.track, self._name(event), point.start_ns, self._args(event))
+        for title, args in self._marks.get(event.event, ()):
+            yield instant(lane.track, title, point.start_ns, args, category=FINDING)
 
     def _slices(self, event: Event, lane: Lane) -> Iterator[Entry]:
         name, args = self._name(event), self._args(event)

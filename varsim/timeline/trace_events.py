@@ -26,6 +26,9 @@ Args = Mapping[str, Any]
 _NS_PER_US: Final = 1000
 _LEVEL: Final = 6  # of the compression
 
+FINDING: Final = "finding"
+"""The category of the marks of findings."""
+
 INSIDE_NS: Final = 1
 """How long after the start of a slice a point of a flow is, so that it belongs to this slice."""
 
@@ -62,10 +65,10 @@ def slice_(track: Track, name: str, category: str, start_ns: int, end_ns: int, a
     }
 
 
-def instant(track: Track, name: str, at_ns: int, args: Args) -> Entry:
+def instant(track: Track, name: str, at_ns: int, args: Args, category: str = "mark") -> Entry:
     """Return the entry of a mark on a track."""
-    place = _place(track)
-    return {"ph": "i", "s": "t", "name": name, **place, "ts": at_ns / _NS_PER_US, "args": args}
+    about = {"ph": "i", "s": "t", "name": name, "cat": category, **_place(track)}
+    return {**about, "ts": at_ns / _NS_PER_US, "args": dict(args)}
 
 
 def counter(pid: int, name: str, at_ns: int, values: Mapping[str, int]) -> Entry:

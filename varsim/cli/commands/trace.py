@@ -14,11 +14,12 @@ from varsim.cli.output import say
 from varsim.cli.record import check_output, find_records, open_record
 
 if TYPE_CHECKING:
+    from varsim.analysis.findings.model import Finding
     from varsim.experiments.run_records import RunRecord
     from varsim.timeline.trace_events import TraceFile
     from varsim.tracing.history import History
 
-_CALLS_OF_SERVERS = "--steps: the record of parameter servers has no calls of strategy.run"
+_CALLS_OF_SERVERS = "--calls: the record of parameter servers has no calls of strategy.run"
 _SIMULATED = (
     "The run was a simulated cluster: its replicas took turns in one process. So the order of the "
     "events is that of the run, but their times do not show how long replicas wait."
@@ -38,24 +39,25 @@ _SIMULATED = (
     "[default: trace.json]",
 )
 @click.option(
-    "--steps",
+    "--calls",
     metavar="A:B",
     help="Only from the A-th call of strategy.run to the last one before the B-th, with what "
     "the program does between them.",
 )
-def trace(*, run: str, file: Path, steps: str | None) -> None:
+def trace(*, run: str, file: Path, calls: str | None) -> None:
     """Write RUN into FILE as a timeline, which https://ui.perfetto.dev and chrome://tracing open.
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of a run's name; by
     default the last run. The file has a track for the program and one for each replica: slices for
     calls, waits, reductions and each read and write; arrows for messages, and from each write to
-    its reduction, the commit, and the first read of the new value; counters of the bytes that the
-    replicas have given to the program, by variable. The number of an event is that of `varsim check
-    --event`.
+    its reduction, the commit, and the first read of the new value; marks for failures and findings;
+    counters of the bytes that the replicas have given to the program, by variable. The number of an
+    event is that of `varsim check --event`. A call can do several steps of a training, as in the
+    built-in job.
 
     \b
     varsim trace
-    varsim trace latest -o trace.json.gz --steps 100:110
+    varsim trace latest -o trace.json.gz --calls 100:110
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments.trace_settings import window_of
@@ -64,9 +66,9 @@ def trace(*, run: str, file: Path, steps: str | None) -> None:
 
     check_output(file)
     try:
-        window = window_of(steps)
+        window = window_of(calls)
     except ValueError as error:
-        raise WrongUse(f"--steps: {error}") from None
+        raise WrongUse(f"--calls: {error}") from None
     try:
         records = find_records(run)
         shown = records.every if records.is_whole else (records.named,)
@@ -90,7 +92,9 @@ def _write(
     writer: TraceFile, record: RunRecord, window: tuple[int, int] | None, pid: int
 ) -> tuple[int, list[str]]:
     """Write one record of a run; return its number of events, and what a reader should know."""
+    from varsim.cli.examined import examined_history
     from varsim.errors import ConfigError
+    from varsim.experiments.reported_run import to_judge
     from varsim.timeline.run_timeline import RunTimeline
     from varsim.timeline.served_timeline import ServedTimeline
     from varsim.tracing.served_record import server_records
@@ -103,8 +107,11 @@ def _write(
         for entry in served.entries():
             writer.write(entry)
         return served.events, []
-    with open_record(record.path) as (history, _):
-        timeline = RunTimeline(history, pid, title, writer.numbers)
+    with open_record(record.path) as (history, oracle):
+        findings: Sequence[Finding] = ()
+        if to_judge(history, record):
+            findings = examined_history(history, oracle, record, tries=False).findings
+        timeline = RunTimeline(history, pid, title, writer.numbers, findings)
         for entry in timeline.entries(window, writer.start_of(history.run["began"])):
             writer.write(entry)
         return timeline.events, _notes(history)
@@ -132,4 +139,4 @@ def _outside(records: Sequence[RunRecord], window: tuple[int, int]) -> str:
         with open_record(record.path) as (history, _):
             last = max(last, history.last_call)
     known = f"the record has the calls 1 to {last:,}" if last else "the record has no call"
-    return f"--steps {window[0]}:{window[1]}: {known}"
+    return f"--calls {window[0]}:{window[1]}: {known}"
