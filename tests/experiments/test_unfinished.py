@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -297,11 +298,15 @@ def interrupt(strategy: tf.distribute.Strategy) -> None:
 def test_the_call_that_ctrl_c_has_interrupted_is_named(tmp_path: Path) -> None:
     program = tmp_path / "interrupts.py"
     program.write_text(INTERRUPTS)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as raised:
         varsim.run_experiment(program, workers=2, out=tmp_path / "runs")
 
+    (said,) = raised.value.__notes__
     summary = load_summary(tmp_path / "runs" / "latest")
     assert (2, 3, 3) == (summary.step, summary.calls, summary.interrupted_call)
+    assert said == summary.interrupted_in
+    assert said.startswith("call 3 of strategy.run, step (")
+    assert re.search(r"replicas 0, 1: wait in merge_call at .*interrupts\.py:\d+", said)
     (seen,) = summary.variables
     assert seen.lens is not None
     assert seen.lens.value is not None

@@ -514,6 +514,10 @@ def test_an_interrupted_call_is_named_beside_its_values():
     assert "interrupted:" not in report(summary(variable_summary("v"), **call))
     assert "interrupted:" not in report(summary(seen))
 
+    doing = "call 8 of strategy.run, step (a.py:3), was interrupted:\n  replica 1: runs\x1b[2J"
+    lines = report(summary(seen, interrupted_in=doing, **call)).splitlines()
+    assert ["  replica 1: runs\\x1b[2J"] == [one for one in lines if "replica 1:" in one]
+
 
 def test_bounded_staleness_is_below_the_tables_with_the_longest_waits():
     waits = [

@@ -166,3 +166,24 @@ def test_a_call_that_waits_to_begin_can_be_abandoned():
     assert [] == give_up(state, 7, "KeyboardInterrupt", 14.1)
     for replica_id in ALL_REPLICAS:
         assert [] == arrive(state, replica_id, Left(call_id=1), 14.2)
+
+
+def test_an_interrupted_call_says_what_each_replica_does():
+    """A call that is over, or another operation, has nothing to say."""
+    state = running()
+    arrive(state, 0, reduction("train.py:14"), 11.0)
+    arrive(state, 2, reduction("train.py:14"), 11.0)
+
+    assert [1] == state.running_in(1)
+    fact = state.interrupted(1, {1: "loader.py:26"})
+    assert fact is not None
+    assert [
+        "call 1 of strategy.run, step (train.py:12), was interrupted:",
+        "  only replica 1: runs, now at loader.py:26",
+        "  replicas 0, 2: wait in all_reduce(SUM, float32[]) at train.py:14",
+        "  The strategy can be used again when replica 1 has left the function. "
+        "strategy.restart() starts new workers at once.",
+    ] == [*str(fact).splitlines(), *fact.remedy.splitlines()]
+
+    give_up(state, 1)
+    assert ([], None) == (state.running_in(1), state.interrupted(1, {}))

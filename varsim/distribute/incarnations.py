@@ -112,6 +112,8 @@ class Incarnations:
         self._closed = False  # whether the strategy was closed
         self.interrupted_call: int | None = None
         """The number of the program's call that was interrupted last; None if there is none."""
+        self.interrupted_in = ""
+        """What each replica did in this call, in lines; "" if it is not known."""
         self._running = 0  # number of running calls, nested ones included
         self._calls_before = 0  # number of the program's calls in earlier incarnations
         self._delay_s = 0.0  # the delay before the next start
@@ -311,6 +313,8 @@ class Incarnations:
         except KeyboardInterrupt:
             if self._running == 1 and not call.site.is_own:
                 self.interrupted_call = self.calls
+                fact = coordinator.interrupted
+                self.interrupted_in = "" if fact is None else str(fact)
             raise
         finally:
             self._running -= 1

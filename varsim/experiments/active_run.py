@@ -326,6 +326,7 @@ class ActiveRun:
             closures_ended=0 if observed is None else observed.closures_ended,
             servers=0 if observed is None else observed.servers,
             interrupted_call=None if observed is None else observed.interrupted_call,
+            interrupted_in="" if observed is None else observed.interrupted_in,
             metrics=self.metrics,
             result=self.result,
             variables=[] if observed is None else observed.variables,

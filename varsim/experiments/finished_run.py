@@ -214,7 +214,12 @@ def run_experiment(
         loaded = experiment_of(word, said, trust=trust, allow_paths=allow_paths, unpacks=True)
     summary = run_to_its_end(loaded)
     if summary.interrupted or summary.status is RunStatus.INTERRUPTED:
-        raise KeyboardInterrupt(f"the run was interrupted; it is saved in {summary.directory}")
+        interrupt = KeyboardInterrupt(
+            f"the run was interrupted; it is saved in {summary.directory}"
+        )
+        if summary.interrupted_in:
+            interrupt.add_note(summary.interrupted_in)
+        raise interrupt
     for text in summary.unfinished:
         warnings.warn(text, VarsimWarning, stacklevel=2)
     return FinishedRun(summary.directory, summary)

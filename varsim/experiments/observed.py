@@ -119,6 +119,11 @@ class Observed(ABC):
         return None
 
     @property
+    def interrupted_in(self) -> str:
+        """Return what each replica did in this call, in lines; "" if no call was interrupted."""
+        return ""
+
+    @property
     def faults(self) -> list[str]:
         """Return the faults that have happened in this incarnation."""
         return []

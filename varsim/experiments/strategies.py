@@ -109,6 +109,12 @@ class ObservedStrategy(Observed):
         return call if is_last else None
 
     @property
+    def interrupted_in(self) -> str:
+        """Return what each replica did in this call, in lines; "" if no call was interrupted."""
+        known = self.interrupted_call is not None
+        return self.strategy.incarnations.interrupted_in if known else ""
+
+    @property
     def faults(self) -> list[str]:
         """Return the faults that have happened in this incarnation."""
         if self._faults is not None:

@@ -266,6 +266,7 @@ class Summary:
     servers: int = 0  # number of parameter servers
     interrupted: list[str] = field(default_factory=list)  # phases that Ctrl-C ended early
     interrupted_call: int | None = None  # the last call of strategy.run, if Ctrl-C has ended it
+    interrupted_in: str = ""  # what each replica did in this call, in lines
     no_oracle: str = ""  # why a comparison with the oracle is impossible or missing
     carried: Carried | None = None  # null in runs of older versions
     unfinished: list[str] = field(default_factory=list)  # what was not written or judged, and why

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, assert_never
 
 from varsim.errors import ContextError
-from varsim.interrupts import MAX_WAIT_S
+from varsim.interrupts import MAX_WAIT_S, UNINTERRUPTED
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
     Message,
@@ -62,8 +62,9 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.one_sided import SharedValues
-from varsim.sync.stalls import DEFAULT_LIMITS, StallLimits
+from varsim.sync.stalls import DEFAULT_LIMITS, MOST_STACKS, StallLimits
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.interrupted import InterruptedCall
 from varsim.texts.losses import LostWorker
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
@@ -108,6 +109,8 @@ class Coordinator:
         self._heard_s = 0.0  # when this process last had no unread messages
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.recorder)
+        self.interrupted: InterruptedCall | None = None
+        """What the replicas of the last call did that Ctrl-C has ended; None if there is none."""
         self.observed = True
         """Whether reads are recorded. varsim sets it to False for its own reads."""
 
@@ -189,6 +192,8 @@ class Coordinator:
         return answer
 
     def _give_up(self, token: int, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt) and error is UNINTERRUPTED.raised:
+            self._tell_who_waits(token, error)
         call_id = next((i for i, one in self._work.tokens.items() if one == token), None)
         if call_id is not None:
             self._notes.finished(call_id, recorded(error), self._outgoing)
@@ -198,6 +203,13 @@ class Coordinator:
         # In the record, an envelope is one event of its receiver. So send the request separately.
         self._check()
         self._flush()
+
+    def _tell_who_waits(self, token: int, interrupt: KeyboardInterrupt) -> None:
+        """Add to an interrupt what each replica of the call does now."""
+        running = self.state.running_in(token)[:MOST_STACKS]
+        fact = self.interrupted = self.state.interrupted(token, self._where(running))
+        if fact is not None:
+            interrupt.add_note("\n".join(filter(None, [str(fact), fact.remedy])))
 
     # ------------------------------------------------------------ calls
 

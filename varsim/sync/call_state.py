@@ -52,6 +52,9 @@ from varsim.sync.stragglers import Straggler
 from varsim.texts.facts import Fact
 from varsim.texts.replicas import Group, grouped
 
+NOWHERE: Final[Mapping[int, str]] = {}
+"""The lines that replicas run, if they are not known."""
+
 # A look-up in an enum takes several times as long as one in a module, and every message asks.
 _RUNNING: Final = Status.RUNNING
 _WAITING: Final = Status.WAITING
@@ -427,11 +430,17 @@ class CallState:
         """Return the last operation that a replica has reported; "" if there is none."""
         return last_operation(self.participants[replica_id], self._specs)
 
-    def groups(self, left_out: Collection[int]) -> tuple[Group, ...]:
-        """Return what all replicas except `left_out` do; the smallest group is first."""
+    def groups(
+        self, left_out: Collection[int] = (), now_at: Mapping[int, str] = NOWHERE
+    ) -> tuple[Group, ...]:
+        """Return what all replicas except `left_out` do; the smallest group is first.
+
+        Args:
+            now_at: replica_id → the line that the replica runs now, if it is known.
+        """
         return grouped(
             {
-                replica_id: doing(one, self._specs)
+                replica_id: doing(one, self._specs, now_at.get(replica_id, ""))
                 for replica_id, one in enumerate(self.participants)
                 if replica_id not in left_out
             }

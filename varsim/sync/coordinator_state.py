@@ -66,6 +66,7 @@ from varsim.sync.statistics import LockStatistics, VariableStatistics
 from varsim.sync.steps import Runner
 from varsim.sync.stragglers import Stragglers
 from varsim.sync.variable_registry import VariableRegistry
+from varsim.texts.interrupted import InterruptedCall
 from varsim.texts.stalls import Stall, StallFailure, StallWarning
 
 _READS: Final = get_args(ProgramReading)
@@ -167,6 +168,22 @@ class CoordinatorState:
     def is_reducing(self) -> bool:
         """Return whether the state waits for the value of a reduction."""
         return self._runner.suspended is not None
+
+    def running_in(self, token: int) -> list[int]:
+        """Return the replicas that run their function in the call with this token, if it runs."""
+        call = self._calls.of(token)
+        return [] if call is None else call.running()
+
+    def interrupted(self, token: int, now_at: Mapping[int, str]) -> InterruptedCall | None:
+        """Return what the replicas of a call do now; None if no call with this token runs.
+
+        Args:
+            now_at: replica_id → the line that the replica runs now, if it is known.
+        """
+        call = self._calls.of(token)
+        if call is None:
+            return None
+        return InterruptedCall(call.title, call.groups(now_at=now_at), tuple(call.running()))
 
     @property
     def deadline_s(self) -> float | None:
