@@ -31,9 +31,7 @@ from varsim.tracing import notices, trace
 from varsim.tracing.history import History, open_history, open_oracle
 
 FOLDER: Final = Path(__file__).parent
-EARLY_BLIND: Final = "blind", "blind2"
-LATER_BLIND: Final = "blind3", "blind4", "blind5"
-BLIND: Final = EARLY_BLIND + LATER_BLIND
+BLIND: Final = "blind", "blind2", "blind3", "blind4", "blind5"
 """The sets of programs whose authors had not seen the checkers, in the order of their runs."""
 
 _MARK: Final = re.compile(r"\s*# (FAULT|ALSO): ([^:]+)(?:: (\S+))?$")

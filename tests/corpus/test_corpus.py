@@ -11,9 +11,7 @@ import pytest
 
 from tests.corpus.harness import (
     BLIND,
-    EARLY_BLIND,
     FOLDER,
-    LATER_BLIND,
     UNEXPLAINED,
     ExpectedFinding,
     clean_in,
@@ -54,24 +52,15 @@ def name(path: Path) -> str:
     return str(path.relative_to(FOLDER).with_suffix(""))
 
 
-@pytest.mark.parametrize("path", [*programs("planted", "clean"), *clean_in(EARLY_BLIND)], ids=name)
+@pytest.mark.parametrize("path", programs("planted", "clean"), ids=name)
 def test_findings_equal_the_planted_faults(path: Path, tmp_path: Path):
     assert "" == run(path, tmp_path).story()
 
 
-@pytest.mark.parametrize("path", planted_in(EARLY_BLIND), ids=name)
-def test_faults_of_the_blind_sets_are_found(path: Path, tmp_path: Path):
-    check_blind(path, tmp_path)
-
-
 @pytest.mark.thorough
-@pytest.mark.parametrize("path", [*planted_in(LATER_BLIND), *clean_in(LATER_BLIND)], ids=name)
-def test_findings_in_the_later_blind_sets_equal_the_marks(path: Path, tmp_path: Path):
-    check_blind(path, tmp_path)
-
-
-def check_blind(path: Path, out: Path) -> None:
-    found = run(path, out)
+@pytest.mark.parametrize("path", [*planted_in(BLIND), *clean_in(BLIND)], ids=name)
+def test_findings_in_the_blind_sets_equal_the_marks(path: Path, tmp_path: Path):
+    found = run(path, tmp_path)
     if path.stem in KNOWN_MISSES:
         assert found.missed == marks(path)[0], "the fault is found now: remove it from KNOWN_MISSES"
         found.missed.clear()
