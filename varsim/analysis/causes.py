@@ -14,10 +14,11 @@ from typing import Final
 
 from varsim.analysis.findings.conflicts import READ_WRITE, WRITE_WRITE
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.analysis.findings.model import Cause, Finding
+from varsim.analysis.findings.model import Cause, Finding, FindingKind
 from varsim.analysis.findings.not_finite import NOT_FINITE
 from varsim.analysis.findings.outside_variables import PLAIN
 from varsim.analysis.findings.overflow import OVERFLOW
+from varsim.analysis.findings.scaling_messages import FIRST_REPLICA_ONLY
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.tracing.history import PROGRAM, History
 
@@ -25,14 +26,17 @@ _OF_ONE_VARIABLE: Final = {
     DIVERGENCE: (WRITE_WRITE, READ_WRITE),
     STALE_READ: (WRITE_WRITE, READ_WRITE, DIVERGENCE),
     NOT_FINITE: (OVERFLOW,),
+    FIRST_REPLICA_ONLY: (STALE_READ,),
 }
 """Kind of finding → the kinds that cause it, if both are about one variable."""
 
 APART: Final = frozenset({READ_WRITE, WRITE_WRITE, DIVERGENCE, STALE_READ, PLAIN})
 """Kinds of finding that say that replicas read other values of a variable than each other."""
 
-_SPREADS: Final = (frozenset({OVERFLOW, NOT_FINITE}), APART)
-"""Kinds that spread from a variable to the variables that are computed from it."""
+_NOT_FINITE: Final = frozenset({OVERFLOW, NOT_FINITE})
+
+_SPREADS: Final = ((_NOT_FINITE, _NOT_FINITE), (APART, APART | {FIRST_REPLICA_ONLY}))
+"""Kinds that spread from a variable to the variables that are computed from it, and their kinds."""
 
 
 def with_causes(history: History, findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -75,15 +79,15 @@ _Flows = dict[tuple[int, int], list[tuple[int, int]]]
 
 def _lead_of(one: Finding, findings: Sequence[Finding], flows: _Flows) -> Finding | None:
     """Return the finding that directly causes a finding; None if it has no known cause."""
-    causes = _OF_ONE_VARIABLE.get(one.kind, ())
+    causes, seen = _OF_ONE_VARIABLE.get(one.kind, ()), _seen(one)
     same = [
         it
         for it in findings
-        if it.kind in causes and it.variable_id == one.variable_id and _first(it) <= _first(one)
+        if it.kind in causes and it.variable_id == one.variable_id and _first(it) <= seen
     ]
     if same:
         return min(same, key=_first)
-    earlier = [it for it in findings if _first(it) < _first(one) and _spreads(it, one, flows)]
+    earlier = [it for it in findings if _first(it) < seen and _spreads(it, one, flows)]
     return min(earlier, key=_first, default=None)
 
 
@@ -91,11 +95,21 @@ def _first(finding: Finding) -> int:
     return min(finding.events, default=0)
 
 
+def _seen(finding: Finding) -> int:
+    """Return the first event at which a problem is seen.
+
+    The events of a wrong value that is read begin with the writes of this value.
+    """
+    if finding.kind is FIRST_REPLICA_ONLY:
+        return max(finding.events, default=0)
+    return _first(finding)
+
+
 def _spreads(one: Finding, other: Finding, flows: _Flows) -> bool:
     """Return whether the problem of one finding can have caused the other, earlier or at it."""
     if one.variable_id is None or other.variable_id is None:
         return False
-    if not any({one.kind, other.kind} <= kinds for kinds in _SPREADS):
+    if not any(one.kind in causes and other.kind in kinds for causes, kinds in _SPREADS):
         return False
     return any(
         _first(one) <= read and write <= max(other.events)
@@ -105,7 +119,7 @@ def _spreads(one: Finding, other: Finding, flows: _Flows) -> bool:
 
 def _flows(history: History, findings: Sequence[Finding]) -> _Flows:
     """Return where values of one variable with a finding can have come into another one."""
-    spreading = frozenset().union(*_SPREADS)
+    spreading = frozenset[FindingKind]().union(*(kinds for _, kinds in _SPREADS))
     about = {
         one.variable_id: max(one.events)
         for one in sorted(findings, key=lambda it: max(it.events, default=0))

@@ -61,6 +61,7 @@ class Relation(Enum):
     ABOUT_TIMES_N = auto()  # about N times too large: a sum instead of a mean
     FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
     FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
+    FIRST_OF_WEIGHTED = auto()  # the first replica's value; the single device has a weighted mean
     ONLY_MINE = auto()  # all replicas' values are combined; the single device has replica 0's
     LARGEST = auto()  # the single device has the largest of the replicas' values
     SMALLEST = auto()  # the single device has the smallest of the replicas' values

@@ -376,7 +376,8 @@ def _first_only(
     for relation in (Relation.FIRST_OF_SUM, Relation.FIRST_OF_MEAN):
         if statistics.clearly(relation):
             return _fault(FIRST_REPLICA_ONLY, statistics, relation)
-    found = _of(FIRST_REPLICA_ONLY, _wrong(weighed(statistics, counted)), statistics)
+    pairs = _wrong(weighed(statistics, counted))
+    found = _of(FIRST_REPLICA_ONLY, pairs, statistics, Relation.FIRST_OF_WEIGHTED)
     if found is not None or facts.variable_id in comparisons.reduced_before:
         return found
     return _another_throughout(statistics, added=facts.variable_id in comparisons.added_to)
@@ -421,7 +422,7 @@ def _fault(kind: FindingKind, statistics: ComparisonStatistics, relation: Relati
         kind,
         relation,
         statistics.evidence[relation],
-        shown,
+        (shown,),
         statistics.count,
         alike=shown.alike and statistics.alike >= statistics.related[relation],
     )
@@ -439,13 +440,13 @@ def _of(
     evidence = Evidence()
     for comparison, _ in wrong:
         show(evidence, comparison)
-    first, weights = wrong[0]
+    weights = wrong[0][1]
     constant = all(one is weights for _, one in wrong)
     return ScalingFault(
         kind,
         relation,
         evidence,
-        first,
+        tuple(one for one, _ in wrong),
         len(statistics.kept),
         weights if constant else None,
         alike=all(one.alike for one, _ in wrong),

@@ -11,6 +11,13 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.compared import Site
 from varsim.analysis.findings.comparison import Comparison, Relation
+from varsim.analysis.findings.first_replica import (
+    aggregation_of_all,
+    lines_instead,
+    remedy_of_first,
+    what_is_first,
+    what_no_aggregation_gives,
+)
 from varsim.analysis.findings.model import (
     Cause,
     Certainty,
@@ -45,10 +52,15 @@ class ScalingFault:
     kind: FindingKind
     relation: Relation
     evidence: Evidence
-    shown: Comparison  # the first comparison that shows the fault
+    wrong: tuple[Comparison, ...]  # the first comparisons that show the fault, at least one
     count: int  # number of all comparisons
     weights: Weights | None = None  # the shares of unequal shards, if they are constant
     alike: bool = False  # whether all replicas had the same value in each comparison that shows it
+
+    @property
+    def shown(self) -> Comparison:
+        """Return the first comparison that shows the fault."""
+        return self.wrong[0]
 
 
 def faults_like_the_first(faults: Mapping[Site, ScalingFault]) -> dict[Site, ScalingFault]:
@@ -63,7 +75,10 @@ def together(alike: Sequence[ScalingFault]) -> ScalingFault:
     for one in others:
         first.evidence.merge(one.evidence)
     return replace(
-        first, count=sum(one.count for one in alike), alike=all(one.alike for one in alike)
+        first,
+        wrong=tuple(comparison for one in alike for comparison in one.wrong),
+        count=sum(one.count for one in alike),
+        alike=all(one.alike for one in alike),
     )
 
 
@@ -102,8 +117,33 @@ def message(
         compared = _compared(evidence.count, fault.count)
         what = f"{what} {compared} this. {_numbers(fault.shown, facts)}."
     settings = _settings(facts, fault, oracle)
+    if fault.kind is FIRST_REPLICA_ONLY:
+        return _of_first_replica(facts, fault, what, remedy, settings)
     paste = _paste(facts, fault) if fault.kind is MEAN_OF_MEANS else []
     return finding_of(fault.kind, facts, evidence, what, remedy, paste=paste, settings=settings)
+
+
+def _of_first_replica(
+    facts: VariableFacts, fault: ScalingFault, what: str, remedy: str, settings: Proposed | None
+) -> Finding:
+    """Return the finding about a value that is the first replica's alone.
+
+    It can follow from another one if the right value is no sum and no mean of the replicas' values:
+    then these values themselves are wrong.
+    """
+    mended, relation = aggregation_of_all(fault.wrong), fault.relation
+    own_cause = mended is not None or relation is not Relation.OTHER
+    finding = finding_of(
+        fault.kind,
+        facts,
+        fault.evidence,
+        what if own_cause else f"{what}{what_no_aggregation_gives(fault.shown)}",
+        remedy,
+        paste=() if mended else lines_instead(relation, facts.dtype),
+        settings=settings,
+        mended_by_settings=mended is not None,
+    )
+    return replace(finding, own_cause=own_cause)
 
 
 def ending_early(finding: Finding, often: Uneven) -> Finding:
@@ -182,7 +222,7 @@ def _settings(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Prop
     synchronization = VariableSynchronization.__members__.get(facts.synchronization)
     aggregation = None
     if fault.kind is FIRST_REPLICA_ONLY:
-        aggregation = _instead_of_the_first(facts, fault)
+        aggregation = aggregation_of_all(fault.wrong)
     elif fault.kind is WRONG_FACTOR:
         aggregation = _other_factor(facts, fault, oracle)
     if synchronization is None or aggregation is None or facts.one_copy:
@@ -194,6 +234,8 @@ def _other_factor(
     facts: VariableFacts, fault: ScalingFault, oracle: Oracle
 ) -> VariableAggregation | None:
     """Return the aggregation that gives the single device's value, if there is one."""
+    if fault.shown.is_change:
+        return None  # the replicas wrote more than the change, and a sum adds all of it
     if fault.relation is Relation.OVER_N and facts.aggregation == "MEAN":
         return VariableAggregation.SUM
     parts = fault.shown.known
@@ -238,6 +280,13 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
             "Sum it only once: remove the all_reduce, or use MEAN.",
         )
     if fault.relation is Relation.OVER_N:
+        if comparison.is_change:
+            return (
+                f"The change is 1/{count} of the single device's: MEAN averages the replicas' "
+                "changes, but their sum is needed.",
+                f"Write the sum of the changes: reduce the change by SUM before the write; or "
+                f"{_OWN_BATCH}, not by the number of examples of all replicas.",
+            )
         return (
             f"The value is 1/{count} of the single device's: MEAN is used where SUM is needed.",
             f"Aggregate with SUM; or {_OWN_BATCH}, not by the number of examples of all replicas.",
@@ -371,28 +420,10 @@ def _shards(weights: Weights | None) -> str:
     return f": {', '.join(f'{100 * one:.0f} %' for one in weights)} of the examples"
 
 
-def _is_sum_meant(fault: ScalingFault) -> bool:
-    return fault.relation in {Relation.FIRST_OF_SUM, Relation.OVER_N}
-
-
-def _instead_of_the_first(facts: VariableFacts, fault: ScalingFault) -> VariableAggregation:
-    """Return the aggregation that uses the values of all replicas."""
-    summed = _is_sum_meant(fault) or _is_integer(facts)
-    return VariableAggregation.SUM if summed else VariableAggregation.MEAN
-
-
 def _first_replica(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
-    del oracle
-    summed = _is_sum_meant(fault)
-    meant = "the sum of all replicas' values" if summed else "a mean over all replicas"
-    if fault.relation is Relation.OTHER and fault.weights is None:
-        meant = "a different value, computed from the whole batch"
-    instead = _instead_of_the_first(facts, fault).name
-    return (
-        f"The value is the first replica's alone, while a single device has {meant}.",
-        f"Aggregate with {instead}; ONLY_FIRST_REPLICA is for values that are the same on all "
-        "replicas.",
-    )
+    del facts, oracle
+    what = what_is_first(fault.relation)
+    return what, remedy_of_first(fault.relation, aggregation_of_all(fault.wrong))
 
 
 def _truncation(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:

@@ -1,0 +1,106 @@
+"""The texts about a value that is the first replica's alone, and the aggregation that mends it.
+
+An aggregation is proposed only if it makes the recorded values of the replicas equal to the single
+device's value. If none does, the values themselves are wrong: what each replica computes them from
+is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import combined
+from varsim.analysis.findings.comparison import Comparison, Relation
+from varsim.analysis.rounding import close, wide
+from varsim.spec import VariableAggregation
+
+_CANDIDATES: Final = (VariableAggregation.SUM, VariableAggregation.MEAN)
+
+_MEANT: Final = {
+    Relation.FIRST_OF_SUM: "the sum of all replicas' values",
+    Relation.OVER_N: "the sum of all replicas' values",
+    Relation.FIRST_OF_MEAN: "a mean over all replicas",
+    Relation.FIRST_OF_WEIGHTED: "a weighted mean over all replicas",
+}
+"""Relation → what a single device has."""
+
+_REDUCED: Final = 'value = context.all_reduce("{}", np.asarray(value, "{}"){})'
+"""A result in the dtype of the variable, as NumPy's means have float64."""
+
+
+def aggregation_of_all(wrong: Sequence[Comparison]) -> VariableAggregation | None:
+    """Return the aggregation that gives the single device's value in each of these comparisons."""
+    return next(
+        (one for one in _CANDIDATES if all(_gives(one, comparison) for comparison in wrong)), None
+    )
+
+
+def _gives(aggregation: VariableAggregation, comparison: Comparison) -> bool:
+    if comparison.is_change or comparison.known is None:  # the replicas wrote more than the change
+        return False
+    value = combined(comparison.known, aggregation.name)
+    return value is not None and close(value, comparison.wanted)
+
+
+def what_is_first(relation: Relation) -> str:
+    """Return what is wrong, as a sentence."""
+    meant = _MEANT.get(relation, "a different value, computed from the whole batch")
+    return f"The value is the first replica's alone, while a single device has {meant}."
+
+
+def what_no_aggregation_gives(comparison: Comparison) -> str:
+    """Return a sentence on the aggregates of the replicas' values, none of which is right.
+
+    Args:
+        comparison: The first comparison that shows it.
+    """
+    parts = comparison.known
+    if parts is None:
+        return (
+            " The record does not have all replicas' values, so varsim cannot tell whether an "
+            "aggregation gives the single device's value."
+        )
+    index = int(np.abs(comparison.wanted).argmax())
+    numbers = [wide(part)[index].item() for part in parts]
+    total, count = sum(numbers), len(numbers)
+    return (
+        f" The replicas' values have the sum {total:.4g} and the mean {total / count:.4g}: no "
+        "aggregation of them gives the single device's value."
+    )
+
+
+def remedy_of_first(relation: Relation, aggregation: VariableAggregation | None) -> str:
+    """Return what to do.
+
+    Args:
+        aggregation: The one that gives the single device's value.
+    """
+    if aggregation is not None:
+        return (
+            f"Aggregate with {aggregation.name}; ONLY_FIRST_REPLICA is for values that are the "
+            "same on all replicas."
+        )
+    if relation is Relation.FIRST_OF_WEIGHTED:
+        return (
+            "Write a weighted mean: context.all_reduce('MEAN', value, weight=examples) with the "
+            "replica's number of examples (varsim only). Then all replicas write the same value, "
+            "as ONLY_FIRST_REPLICA needs."
+        )
+    return (
+        "Reduce what the value is computed from before each replica computes and writes it, so "
+        "that all replicas write the same value, as ONLY_FIRST_REPLICA needs."
+    )
+
+
+def lines_instead(relation: Relation, dtype: str) -> tuple[str, ...]:
+    """Return the line that reduces a value, if no aggregation of the variable gives it.
+
+    Args:
+        dtype: The dtype of the variable.
+    """
+    op = "SUM" if relation in {Relation.FIRST_OF_SUM, Relation.OVER_N} else "MEAN"
+    weight = ", weight=examples" if relation is Relation.FIRST_OF_WEIGHTED else ""
+    return (_REDUCED.format(op, dtype, weight),)
