@@ -99,6 +99,9 @@ def days(*words: str) -> str:
         (["--mode", "on_*"], "1"),
         (["--mode", "auto", "--status", "done"], "2"),
         (["--mode", "none"], "4"),
+        (["--mode", "central"], ""),
+        (["--mode", "on_raed*"], ""),
+        (["--workload", "metrics"], ""),
         (["mode=auto", "--status", "failed"], "43"),
         (["--status", "failed"], "43"),
         (["--status", "no summary"], "5"),
@@ -120,6 +123,7 @@ def test_a_list_shows_every_kind_of_run_in_a_row():
     assert ["done", "on_read"] == rows["1"][1:3]
     assert ["1", "of", "2", "points,", "1", "failed"] == rows["4"][1:7]
     assert ["no", "summary"] == rows["5"][1:3]
+    assert "varsim sweep" not in "".join(said), "each point has ended"
     assert ["unreadable", "summary"] == rows["6"][1:3]
     assert "runs/: 1 of 6 runs" in varsim("runs", "params.rate=0.25").stdout
     with RunFiles(Path("runs/20260105-030405-digits")).claimed():
@@ -151,6 +155,16 @@ def test_one_run_is_shown_with_its_outcome_its_settings_and_its_files():
     assert "2      failed  mode=auto" in varsim("runs", "20260104").stdout
 
 
+def test_a_sweep_that_was_killed_says_how_to_continue():
+    file = Path("runs/20260104-030405-s-sweep/sweep.json")
+    file.write_text(file.read_text().replace("failed", "running"))
+    said = "continue 20260104-030405-s-sweep with: varsim sweep runs/20260104-030405-s-sweep"
+
+    assert said in varsim("runs").stdout
+    with RunFiles(file.parent).claimed():
+        assert said not in varsim("runs", "20260104").stdout
+
+
 def test_named_runs_are_removed():
     done = varsim("runs", "20260101", "20260104", "--remove")
 
@@ -171,6 +185,14 @@ def test_named_runs_are_removed():
         (["--since", "soon"], "--since soon: expected a time such as 7d"),
         (["wokers=2"], "an experiment has no key 'wokers'; did you mean 'workers'?"),
         (["2025"], "there is no run"),
+        (["--mode", "on_raed"], "'on_raed' is not a mode; did you mean 'on_read'?"),
+        (["mode=on_raed"], "'on_raed' is not a mode; did you mean 'on_read'?"),
+        (["--workload", "dijits"], "no run has 'dijits'; did you mean 'digits'?"),
+        (["--tag", "base"], "--tag: no run has 'base' there is: none"),
+        (["params.rat=1"], "no run has 'params.rat'; did you mean 'params.rate'?"),
+        (["--out", "run"], "--out run: there is no such folder; did you mean 'runs'?"),
+        (["20260101", "--limit", "1"], "--limit is about all runs"),
+        (["--force"], "--force belongs to --remove"),
     ],
 )
 def test_wrong_uses_are_errors(words: list[str], said: str):

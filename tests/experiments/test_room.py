@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from varsim.cli.main import main
 from varsim.errors import ConfigError
 from varsim.experiments import room
+from varsim.experiments.run_files import foreign_files
 from varsim.experiments.store import EXPERIMENT, RunFiles
 from varsim.testing import simulated_cluster
 
@@ -73,12 +74,36 @@ def test_targets_of_links_are_not_counted_or_removed(tmp_path: Path) -> None:
     elsewhere.mkdir()
     (elsewhere / "data").write_bytes(bytes(50 * KIB))
     run = stored(tmp_path / "runs", 1)
-    (run / "data").symlink_to(elsewhere)
+    (run / "logs/data").symlink_to(elsewhere)
     (only,) = room.stored_runs(tmp_path / "runs")
     assert only.size_bytes < 2 * KIB
     room.make_room(tmp_path / "runs", 0)
     assert not run.exists()
     assert (elsewhere / "data").exists()
+
+
+def test_a_run_with_files_of_the_user_is_removed_only_by_force(tmp_path: Path) -> None:
+    run = stored(tmp_path, 1)
+    for name in (
+        ".summary.json",
+        "history.db-journal",
+        "server-0.trace",
+        "server-0.trace-tail",
+        "report.html",
+    ):
+        (run / name).touch()
+    assert [] == foreign_files(run)
+    (run / "notes.md").touch()
+    (run / "strategy-2" / "plots").mkdir(parents=True)
+    (run / "points" / "1-x").mkdir(parents=True)
+    (run / "points" / "1-x" / "mine.txt").touch()
+
+    assert ["notes.md", "points/1-x/mine.txt", "strategy-2/plots/"] == foreign_files(run)
+    assert () == room.make_room(tmp_path, 0).removed
+    with pytest.raises(ConfigError, match=r"varsim did not write notes.md, .* in it.*--force"):
+        room.remove_run(run)
+    room.remove_run(run, force=True)
+    assert not run.exists()
 
 
 @pytest.mark.parametrize("tag", ["two\nlines", "x" * 81, "\x1b[31m"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from varsim.experiments.run_lookup import (
     find_bench,
     find_record,
     find_run,
+    find_run_or_sweep,
     find_sweep,
     run_names,
     sweep_names,
@@ -77,6 +79,16 @@ def test_a_point_of_a_sweep_is_found_by_its_number() -> None:
     assert sweep == find_sweep("latest-sweep") == find_sweep("20260104")
     assert [sweep.name] == sweep_names()
     assert sweep.name not in run_names()
+
+
+@pytest.mark.parametrize("find", [find_run, find_run_or_sweep])
+def test_an_archive_is_not_taken_for_its_folder(find: Callable[[str], Path]) -> None:
+    run = made(FIRST, "experiment.yaml", out=Path("elsewhere"))
+    (run / "sent.tar.gz").touch()
+
+    said = refused(f"{run}/sent.tar.gz", find)
+    assert said.startswith(f"{run}/sent.tar.gz is an archive, and this command takes a run: unpack")
+    assert f"`tar -xf {run}/sent.tar.gz`" in said
 
 
 def test_a_path_takes_precedence_over_a_name() -> None:

@@ -69,11 +69,9 @@ def check_output(file: Path) -> None:
         WrongUse: It has no name, or the name of a file of a run.
     """
     from varsim.cli.exit_codes import WrongUse
-    from varsim.experiments.metric_series import METRICS
-    from varsim.experiments.store import EXPERIMENT, SUMMARY, SWEEP, SWEEP_FILE
-    from varsim.tracing.history import HISTORY
+    from varsim.experiments.run_files import RECORDS
 
     if not file.name:
         raise WrongUse("-o needs the name of a file")
-    if file.name in {HISTORY, SUMMARY, EXPERIMENT, METRICS, SWEEP, SWEEP_FILE}:
+    if file.name in RECORDS:
         raise WrongUse(f"-o {file}: this is the name of a file of a run; give another name")

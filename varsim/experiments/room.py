@@ -11,13 +11,11 @@ from typing import Final
 
 from varsim import environment
 from varsim.errors import ConfigError
+from varsim.experiments.run_files import foreign_files
 from varsim.experiments.run_lookup import run_names, sweep_names
 from varsim.experiments.sizes import size_bytes
-from varsim.experiments.store import EXPERIMENT, POINTS, SWEEP, RunFiles
-from varsim.report.formatting import size
-
-TAG: Final = "tag.txt"
-"""The file with the tag of a run, in the run's directory."""
+from varsim.experiments.store import EXPERIMENT, POINTS, SWEEP, TAG, RunFiles
+from varsim.report.formatting import names, size
 
 LARGE_BYTES: Final = 5 * 2**30
 """From this size on, `room_after` tells the user that a folder has grown large."""
@@ -122,8 +120,8 @@ def parsed_limit(text: str, where: str) -> int:
 def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
     """Remove the oldest runs until the runs in a folder have at most `most_bytes`.
 
-    Runs with a tag, runs that have not ended, `kept`, and directories that varsim did not make are
-    never removed.
+    Runs with a tag, runs with files that varsim did not write, runs that have not ended, `kept`,
+    and directories that varsim did not make are never removed.
 
     Raises:
         OSError: A run cannot be removed.
@@ -134,18 +132,21 @@ def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
     for run in reversed(runs):
         if left <= most_bytes:
             break
-        if not run.tag and run.path != kept and _remove(run.path):
+        spared = run.tag or run.path == kept or foreign_files(run.path)
+        if not spared and _remove(run.path):
             removed.append(run)
             left -= run.size_bytes
     return Room(tuple(removed), left)
 
 
-def remove_run(run: Path) -> StoredRun:
+def remove_run(run: Path, *, force: bool = False) -> StoredRun:
     """Remove a run or a sweep that the user has named.
 
+    Args:
+        force: Whether to remove also files in it that varsim did not write.
     Raises:
-        ConfigError: It has a tag, it has not ended, it is a point of a sweep, or varsim did not
-            make its directory.
+        ConfigError: It has a tag, it has not ended, it is a point of a sweep, it has files that
+            varsim did not write, or varsim did not make its directory.
         OSError: It cannot be removed.
     """
     _require_whole(run)
@@ -154,6 +155,11 @@ def remove_run(run: Path) -> StoredRun:
         raise ConfigError(
             f"{run} has the tag {stored.tag!r}, so it is not removed: remove the tag first, by "
             f"`varsim runs {run} --untag`"
+        )
+    if not force and (foreign := foreign_files(run)):
+        raise ConfigError(
+            f"{run} is not removed: varsim did not write {names(foreign)} in it. Move what you "
+            "need, then add --force, which removes all of it"
         )
     if not _remove(run):
         raise ConfigError(
@@ -182,8 +188,8 @@ def room_after(run: Path) -> str:
     )
     if room.left_bytes > most_bytes:
         too_large = (
-            f"{out}/ still has {size(room.left_bytes)}: the runs that are left have a tag, have "
-            "not ended, or have just ended"
+            f"{out}/ still has {size(room.left_bytes)}: the runs that are left have a tag, files "
+            "that varsim did not write, have not ended, or have just ended"
         )
         return f"{said}; {too_large}" if said else too_large
     return said

@@ -1,4 +1,4 @@
-"""List the runs and sweeps in a folder, filter them, and describe one of them.
+"""List the runs and sweeps in a folder, and describe one of them.
 
 All comes from the files of each run, so runs can be copied, moved and removed by any program. For a
 list, only `summary.json` is read of a run that has one, and not validated as a whole: that would
@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +29,8 @@ from varsim.experiments.store import (
     RunFiles,
     load_summary,
 )
-from varsim.experiments.sweep_folder import read_sweep
+from varsim.experiments.sweep_folder import PointStatus, read_sweep
 from varsim.experiments.text_files import MAX_JSON_BYTES, read_text
-from varsim.nearest import did_you_mean
 from varsim.report.runs_page import ListedRun, RunDetails
 from varsim.report.summary import Plain, RunStatus
 
@@ -46,8 +43,6 @@ Points = tuple[tuple[str, dict[str, Plain]], ...]
 """The status and the settings of each point of a sweep."""
 
 _STAMP: Final = re.compile(r"(\d{8}-\d{6})-")
-_AGO: Final = re.compile(r"(\d{1,6})\s*([mhdw])")
-_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def listed(stored: StoredRun) -> ListedRun:
@@ -67,7 +62,7 @@ def listed(stored: StoredRun) -> ListedRun:
         points=points,
         started=started or _stamp(path.name),
         experiment=keys,
-        continues="" if is_sweep else how_to_continue(path),
+        continues=_sweep_to_continue(path, points) if is_sweep else how_to_continue(path),
         is_sweep=is_sweep,
     )
 
@@ -107,6 +102,14 @@ def _of_sweep(path: Path) -> tuple[str, Points, str, dict[str, Any]]:
     return sweep.state, points, sweep.started, _keys_in(path / SWEEP_FILE)
 
 
+def _sweep_to_continue(path: Path, points: Points) -> str:
+    """Return the line with the command that continues a sweep; "" if it has ended or runs."""
+    if all(PointStatus(status).has_ended for status, _ in points):
+        return ""
+    with RunFiles(path).claimed() as ours:
+        return f"continue {path.name} with: varsim sweep {path}" if ours else ""
+
+
 def _keys_in(file: Path) -> dict[str, Any]:
     try:
         return yaml_lines.load(read_text(file, yaml_lines.MAX_BYTES), str(file)).values
@@ -123,98 +126,6 @@ def _stamp(name: str) -> str:
         return datetime.strptime(found[1], "%Y%m%d-%H%M%S").astimezone().isoformat()
     except ValueError:
         return ""
-
-
-# ---------------------------------------------------------------- filters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFilter:
-    """The conditions that listed runs must fulfil; a run must fulfil all of them.
-
-    A sweep is listed if one of its points fulfils them. Texts are patterns, such as `digits*`.
-    """
-
-    workload: str | None = None
-    mode: str | None = None
-    status: str | None = None
-    tag: str | None = None
-    since: datetime | None = None
-    keys: Mapping[str, Plain] = field(default_factory=dict)  # with dots for nested keys
-
-    def accepts(self, run: ListedRun) -> bool:
-        """Return whether a run fulfils all conditions."""
-        return (
-            (self.workload is None or _is_workload(run.workload, self.workload))
-            and (self.tag is None or (bool(run.tag) and fnmatchcase(run.tag, self.tag)))
-            and (self.since is None or _is_since(run.started, self.since))
-            and any(self._accepts_point(run, *point) for point in run.points or ((run.status, {}),))
-        )
-
-    def _accepts_point(self, run: ListedRun, status: str, settings: Mapping[str, Plain]) -> bool:
-        mode = str(settings.get("mode") or run.mode)
-        return (
-            (self.mode is None or fnmatchcase(mode, self.mode))
-            and (self.status is None or self.status == status)
-            and self._has_keys({**_settings(run), **settings} if self.keys else {})
-        )
-
-    def _has_keys(self, said: Mapping[str, Plain]) -> bool:
-        return all(
-            said.get(key) == value or (key in said and str(said[key]) == str(value))
-            for key, value in self.keys.items()
-        )
-
-
-def _is_workload(name: str, pattern: str) -> bool:
-    """Compare the name of a workload, or the path, the name or the stem of a file."""
-    path = Path(name)
-    return any(fnmatchcase(one, pattern) for one in (name, path.name, path.stem))
-
-
-def _is_since(started: str, since: datetime) -> bool:
-    try:
-        return bool(started) and datetime.fromisoformat(started).astimezone() >= since
-    except ValueError:
-        return False
-
-
-def parsed_since(text: str, now: datetime) -> datetime:
-    """Return the time that a text such as `7d`, `12h`, or `2026-01-02 15:00` names.
-
-    Raises:
-        ConfigError: The text names no time.
-    """
-    ago = _AGO.fullmatch(text.strip())
-    try:
-        if ago is not None:
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return datetime.fromisoformat(text.strip()).astimezone()
-    except (ValueError, OverflowError):
-        raise ConfigError(
-            f"--since {text}: expected a time such as 7d, 12h or 30m ago, or a date such as "
-            "2026-01-02 or '2026-01-02 15:00'"
-        ) from None
-
-
-def parsed_keys(words: Iterable[str]) -> dict[str, Plain]:
-    """Return the values of words such as `params.learning_rate=0.1`, by their keys.
-
-    Raises:
-        ConfigError: An experiment has no such key.
-    """
-    from varsim.experiments.config import Experiment  # slow imports, which few lists need
-    from varsim.experiments.loading import Override
-
-    found: dict[str, Plain] = {}
-    for word in words:
-        one = Override.parse(word)
-        known = list(Experiment.model_fields)
-        if one.keys[0] not in known:
-            near = did_you_mean(one.keys[0], known)
-            raise ConfigError(f"{word}: an experiment has no key {one.keys[0]!r}{near}")
-        found[".".join(one.keys)] = one.value
-    return found
 
 
 # ---------------------------------------------------------------- one run
@@ -237,14 +148,14 @@ def details(stored: StoredRun) -> RunDetails:
         ]
     return RunDetails(
         run=run,
-        settings=_settings(run),
+        settings=settings_of(run),
         outcome=_outcome(run.path),
         files=files,
         points=points,
     )
 
 
-def _settings(run: ListedRun) -> dict[str, Plain]:
+def settings_of(run: ListedRun) -> dict[str, Plain]:
     """Return the settings by their names; those of a sweep are its own, without what varies."""
     return dict(leaves(run.experiment)) if run.is_sweep else in_force(run.experiment)
 

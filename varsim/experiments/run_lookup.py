@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from varsim.errors import ConfigError
+from varsim.experiments.run_archive import is_archive
 from varsim.experiments.store import (
     BENCH,
     EXPERIMENT,
@@ -67,11 +68,29 @@ def find_run(text: str, out: Path = OUT) -> Path:
     is_part = path.name.startswith(STRATEGY) or path.name == HISTORY
     if is_part and path.name != text and not path.expanduser().exists():
         return _part(find_run(str(path.parent), out), path.name)
+    refuse_archive(path)
     if (point := find_point(text, out)) is not None:
         return point
     if (sweep := named_sweep(text, out)) is not None:
         raise ConfigError(_is_sweep(sweep))
     return _found(text, out, _RUN)
+
+
+def refuse_archive(path: Path) -> None:
+    """Refuse an archive in place of a run: its folder would be taken for the run's.
+
+    Raises:
+        ConfigError: The path is an archive.
+    """
+    found = False
+    with suppress(OSError, ValueError):  # no file can have this name
+        found = is_archive(path.expanduser())
+    if found:
+        unpack = "unzip" if path.suffix == ".zip" else "tar -xf"
+        raise ConfigError(
+            f"{path} is an archive, and this command takes a run: unpack it by `{unpack} {path}`, "
+            "and name the folder of the run"
+        )
 
 
 def named_sweep(text: str, out: Path = OUT) -> Path | None:
@@ -168,6 +187,7 @@ def find_run_or_sweep(text: str, out: Path = OUT) -> Path:
         ConfigError: There is none with this name, or there are several.
     """
     path = Path(text).expanduser()
+    refuse_archive(path)
     if path.exists():
         folder = path if path.is_dir() else path.parent
         if any((folder / file).exists() for file in (*_RUN.files, *_SWEEP.files)):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from varsim.webpage.section import Page
 
 _EXIT_CODES: Final = exit_codes(DONE, 1, WRONG_USE, INTERRUPTED)
-_FILE: Final = "report.html"
 
 
 @click.command(epilog=_EXIT_CODES, short_help="Write an HTML report about a run or a sweep.")
@@ -35,7 +34,7 @@ _FILE: Final = "report.html"
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help=f"The file to write; by default {_FILE} in the directory of the run or the sweep.",
+    help="The file to write; by default report.html in the directory of the run or the sweep.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the report in the browser.")
 @click.option(
@@ -85,6 +84,7 @@ def report(
     varsim report 20260101 --png charts --svg charts
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
+    from varsim.experiments.store import REPORT
     from varsim.webpage.rendering import html, require_page
 
     if output is not None:
@@ -95,7 +95,7 @@ def report(
         text = html(page)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
-    file = folder / _FILE if output is None else output
+    file = folder / REPORT if output is None else output
     written = [_write(file, text.encode())]
     for where, form in ((png, "png"), (svg, "svg")):
         if where is not None:

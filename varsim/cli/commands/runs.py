@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,7 +14,9 @@ from varsim.cli.exit_codes import Failed, WrongUse
 from varsim.cli.output import say, say_json
 
 if TYPE_CHECKING:
-    from varsim.experiments.run_list import RunFilter
+    from varsim.experiments.run_filter import RunFilter
+
+_OUT: Final = "runs"
 
 
 @click.command(short_help="List, filter and show stored runs; tag or remove them.")
@@ -40,14 +42,15 @@ if TYPE_CHECKING:
 @click.option("--untag", is_flag=True, help="Remove the tag of RUN.")
 @click.option("--remove", is_flag=True, help="Remove RUN. Several can be given.")
 @click.option(
+    "--force", is_flag=True, help="With --remove: also files in RUN that varsim did not write."
+)
+@click.option(
     "--limit",
     metavar="SIZE",
     help="Remove the oldest runs without a tag, until all runs together have at most this size, "
     "as in 2GiB.",
 )
-@click.option(
-    "--out", metavar="DIR", default="runs", help="The folder of the runs. [default: runs]"
-)
+@click.option("--out", metavar="DIR", default=_OUT, help="The folder of the runs. [default: runs]")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, and only that.")
 def runs(
     *,
@@ -55,6 +58,7 @@ def runs(
     tag: str | None,
     untag: bool,
     remove: bool,
+    force: bool,
     limit: str | None,
     out: str,
     as_json: bool,
@@ -83,13 +87,19 @@ def runs(
     changes = untag or remove or (tag is not None and bool(names))
     if tag is not None and not tag.strip():
         raise WrongUse("--tag needs a text; --untag removes a tag")
+    if force and not remove:
+        raise WrongUse("--force belongs to --remove")
     _check(names, changes=changes, untag=untag or remove, filters=[*keys, *conditions.values()])
+    if limit is not None and names and not changes:
+        raise WrongUse("--limit is about all runs: give it without a RUN")
+    if not folder.is_dir() and out != _OUT:
+        raise WrongUse(f"--out {out}: there is no such folder{_near_folder(folder)}")
     try:
         wanted = _filter(None if names else tag, keys, conditions)
         found = [find_run_or_sweep(name, folder) for name in names]
         for path in found:
             if remove:
-                gone = room.remove_run(path.resolve() if path.is_symlink() else path)
+                gone = room.remove_run(path.resolve() if path.is_symlink() else path, force=force)
                 say(f"removed {gone.path.name}", err=as_json)
             elif changes:
                 room.set_tag(path, tag or "")
@@ -124,8 +134,17 @@ def _check(names: list[str], *, changes: bool, untag: bool, filters: list[str | 
         raise WrongUse("one RUN is shown at a time; `varsim compare` puts several side by side")
 
 
+def _near_folder(missing: Path) -> str:
+    """Return the nearest name of a folder beside the one that is missing."""
+    from varsim.nearest import did_you_mean
+
+    parent = missing.parent
+    beside = [one for one in parent.iterdir() if one.is_dir()] if parent.is_dir() else []
+    return did_you_mean(str(missing), [str(one) for one in beside])
+
+
 def _filter(tag: str | None, keys: list[str], conditions: dict[str, Any]) -> RunFilter:
-    from varsim.experiments.run_list import RunFilter, parsed_keys, parsed_since
+    from varsim.experiments.run_filter import RunFilter, parsed_keys, parsed_since
 
     since = conditions.pop("since")
     return RunFilter(
@@ -149,11 +168,17 @@ def _show(path: Path, *, as_json: bool) -> None:
 
 
 def _list(folder: Path, wanted: RunFilter, *, as_json: bool) -> None:
+    from varsim.errors import ConfigError
     from varsim.experiments.room import stored_runs
+    from varsim.experiments.run_filter import check_filter
     from varsim.experiments.run_list import listed
     from varsim.report.runs_page import print_runs
 
     every = [listed(one) for one in stored_runs(folder)]
+    try:
+        check_filter(wanted, every)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
     found = [one for one in every if wanted.accepts(one)]
     if as_json:
         say_json([one.as_json() for one in found], 1)
