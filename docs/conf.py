@@ -30,11 +30,15 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "**/__pycache__", "build", "dist", "runs", "site", "varsim", "tests"]
 
-extensions = ["myst_parser", "docs.site_links"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "docs.site_links", "docs.site_names"]
 
 myst_heading_anchors = 6  # the anchors that links have in the repository
 nitpicky = True
-smartquotes = False  # options such as --seed stay as they are
+smartquotes_action = "D"  # dashes only: quotes stay as they are written
+
+default_role = "code"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
 
 html_theme = "furo"
 html_copy_source = False

@@ -18,7 +18,6 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SITE: Final = ROOT / "site"
-_JOBS: Final = 2  # more processes than this do not make the build faster
 _BUILD_TIMEOUT_S: Final = 600  # a build takes seconds; a build that hangs must end
 
 _LOADED: Final = {
@@ -47,7 +46,7 @@ def build(source: Path, out: Path, *, settings: Path | None = None) -> None:
         SiteError: Sphinx warned, or a page loads something from a network.
     """
     with tempfile.TemporaryDirectory() as pages:  # what Sphinx keeps between two builds
-        arguments = ["--fail-on-warning", "--quiet", "--jobs", str(_JOBS)]
+        arguments = ["--fail-on-warning", "--quiet"]
         arguments += ["--conf-dir", str(settings or ROOT / "docs"), "--doctree-dir", pages]
         arguments += [str(source), str(out)]
         if subprocess.run(
