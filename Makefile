@@ -40,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
-        fuzz interrupts docs docs-check browser screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        fuzz interrupts docs docs-check transcripts browser screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -163,6 +163,9 @@ interrupts: $(INSTALLED) ## Ctrl-C in 20,000 operations and in 500 runs, at rand
 docs: $(INSTALLED) ## renew the documents and build the site, site/index.html (MEASURE=--measure: new times, too)
 	$(BIN)/python -m docs.generate $(MEASURE)
 	$(BIN)/python -m docs.site
+
+transcripts: $(INSTALLED) ## run the commands of the lessons and of docs/first-hour.md, and renew what they print
+	$(BIN)/python -m docs.transcripts
 
 docs-check: $(INSTALLED)
 	$(BIN)/python -m docs.generate --check

@@ -23,12 +23,13 @@ include_patterns = [
     "*.md",
     "docs/**",
     "configs/README.md",
+    "varsim/lessons/*/README.md",
     "examples/policies/README.md",
     "examples/policies/*/README.md",
     "workers/README.md",
     "benchmarks/README.md",
 ]
-exclude_patterns = [".*", "**/__pycache__", "build", "dist", "runs", "site", "varsim", "tests"]
+exclude_patterns = [".*", "**/__pycache__", "build", "dist", "runs", "site", "tests"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "docs.site_links", "docs.site_names"]
 

@@ -270,7 +270,8 @@ shown, and the name of the run's folder."""
 
 def documents() -> list[Path]:
     """Return the documents that may have generated parts."""
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    lessons = sorted((ROOT / "varsim" / "lessons").glob("*/README.md"))
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *lessons]
 
 
 def current(text: str, *, runs: bool, measure: bool = False) -> str:

@@ -25,7 +25,7 @@ CONCURRENT = frozenset({"_thread", "asyncio", "concurrent", "threading"})
 VAGUE = frozenset("common data helper helpers info manager misc util utils".split())
 MAY_ASK_FOR_MODES = ("varsim/sync/policies/", "varsim/spec.py", "varsim/workloads/")
 MODES = frozenset({"on_read", "on_write"})
-FOUND_IN_THEIR_FOLDER = ("varsim.cli.commands.",)
+FOUND_IN_THEIR_FOLDER = ("varsim.cli.commands.", "varsim.lessons.")
 
 Rule = Callable[[Source], Iterator[Violation]]
 Function = ast.FunctionDef | ast.AsyncFunctionDef

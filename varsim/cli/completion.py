@@ -33,6 +33,19 @@ def built_in_workloads(
     return _workloads(incomplete)
 
 
+def lesson_names(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the lessons of the tutorial."""
+    from varsim.experiments.lessons import lessons
+
+    return [
+        CompletionItem(lesson.name, help=lesson.title)
+        for lesson in lessons()
+        if lesson.name.startswith(incomplete)
+    ]
+
+
 def scripts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer Python files and folders."""
     return _files(incomplete, (".py",))

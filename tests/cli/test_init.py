@@ -1,0 +1,90 @@
+"""The command `varsim init`: it writes a lesson, and never replaces a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from varsim.cli.main import main
+from varsim.experiments.lessons import find_lesson, lessons
+from varsim.experiments.loading import load_experiment
+
+
+def init(*words: str) -> Result:
+    return CliRunner().invoke(main, ["init", *words])
+
+
+def test_the_lessons_are_numbered_and_listed() -> None:
+    said = init("--lessons")
+
+    assert [*range(1, len(lessons()) + 1)] == [one.number for one in lessons()]
+    assert 0 == said.exit_code
+    for lesson in lessons():
+        assert f"{lesson.number}. {lesson.title}" in said.output
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.name)
+def test_a_lesson_is_put_into_a_folder(lesson, tmp_path: Path) -> None:
+    """Each lesson has a text, a picture, and an experiment that is valid there."""
+    there = tmp_path / "new" / "folder"
+
+    said = init("--lesson", lesson.name, str(there))
+
+    assert 0 == said.exit_code, said.output
+    names = {path.name for path in there.iterdir()}
+    assert {"README.md", lesson.experiment, "expected.svg"} <= names
+    assert names == {path.name for path in lesson.files}
+    assert lesson.name == load_experiment(there / lesson.experiment).name
+
+
+def test_the_current_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert "Read README.md first." in init("--lesson", "copies").output
+    assert (tmp_path / "copies.py").exists()
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+def test_an_existing_file_is_never_replaced(tmp_path: Path, is_link: bool) -> None:
+    """A link that leads nowhere is an existing file, too; nothing is written beside it."""
+    mine = tmp_path / "copies.py"
+    if is_link:
+        mine.symlink_to(tmp_path / "nothing")
+    else:
+        mine.write_text("mine")
+
+    said = init("--lesson", "copies", str(tmp_path))
+
+    assert 2 == said.exit_code
+    assert f"{mine} exists" in said.output
+    assert f"varsim init --lesson copies {tmp_path / 'copies'}" in said.output
+    assert [mine] == [*tmp_path.iterdir()]
+    assert is_link or "mine" == mine.read_text()
+
+
+def test_a_wrong_name_gets_the_nearest_one_and_the_list(tmp_path: Path) -> None:
+    said = init("--lesson", "copis", str(tmp_path))
+
+    assert 2 == said.exit_code
+    assert "did you mean 'copies'?" in said.output
+    assert find_lesson("copies").title in said.output
+
+
+def test_without_a_name_the_lessons_are_listed_as_an_error() -> None:
+    said = init()
+
+    assert 2 == said.exit_code
+    assert "--lesson NAME" in said.output
+    assert find_lesson("copies").title in said.output
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+
+    assert f"{blocked} is a file" in init("--lesson", "copies", str(blocked)).output
+    below = init("--lesson", "copies", str(blocked / "folder"))
+    assert 1 == below.exit_code
+    assert "cannot be written" in below.output
