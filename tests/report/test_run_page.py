@@ -107,7 +107,7 @@ pair: it has no value
 
 weights was written by each replica to its own component; only cross-replica
 reads and assigns combined the components: 1,200 messages and 121 KiB if each
-variable were sent alone. The replicas' components differ by up to 1.
+variable were sent alone. The replicas' components of weights differ by up to 1.
 
 Nothing was recorded in this run, so varsim's promises were not checked, and
 your program was not searched for findings. With `--trace ops` (the default), a

@@ -26,7 +26,18 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             ON_WRITE,
             SAME,
             "w was synchronised at every write: 10 merges, 4 messages and 8 B if each variable "
-            "were sent alone. All replicas hold the same values, bit for bit.",
+            "were sent alone. All replicas hold the same values of w, bit for bit.",
+        ),
+        (
+            {**ON_WRITE, "merges": 0},
+            None,
+            "w was synchronised at every write: 4 messages and 8 B if each variable were sent "
+            "alone. All writes were in cross-replica context, which needs no merge.",
+        ),
+        (
+            {**ON_WRITE, "synchronization": "Central", "merges": 0},
+            None,
+            "w was synchronised by Central: 4 messages and 8 B if each variable were sent alone.",
         ),
         (
             {**ON_WRITE, "requested": "AUTO"},
@@ -38,8 +49,8 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             ON_WRITE,
             APART,
             "w was synchronised at every write: 10 merges, 4 messages and 8 B if each variable "
-            "were sent alone. But the replicas' components differ by up to 0.83: a write bypassed "
-            "the aggregation.",
+            "were sent alone. But the replicas' components of w differ by up to 0.83: a write "
+            "bypassed the aggregation.",
         ),
         (
             {**ON_WRITE, "aggregation": "NONE", "merges": 0},
@@ -58,7 +69,7 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             SAME,
             "AUTO was adaptive: w was exchanged only before a read: 1 exchange, 4 messages, 8 B; "
             "under ON_WRITE 10 exchanges, 40 messages, 160 B (if each variable were sent alone). "
-            "All replicas hold the same values, bit for bit.",
+            "All replicas hold the same values of w, bit for bit.",
         ),
         (
             {**ON_WRITE, "synchronization": "AUTO", "aggregation": "NONE", "merges": 0},
@@ -72,14 +83,15 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             APART,
             "w was written by each replica to its own component; only cross-replica reads and "
             "assigns combined the components: 4 messages and 8 B if each variable were sent alone. "
-            "The replicas' components differ by up to 0.83.",
+            "The replicas' components of w differ by up to 0.83.",
         ),
         (
             {},
             lens(1.0, float("nan")),
             "w was written by each replica to its own component; only cross-replica reads and "
             "assigns combined the components: 4 messages and 8 B if each variable were sent alone. "
-            "The replicas' components differ infinitely: some components hold NaN or infinity.",
+            "The replicas' components of w differ infinitely: some components hold NaN or "
+            "infinity.",
         ),
     ],
 )
@@ -95,6 +107,19 @@ def test_the_sentences_are_about_free_variables_if_there_are_any():
 
     assert 1 == len(told)
     assert told[0].startswith("weights and bias were synchronised at every write")
+
+
+def test_equal_values_are_those_of_the_named_variables():
+    """Components of other variables may be apart."""
+    told = sentences_on_synchronisation(
+        summary(
+            variable_summary("weights", SAME, **ON_WRITE),
+            variable_summary("bias", SAME, **ON_WRITE),
+            variable_summary("rate", APART),
+        )
+    )
+
+    assert told[0].endswith("All replicas hold the same values of weights and bias, bit for bit.")
 
 
 def test_without_free_variables_the_sentences_are_about_all_variables():

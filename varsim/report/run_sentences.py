@@ -95,11 +95,13 @@ def _on_write(group: _Group) -> str:
     became = (
         "AUTO became ON_WRITE: " if any(v.requested != v.synchronization for v in group) else ""
     )
-    said = (
-        f"{became}{_names(group)} {_were(group)} synchronised at every write: "
-        f"{times(merges, 'merge')}, {_moved(group)}."
+    said = f"{became}{_names(group)} {_were(group)} synchronised at every write: "
+    said += (
+        f"{times(merges, 'merge')}, {_moved(group)}"
+        if merges
+        else f"{_moved(group)}. All writes were in cross-replica context, which needs no merge"
     )
-    return f"{said}{_mirrored(group)}"
+    return f"{said}.{_mirrored(group)}"
 
 
 def _adaptive(group: _Group) -> str:
@@ -113,8 +115,11 @@ def _mirrored(group: _Group) -> str:
     if differ is None:
         return ""
     if differ == _SAME:
-        return " All replicas hold the same values, bit for bit."
-    return f" But the replicas' components {differ}: a write bypassed the aggregation."
+        return f" All replicas hold the same values of {_names(group)}, bit for bit."
+    return (
+        f" But the replicas' components of {_names(group)} {differ}: a write bypassed the "
+        "aggregation."
+    )
 
 
 def _diverged(group: _Group) -> str:
@@ -144,9 +149,9 @@ def _on_read(group: _Group) -> str:
 def _custom(group: _Group) -> str:
     """Return the sentence on variables of a policy that TensorFlow does not have."""
     merges = sum(variable.merges for variable in group)
+    merged = f"{times(merges, 'merge')}, " if merges else ""
     said = (
-        f"{_names(group)} {_were(group)} synchronised by {_mode(group)}: {count(merges)} "
-        f"merges, {_moved(group)}."
+        f"{_names(group)} {_were(group)} synchronised by {_mode(group)}: {merged}{_moved(group)}."
     )
     return said + _copies(group)
 
@@ -157,9 +162,9 @@ def _copies(group: _Group) -> str:
     if differ is None:
         return ""
     return (
-        " At the end the components are the same."
+        f" At the end the components of {_names(group)} are the same."
         if differ == _SAME
-        else f" The replicas' components {differ}."
+        else f" The replicas' components of {_names(group)} {differ}."
     )
 
 
