@@ -11,7 +11,7 @@ from tests.analysis.build import parse_history
 from varsim.analysis.causes import leading, with_causes
 from varsim.analysis.examination import examine
 from varsim.analysis.findings.model import Finding
-from varsim.report.findings_text import findings_text
+from varsim.report.findings_text import findings_text, told_findings
 from varsim.tracing.history import open_history
 
 HEAD = """
@@ -113,7 +113,7 @@ def test_a_finding_follows_from_an_earlier_one_only_if_its_values_came_from_it(
 
 def test_reports_show_the_cause_and_below_it_what_follows(tmp_path: Path) -> None:
     findings = found(tmp_path, SPREADS)
-    lines = findings_text(findings)
+    lines = findings_text(told_findings(findings))
 
     assert "4 findings, 3 of which follow from another" == lines[0]
     assert "write-write conflict: v" in lines
@@ -122,7 +122,7 @@ def test_reports_show_the_cause_and_below_it_what_follows(tmp_path: Path) -> Non
 
 
 def test_every_finding_is_shown_if_all_are_wanted(tmp_path: Path) -> None:
-    lines = findings_text(found(tmp_path, SPREADS), everything=True)
+    lines = findings_text(told_findings(found(tmp_path, SPREADS), everything=True))
 
     assert "write-write conflict: w" in lines
     assert "  cause     it follows from the finding write-write conflict: v" in lines

@@ -284,6 +284,7 @@ def test_the_reason_for_a_missing_oracle_is_printed(tmp_path: Path):
         (["--fail-on", "stale-read,Divergence"], 5),
         (["--fail-on", "stale read", "--fail-on", "divergence"], 5),
         (["--fail-on", "stale-read"], 0),
+        (["--fail-on", "read"], 0),  # a part of stale-read and others
         (["--fail-on", "mean-of-means"], 4),
         (["--fail-on", "any,unexplained-difference"], 5),
         (["--fail-on", "unexplained_difference"], 4),
@@ -294,6 +295,10 @@ def test_fail_on_sets_the_exit_code(asked: list[str], code: int, tmp_path: Path)
     """If a kind was not searched for, the exit code is 4, not 0."""
     parse_history(DIVERGED).write(tmp_path)
     assert code == varsim(".", *asked).exit_code
+
+
+def test_the_help_says_that_a_part_of_a_kinds_name_is_enough():
+    assert "A part of a name is enough: `conflict`" in " ".join(varsim("--help").stdout.split())
 
 
 def test_fail_on_names_the_returned_values_that_differ():

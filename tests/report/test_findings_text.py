@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
 import pytest
 
+from varsim.analysis.examination import Examination
 from varsim.analysis.findings.divergence import DIVERGENCE
 from varsim.analysis.findings.model import Cause, Finding
 from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.findings.waits import STRAGGLER
-from varsim.report.findings_text import findings_text, in_lines
+from varsim.report.check_page import print_check
+from varsim.report.findings_text import findings_text, in_lines, told_findings
 from varsim.report.formatting import bounded
+from varsim.report.page import print_page
+from varsim.report.terminal import WIDTH
 
 
 def finding(**changes) -> Finding:
@@ -25,6 +32,12 @@ def finding(**changes) -> Finding:
         "histogram": ((0, 10), (2, 5), (6, 4)),
     }
     return Finding(**(settings | changes))
+
+
+def text_of(
+    findings: Sequence[Finding], width: int = WIDTH, *, everything: bool = False
+) -> list[str]:
+    return findings_text(told_findings(findings, everything=everything), width)
 
 
 def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
@@ -43,21 +56,41 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
         "            Read it outside strategy.run.",
         "  how sure  likely: programs that do this usually mean something else",
         "  events    12, 40",
-    ] == findings_text([finding()])
+    ] == text_of([finding()])
 
 
 def test_what_follows_from_a_finding_is_a_line_of_it() -> None:
     cause = Cause(STALE_READ, 1, "weights")
     follower = finding(variable_id=2, variable="rate", cause=cause)
-    lines = findings_text([follower, finding(variable_id=1)])
+    lines = text_of([follower, finding(variable_id=1)])
     assert "2 findings, 1 of which follows from another" == lines[0]
     assert "  leads to  stale read: rate, train.py:12" in lines
     assert "stale read: rate" not in lines
 
 
+def test_the_example_of_an_event_is_one_that_the_page_shows() -> None:
+    """The follower comes first in the record, but only its lead is shown."""
+    cause = Cause(STALE_READ, 1, "weights")
+    follower = finding(variable_id=2, variable="rate", cause=cause, events=(7,))
+    examined = Examination(
+        verdicts=(),
+        findings=(follower, finding(variable_id=1, events=(12,))),
+        compared=None,
+        num_events=40,
+        num_replicas=2,
+        ending=None,
+        run_failed=False,
+        not_looked_at=(),
+    )
+    file = io.StringIO()
+    print_page(lambda console: print_check(console, examined, {}), file, WIDTH)
+
+    assert "`--event 12` shows that event" in file.getvalue()
+
+
 def test_findings_about_cost_come_last_and_show_no_wrong_value() -> None:
     cost = finding(kind=STRAGGLER, variable="cheap")
-    lines = findings_text([cost, finding()])
+    lines = text_of([cost, finding()])
     assert "2 findings (1 of cost only)" == lines[0]
     titles = "stale read: weights", "waiting for one replica: cheap"
     assert [*titles] == [one for one in lines if one in titles]
@@ -68,16 +101,16 @@ def test_findings_about_cost_come_last_and_show_no_wrong_value() -> None:
 
 
 def test_a_finding_without_a_histogram_has_no_line_for_staleness() -> None:
-    assert not any("staleness" in line for line in findings_text([finding(histogram=())]))
+    assert not any("staleness" in line for line in text_of([finding(histogram=())]))
 
 
 def test_the_title_of_a_finding_without_a_variable_is_its_kind() -> None:
-    lines = findings_text([finding(kind=STRAGGLER, variable_id=None, variable="")])
+    lines = text_of([finding(kind=STRAGGLER, variable_id=None, variable="")])
     assert "waiting for one replica" == lines[2]
 
 
 def test_many_degrees_of_staleness_are_shown_as_ranges() -> None:
-    lines = findings_text([finding(histogram=tuple((age, 1) for age in range(16)))])
+    lines = text_of([finding(histogram=tuple((age, 1) for age in range(16)))])
     told = [line.split()[-3] for line in lines if "█" in line]
     assert ["0", "1", "2–3", "4–7", "8–15"] == told
 
@@ -95,11 +128,11 @@ def test_many_degrees_of_staleness_are_shown_as_ranges() -> None:
     ids=["nothing", "what", "place", "variable", "histogram"],
 )
 def test_no_line_is_wider_than_the_console(changes, width: int) -> None:
-    assert width >= max(map(len, findings_text([finding(**changes)], width)))
+    assert width >= max(map(len, text_of([finding(**changes)], width)))
 
 
 def test_a_location_that_is_too_wide_is_cut_at_its_start() -> None:
-    lines = findings_text([finding(locations=(("a/" * 60 + "train.py:12", 8),))])
+    lines = text_of([finding(locations=(("a/" * 60 + "train.py:12", 8),))])
     assert any(line.endswith("/train.py:12") for line in lines)
 
 
@@ -126,12 +159,12 @@ def test_similar_findings_are_shown_once() -> None:
         "  how often 2,080×",
         "  where     train.py:12",
         "  staleness      0  ████████████████████████  64",
-    ] == findings_text(LAYERS)[:7]
+    ] == text_of(LAYERS)[:7]
     assert ["stale read: layer_*/kernel (64 variables), train.py:12"] == in_lines(LAYERS)
 
 
 def test_all_findings_are_shown_on_request() -> None:
-    lines = findings_text(LAYERS, everything=True)
+    lines = text_of(LAYERS, everything=True)
 
     assert "64 findings" == lines[0]
     assert 64 == sum(line.startswith("stale read: ") for line in lines)
@@ -148,14 +181,14 @@ def test_all_findings_are_shown_on_request() -> None:
     ids=lambda changes: next(iter(changes)),
 )
 def test_findings_that_differ_in_more_than_the_variable_are_shown_separately(other) -> None:
-    lines = findings_text([finding(), finding(variable="bias", **other)])
+    lines = text_of([finding(), finding(variable="bias", **other)])
 
     assert "2 findings" == lines[0]
 
 
 @pytest.mark.parametrize("what", ["x" * 3_000_000, "line\n" * 600_000])
 def test_the_middle_of_a_very_long_error_is_left_out(what: str) -> None:
-    text = "\n".join(findings_text([finding(what=f"BEGIN {what} END")]))
+    text = "\n".join(text_of([finding(what=f"BEGIN {what} END")]))
 
     assert "BEGIN" in text
     assert "END" in text

@@ -15,7 +15,12 @@ from varsim.analysis.findings.model import Finding
 from varsim.analysis.outcome import Outcome, Verdict
 from varsim.analysis.served import ServedExamination
 from varsim.report.comparison_text import MOST, compared_text
-from varsim.report.findings_text import finding_text, findings_text
+from varsim.report.findings_text import (
+    ToldFindings,
+    finding_text,
+    findings_text,
+    told_findings,
+)
 from varsim.report.space_time import space_time
 from varsim.report.verdict_text import end_of, nothing_found
 
@@ -43,24 +48,30 @@ def print_check(
     others = print_judged(console, found)
     for verdict in found.verdicts:
         if verdict.events:
-            told = wrap(f"{verdict.checker}: {verdict.reason}", width, break_on_hyphens=False)
-            _print_lines(console, ["", *told, *space_time(verdict.events, names, width)])
+            reason = wrap(f"{verdict.checker}: {verdict.reason}", width, break_on_hyphens=False)
+            _print_lines(console, ["", *reason, *space_time(verdict.events, names, width)])
     if found.compared is not None:
         most = None if everything else MOST
         caused = any(one.kind.about_values for one in found.findings)
         _print_lines(console, ["", *compared_text(found.compared, width, most, caused=caused)])
-    lines = findings_text(others, width, everything=everything)
-    lines = lines or wrap(nothing_found(found), width)
-    _print_lines(
-        console, ["", *lines, *how_to_see(found, record, width), "", *end_of(found, width)]
-    )
+    told = told_findings(others, everything=everything)
+    lines = findings_text(told, width) or wrap(nothing_found(found), width)
+    hint = how_to_see(found, told, record, width)
+    _print_lines(console, ["", *lines, *hint, "", *end_of(found, width)])
 
 
-def how_to_see(found: Examination | ServedExamination, record: str, width: int) -> list[str]:
-    """Return a hint on how to print an event; [] if no finding or difference has an event."""
-    events = [event for one in found.findings for event in one.events]
+def how_to_see(
+    found: Examination | ServedExamination, told: ToldFindings, record: str, width: int
+) -> list[str]:
+    """Return a hint on how to print an event; [] if the page has no number of an event.
+
+    Args:
+        told: The findings below the promises. The findings that follow from them are not shown.
+    """
+    events = [event for one in found.findings if one.kind is FAILED_RUN for event in one.events]
+    events += [event for one in told.shown for event in one.events]
     if found.compared is not None:
-        events += [one.event for one in found.compared.unexplained]
+        events += [one.event for one in found.compared.leading]
     if not events:
         return []
     option = f"--event {events[0]}"

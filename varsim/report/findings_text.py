@@ -86,18 +86,14 @@ def told_findings(
     )
 
 
-def findings_text(
-    findings: Sequence[Finding], width: int = WIDTH, *, everything: bool = False
-) -> list[str]:
+def findings_text(told: ToldFindings, width: int = WIDTH) -> list[str]:
     """Return the lines of a report on findings; an empty list without findings.
 
     Args:
         width: Columns of the widest line.
-        everything: Whether to report each finding. If not, similar findings are reported once.
     """
-    if not findings:
+    if not told.shown:
         return []
-    told = told_findings(findings, everything=everything)
     lines = wrap(told.summary, width)
     for one in told.shown:
         lines += ["", *_told(one, width)]

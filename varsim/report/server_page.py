@@ -9,7 +9,7 @@ from rich.text import Text
 
 from varsim.analysis.served import ServedAccount, ServedExamination
 from varsim.report.check_page import how_to_see, print_judged
-from varsim.report.findings_text import findings_text
+from varsim.report.findings_text import findings_text, told_findings
 from varsim.report.formatting import count, wrapped
 from varsim.report.tables import Column, show_table
 from varsim.report.verdict_text import end_of
@@ -28,9 +28,9 @@ def print_servers(
     others = print_judged(console, found)
     console.print()
     _print_accounts(console, found.accounts)
-    lines = findings_text(others, width, everything=everything)
-    lines = lines or wrapped(nothing_lost(found), width)
-    hint = how_to_see(found, record, width)
+    told = told_findings(others, everything=everything)
+    lines = findings_text(told, width) or wrapped(nothing_lost(found), width)
+    hint = how_to_see(found, told, record, width)
     for line in [*lines, *hint, "", *end_of(found, width)]:
         console.print(Text(line), soft_wrap=True)
 

@@ -73,7 +73,8 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
     metavar="KIND,…",
     multiple=True,
     shell_complete=fail_on.complete,
-    help="Exit with 5 if there is a finding of one of these kinds; `any` means all kinds.",
+    help="Exit with 5 if there is a finding of one of these kinds. A part of a name is enough: "
+    "`conflict` means all kinds with this word; `any` means all kinds.",
 )
 @click.option(
     "--event",
