@@ -21,8 +21,9 @@ from varsim.report.summary import RunStatus, Summary
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history, open_oracle
-from varsim.whatif.advice import Advice, advise
-from varsim.whatif.compare import Replays
+from varsim.whatif.advice import Advice, _rules, advise
+from varsim.whatif.compare import Replays, WhatIf
+from varsim.whatif.deferring import least_exchanges
 from varsim.whatif.lines import experiment_keys
 from varsim.whatif.recorded import Settings
 
@@ -157,7 +158,49 @@ def test_advice_that_mends_nothing_says_that_values_differ_from_a_single_device(
     assert "Nothing to change" not in shown
     assert plain["differs"] in shown
     assert "8 compared values of budget differ from a single device" in plain["differs"]
-    assert "varsim check" in plain["differs"]
+    assert "`varsim check` shows where, and the rule that explains" in plain["differs"]
+
+
+@pytest.mark.parametrize(
+    ("count", "explained", "said"),
+    [
+        (1, 0, "; no rule explains it"),
+        (4, 0, "; no rule explains them"),
+        (4, 1, ", and the rule that explains 1 of them"),
+        (4, 4, ", and the rule that explains them"),
+    ],
+)
+def test_advice_names_a_rule_only_if_there_is_one(count: int, explained: int, said: str):
+    assert said == _rules(count, explained)
+
+
+def test_the_reads_of_one_replica_limit_what_adaptive_can_save(plain: Summary):
+    """A replay with adaptive AUTO, which the limit can make needless, needs no fewer exchanges."""
+    folder = Path(plain.directory)
+    with open_history(folder) as history:
+        replays = Replays(history)
+    least = least_exchanges(replays.program)
+    settings = replays.program.settings()
+    changes = {
+        number: Settings(VariableSynchronization.AUTO, one.aggregation)
+        for number, one in settings.items()
+    }
+    searched, trial = replays.under(changes), replays.under(changes, searched=False)
+
+    assert {"weight": (20, 19), "seen": (20, 1), "rarely": (20, 2)} == {
+        one.name: least[one.variable] for one in searched.effects
+    }
+    for one in searched.effects:
+        assert least[one.variable][1] <= one.cost_after.merges
+    assert shown_by(searched) == shown_by(trial)
+    assert () == trial.findings
+
+
+def shown_by(result: WhatIf) -> list[tuple[object, ...]]:
+    return [
+        (one.changed, one.rounded, one.unknown, one.cost_after.messages, one.cost_after.size_bytes)
+        for one in result.effects
+    ]
 
 
 def test_the_lines_of_the_advice_can_be_pasted_into_an_experiment(tmp_path: Path, plain: Summary):

@@ -19,8 +19,9 @@ from varsim.sync.statistics import OneSidedCounts
 from varsim.texts.facts import times
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
+from varsim.whatif.deferring import least_exchanges
 from varsim.whatif.lines import at_odds, experiment_keys, python_lines
-from varsim.whatif.mending import Mended, mended_variables, proposed_to_save, troubles
+from varsim.whatif.mending import Mended, mended_variables, proposed_to_save
 from varsim.whatif.recorded import Settings, settings_of, wrote_the_same
 
 ON_READ, ON_WRITE, ADAPTIVE = (
@@ -92,20 +93,19 @@ def advise(
             ON_READ with MEAN, because this mean includes the components of joined replicas.
     """
     before = replays.program.settings()
-    free = {
-        number
-        for number in before
-        if (only is None or number in set(only)) and not _is_bound(replays, number)
-    }
+    asked = set(before if only is None else only)
+    free = {number for number in before if number in asked and not _is_bound(replays, number)}
     mended = mended_variables(replays, before, set() if careful else free)
     chosen = {number: one.settings[0] for number, one in mended.items()}
     tried: dict[int, dict[Settings, Effect]] = {number: {} for number in before}
+    useless = _useless_to_defer(replays)
     for synchronization in (ON_READ, ON_WRITE, ADAPTIVE):
         changes = {
             number: Settings(synchronization, settings.aggregation)
             for number, settings in before.items()
             if number in free - chosen.keys()
             and _possible(synchronization, settings)
+            and not (synchronization is ADAPTIVE and number in useless)
             and not (careful and synchronization is ON_READ and _is_read_inside(replays, number))
             and not (may_join and _needs_everyone(synchronization, settings.aggregation))
         }
@@ -142,7 +142,7 @@ def _differs(replays: Replays, mended: Collection[int]) -> str:
         return ""
     differences = () if compared is None else compared.wrong
     if compared is None or not differences:
-        left = [found[0].variable for found in troubles(replays).values()]
+        left = [found[0].variable for found in replays.troubles.values()]
         if left:
             return (
                 f"`varsim check` has findings about the values of {names(left)} that no setting is "
@@ -161,13 +161,26 @@ def _differs(replays: Replays, mended: Collection[int]) -> str:
             "Results outside variables differ from a single device, and no setting is known to "
             "mend this: `varsim check` shows where."
         )
-    values = times(sum(one.count for one in differences), "compared value")
+    count = sum(one.count for one in differences)
     of = names([one.variable for one in differences])
     return (
-        f"{values} of {of} {'differs' if values.startswith('1 ') else 'differ'} from a single "
-        "device, and no setting is known to mend this: `varsim check` shows where, and the rule "
-        "that explains it, if there is one."
+        f"{times(count, 'compared value')} of {of} {'differs' if count == 1 else 'differ'} from a "
+        "single device, and no setting is known to mend this: `varsim check` shows where"
+        f"{_rules(count, sum(one.explained for one in differences))}."
     )
+
+
+def _rules(count: int, explained: int) -> str:
+    """Return a clause on whether rules explain differing values.
+
+    Args:
+        explained: The number of these values that findings explain.
+    """
+    them = "it" if count == 1 else "them"
+    if not explained:
+        return f"; no rule explains {them}"
+    some = "" if explained == count else f"{explained:,} of "
+    return f", and the rule that explains {some}{them}"
 
 
 def _is_bound(replays: Replays, number: int) -> bool:
@@ -210,15 +223,34 @@ def _needs_everyone(synchronization: Synchronization, aggregation: VariableAggre
     return synchronization is ADAPTIVE or (synchronization is ON_READ and is_mean)
 
 
+def _useless_to_defer(replays: Replays) -> set[int]:
+    """Return the variables for which adaptive AUTO would need about as many exchanges as merges.
+
+    With ONLY_FIRST_REPLICA, an exchange and a merge can need different numbers of messages, so only
+    a replay shows the cost.
+    """
+    settings = replays.program.settings()
+    return {
+        number
+        for number, (merges, exchanges) in least_exchanges(replays.program).items()
+        if merges - exchanges <= _LEAST_SAVED * merges
+        and settings[number].synchronization is ON_WRITE
+        and settings[number].aggregation is not FIRST
+    }
+
+
 def _is_read_inside(replays: Replays, variable: int) -> bool:
     return any(read.process != PROGRAM for read in replays.reads_of(variable))
 
 
 def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
-    """Return the effects of new settings; an empty result if the program would stop."""
+    """Return the effects of new settings; an empty result if the program would stop.
+
+    The replay is not searched for findings: they do not count until all choices are made.
+    """
     if not changes:
         return []
-    result = replays.under(changes)
+    result = replays.under(changes, searched=False)
     return [] if result.failure else [one for one in result.effects if one.variable in changes]
 
 
@@ -294,7 +326,7 @@ def _advice(
 
 def _left(replays: Replays, effect: Effect, mends: Mended | None) -> str:
     """Return a sentence on findings about the values that no settings remove, or ""."""
-    found = [] if mends else troubles(replays).get(effect.variable, [])
+    found = [] if mends else replays.troubles.get(effect.variable, [])
     kinds = ", ".join(dict.fromkeys(one.kind.name for one in found))
     return kinds and (
         f" But `varsim check` has a finding about its values that no setting is known to remove: "

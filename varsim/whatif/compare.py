@@ -70,7 +70,7 @@ class Effect:
     cost_before: VariableStatistics
     cost_after: VariableStatistics
     stale_before: int  # replicas' reads that lacked earlier writes of other replicas
-    stale_after: int
+    stale_after: int  # 0 if the replay was not searched
 
     @property
     def harmless(self) -> bool:
@@ -83,7 +83,7 @@ class WhatIf:
     """The effect of other settings on a program."""
 
     effects: tuple[Effect, ...]  # one for each variable, in order of creation
-    findings: tuple[Finding, ...]  # in the replayed program
+    findings: tuple[Finding, ...]  # in the replayed program; () if it was not searched
     failure: str  # why the program would stop; "" if the program would not stop
     warned: tuple[str, ...]  # new warnings
 
@@ -163,6 +163,13 @@ class Replays:
         """The findings under the recorded settings."""
         self.compared = self._as_it_was.compared
         """The comparison with a single device under the recorded settings; None without one."""
+        self.numbers = {row.name: number for number, row in self.program.variables.items()}
+        """The numbers of variables by name; findings of a replay have other numbers."""
+        self.troubles: dict[int, list[Finding]] = {}
+        """For each variable with findings about its values, these findings."""
+        for finding in self.findings:
+            if finding.kind.about_values and finding.variable in self.numbers:
+                self.troubles.setdefault(self.numbers[finding.variable], []).append(finding)
         if self.compared is not None:
             self.compared = replace(
                 self.compared,
@@ -180,9 +187,11 @@ class Replays:
         self.doubts = tuple(self._doubts())
         """Sentences on facts that the replay does not show, or that differ from the record."""
 
-    def under(self, changes: Mapping[int, Settings]) -> WhatIf:
+    def under(self, changes: Mapping[int, Settings], *, searched: bool = True) -> WhatIf:
         """Replay the program with other settings for some variables.
 
+        Args:
+            searched: Whether to record the replay, and to search the record for findings.
         Raises:
             ConfigError: A replay cannot show the effect of a setting.
         """
@@ -192,7 +201,7 @@ class Replays:
         for number, one in changes.items():
             if why := self.why_not(number, one):
                 raise ConfigError(f"variable {self.program.variables[number].name!r}: {why}")
-        then = self._outcome(settings) if changes else now
+        then = self._outcome(settings, searched=searched) if changes else now
         unknown = now.unknown | then.unknown | self._astray
         stale_before, stale_after = now.stale(), then.stale()
         effects = []
@@ -258,8 +267,11 @@ class Replays:
                 first = ChangedRead(read.location, read.step, read.process, before, after)
         return changed, rounded, nan, first
 
-    def _outcome(self, settings: Mapping[int, Settings]) -> _PlayedRun:
+    def _outcome(self, settings: Mapping[int, Settings], *, searched: bool = True) -> _PlayedRun:
         try:
+            if not searched:
+                played, failure = self._play(settings)
+                return _PlayedRun(played, self._unknown(settings, played), (), failure, {}, None)
             return self._replayed(settings)
         finally:
             self._told += (1 - self._told) / max(self._expected, 1)
@@ -274,16 +286,20 @@ class Replays:
                 search = Search(history, self._oracle)
                 search.read(history, self._part(_MERGED, 1.0))
                 findings, compared = search.conclude()
-        unknown: frozenset[int] = frozenset()
-        if self.program.unknown:
-            other, _ = self._play(settings, other=True)
-            unknown = frozenset(
-                event
-                for event, value in played.values.items()
-                if not _same(value, other.values.get(event))
-            )
+        unknown = self._unknown(settings, played)
         separate = {played.numbers[one]: facts for one, facts in search.separate_copies().items()}
         return _PlayedRun(played, unknown, findings, failure, separate, compared)
+
+    def _unknown(self, settings: Mapping[int, Settings], played: Played) -> frozenset[int]:
+        """Return the reads that depend on unrecorded values, as a second play shows."""
+        if not self.program.unknown:
+            return frozenset()
+        other, _ = self._play(settings, other=True)
+        return frozenset(
+            event
+            for event, value in played.values.items()
+            if not _same(value, other.values.get(event))
+        )
 
     def _part(self, begin: float, end: float) -> Tell | None:
         """Return the function that reports the progress of one part of a replay.

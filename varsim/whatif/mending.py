@@ -37,7 +37,7 @@ def mended_variables(
     """Return, by variable, the settings that remove all of its findings."""
     troubled = {
         number: found
-        for number, found in troubles(replays).items()
+        for number, found in replays.troubles.items()
         if number in free and any(map(_has_settings, found))
     }
     found: dict[int, list[Settings]] = {number: [] for number in troubled}
@@ -88,16 +88,6 @@ def _nearest_first(now: Settings) -> list[Settings]:
     )
 
 
-def troubles(replays: Replays) -> dict[int, list[Finding]]:
-    """Return, by variable, the findings about its values."""
-    found: dict[int, list[Finding]] = {}
-    numbers = _numbers(replays)
-    for one in replays.findings:
-        if one.kind.about_values and one.variable in numbers:
-            found.setdefault(numbers[one.variable], []).append(one)
-    return found
-
-
 def _has_settings(finding: Finding) -> bool:
     return finding.mended_by_settings or finding.settings is not None
 
@@ -107,13 +97,9 @@ def _proposed(findings: Iterable[Finding]) -> list[Settings]:
     return [Settings(*one.settings) for one in findings if one.settings is not None][:1]
 
 
-def _numbers(replays: Replays) -> dict[str, int]:
-    return {row.name: number for number, row in replays.program.variables.items()}
-
-
 def proposed_to_save(replays: Replays, free: Collection[int]) -> dict[int, Settings]:
     """Return the settings that findings about cost only propose."""
-    numbers = _numbers(replays)
+    numbers = replays.numbers
     return {
         numbers[one.variable]: Settings(*one.settings)
         for one in replays.findings
