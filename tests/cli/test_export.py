@@ -206,7 +206,7 @@ def test_a_failed_export_leaves_no_file():
     ran()
 
     assert "there is no run 'xyz'" in varsim("export", "xyz").stderr
-    assert 1 == varsim("export", "latest", "nowhere/x.zip").exit_code
+    assert 6 == varsim("export", "latest", "nowhere/x.zip").exit_code
     (Path("runs/latest") / "summary.json").write_text("{}")
     assert 0 != varsim("export", "latest", "x.zip").exit_code
     assert [] == list(Path().glob("*.zip")) + list(Path().glob(".x*"))

@@ -147,12 +147,28 @@ def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
     assert "pip install 'varsim-distribute[report]'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("history.db", "history.db: it has no table"),
+        ("summary.json", "summary.json: it is not valid JSON"),
+        ("metrics.jsonl", "line 1 of runs/latest/metrics.jsonl"),
+    ],
+)
+def test_a_damaged_file_is_said_on_stderr_too_and_gives_code_6(file: str, said: str):
+    (saved(Path(RUN)) / file).write_text("{")
+    result = varsim("--no-advice")
+
+    assert (6, True) == (result.exit_code, said in result.stderr), result.output
+    assert said in text_of()
+
+
 def test_a_file_that_cannot_be_written_is_named():
     saved(Path(RUN))
     Path("file").touch()
     result = varsim("--no-advice", "-o", "file/x.html")
 
-    assert 1 == result.exit_code
+    assert 6 == result.exit_code
     assert "file/x.html cannot be written" in result.stderr
 
 

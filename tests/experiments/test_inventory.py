@@ -293,6 +293,6 @@ def test_a_wrong_interpreter_or_output_is_an_error(interpreter: Callable[..., st
     missing = inventory("/nowhere/python")
     unwritable = inventory(interpreter({"variables": ANSWERS["dense"]}), "-o", "no/x.yaml")
 
-    assert (2, 1) == (missing.exit_code, unwritable.exit_code)
+    assert (2, 6) == (missing.exit_code, unwritable.exit_code)
     assert "--python /nowhere/python: it cannot be run: No such file" in missing.stderr
     assert "no/x.yaml cannot be written: No such file or directory" in unwritable.stderr

@@ -70,6 +70,12 @@ def only_one(**options: bool) -> str | None:
     return given[0] if given else None
 
 
+class NotWritten(WrongUse):
+    """A file could not be written or removed; the text says which, and why."""
+
+    exit_code = NOT_WRITTEN
+
+
 class Failed(WrongUse):
     """The command could not do what the user asked for; the text says why."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +19,10 @@ from varsim.analysis.served import ServedExamination
 from varsim.analysis.step_times import StepTimes
 from varsim.analysis.step_traffic import StepTraffic
 from varsim.analysis.unknown_policies import why_unknown
-from varsim.errors import ConfigError
+from varsim.errors import ConfigError, FileError
 from varsim.experiments import yaml_lines
-from varsim.experiments.metric_series import read_series
+from varsim.experiments.metric_series import Series, read_series
+from varsim.experiments.run_ending import unreadable_summary
 from varsim.experiments.run_records import RunRecord, RunRecords
 from varsim.experiments.store import EXPERIMENT, RunFiles
 from varsim.experiments.text_files import read_text
@@ -74,10 +75,15 @@ def reported_run(records: RunRecords, readers: Readers) -> ReportedRun:
     return ReportedRun(
         name=folder.resolve().name,
         records=[_record(one, readers) for one in shown],
-        metrics=[MetricPoint(step=one.step, values=one.values) for one in series.lines],
+        metrics=metric_points(series),
         problems=series.problems,
         experiment_yaml=_experiment(folder),
     )
+
+
+def metric_points(series: Series) -> list[MetricPoint]:
+    """Return the metrics that a run has logged, in order of steps."""
+    return [MetricPoint(step=one.step, values=one.values) for one in series.lines]
 
 
 def _experiment(folder: Path) -> str:
@@ -88,6 +94,14 @@ def _experiment(folder: Path) -> str:
 
 
 def _record(record: RunRecord, readers: Readers) -> ReportedRecord:
+    """Return a record, and why its summary cannot be read, if this is so."""
+    found = _judged_record(record, readers)
+    if why := unreadable_summary(record.path):
+        return replace(found, damage=(*found.damage, why), notes=(*found.notes, Note(text=why)))
+    return found
+
+
+def _judged_record(record: RunRecord, readers: Readers) -> ReportedRecord:
     path = typed(str(record.path)).rstrip("/")
     if record.of_servers:
         notes = (Note(text="traffic, waits and values by call", option=f"`varsim lens {path}`"),)
@@ -105,7 +119,12 @@ def _record(record: RunRecord, readers: Readers) -> ReportedRecord:
         if record.summary is None:
             raise
         return ReportedRecord(
-            part=record.part, path=path, summary=record.summary, found=None, problem=f"{error}."
+            part=record.part,
+            path=path,
+            summary=record.summary,
+            found=None,
+            problem=f"{error}.",
+            damage=(str(error),) if isinstance(error, FileError) else (),
         )
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from varsim.experiments import yaml_lines
 from varsim.experiments.comparison import compare_folders
 from varsim.experiments.metric_series import read_series
+from varsim.experiments.reported_run import metric_points
+from varsim.experiments.run_ending import unreadable_summary
 from varsim.experiments.store import SWEEP_FILE
 from varsim.experiments.sweep_folder import read_sweep
 from varsim.experiments.text_files import read_text
 from varsim.report.run_page import typed
-from varsim.webpage.reported import MetricPoint
 from varsim.webpage.sweep_page import ReportedSweep
 
 
@@ -22,16 +23,15 @@ def reported_sweep(path: Path) -> ReportedSweep:
         ConfigError: The folder has no sweep, or its files are damaged.
     """
     comparison = compare_folders([path])
+    series = {row.name: read_series(Path(row.run)) for row in comparison.rows}
+    damage = [why for row in comparison.rows if (why := unreadable_summary(Path(row.run)))]
+    damage += [problem for one in series.values() for problem in one.problems]
     return ReportedSweep(
         name=path.resolve().name,
         path=typed(str(path)).rstrip("/"),
         state=read_sweep(path).sweep.state,
         comparison=comparison,
         yaml=read_text(path / SWEEP_FILE, yaml_lines.MAX_BYTES).strip(),
-        curves={row.name: metric_points(Path(row.run)) for row in comparison.rows},
+        curves={name: metric_points(one) for name, one in series.items()},
+        damage=damage,
     )
-
-
-def metric_points(folder: Path) -> list[MetricPoint]:
-    """Return the metrics that a run has logged, in order of steps."""
-    return [MetricPoint(step=one.step, values=one.values) for one in read_series(folder).lines]

@@ -222,6 +222,17 @@ def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:
     return compare_returned(summary.result, summary.oracle_result)
 
 
+def unreadable_summary(record: Path) -> str:
+    """Return why the summary beside a record cannot be read; "" if it can, or if there is none."""
+    folder = record if record.is_dir() else record.parent
+    if (folder / SUMMARY).is_file():
+        try:
+            load_summary(folder)
+        except ConfigError as error:
+            return str(error)
+    return ""
+
+
 def summary_beside(record: Path) -> Summary | None:
     """Return the summary of the run with this directory or history; None if there is no summary."""
     folder = record if record.is_dir() else record.parent

@@ -63,6 +63,7 @@ class ReportedRecord:
     summary: Summary | None  # None if the run was killed
     found: Examination | ServedExamination | None  # None if there is no record, or it was judged
     problem: str = ""  # why there is no examination, in a sentence
+    damage: Sequence[str] = ()  # which of its files cannot be read, and why
     names: Mapping[int, str] = field(default_factory=dict)  # the number of a variable → its name
     traffic: StepTraffic | None = None
     times: Sequence[StepTime] | None = None  # None if times are not known
@@ -80,3 +81,8 @@ class ReportedRun:
     metrics: Sequence[MetricPoint] = ()
     problems: Sequence[str] = ()  # what could not be read of the metrics
     experiment_yaml: str = ""
+
+    @property
+    def damage(self) -> list[str]:
+        """Return what could not be read of the run's files."""
+        return [*(text for one in self.records for text in one.damage), *self.problems]

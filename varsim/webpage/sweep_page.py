@@ -49,6 +49,8 @@ class ReportedSweep:
     curves: Mapping[str, Sequence[MetricPoint]] = field(default_factory=dict)
     """The name of a row → the metrics that its program logged."""
 
+    damage: Sequence[str] = ()  # what could not be read of the files of the points
+
 
 def sweep_page(sweep: ReportedSweep) -> Page:
     """Return the page about a sweep."""
@@ -318,7 +320,9 @@ def _drawn(sweep: ReportedSweep, row: RunRow, metric: str) -> Iterator[tuple[flo
 
 
 def _notes(sweep: ReportedSweep) -> Section:
-    content = {"notes": sweep.comparison.notes, "path": sweep.path}
+    known = sweep.comparison.notes
+    notes = [*known, *(one for one in sweep.damage if one not in known)]
+    content = {"notes": notes, "path": sweep.path}
     return Section(
         key="not-looked-at",
         title="What was not looked at",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from varsim.cli import completion
-from varsim.cli.exit_codes import Failed, WrongUse
+from varsim.cli.exit_codes import NotWritten, WrongUse
 from varsim.cli.output import say
 
 _MAX_LINES = 5  # lines of the program that the warning lists
@@ -52,7 +52,7 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
-        raise Failed(f"{file} cannot be written: {error.strerror}") from error
+        raise NotWritten(f"{file} cannot be written: {error.strerror}") from error
     say(f"{file}: {file.stat().st_size:,} bytes")
     say(f"included: {', '.join(exported.names)}")
     for what in exported.left_out:

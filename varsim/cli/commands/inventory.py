@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from varsim.cli.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE, Failed, WrongUse, exit_codes
+from varsim.cli.exit_codes import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_USE,
+    NotWritten,
+    WrongUse,
+    exit_codes,
+)
 from varsim.cli.output import say
 
 
@@ -53,7 +61,7 @@ def inventory(model: Path, *, output: Path | None, python: str) -> None:
     try:
         output.write_text(found.as_yaml(), "utf-8")
     except OSError as error:
-        raise Failed(f"{output} cannot be written: {error.strerror}") from error
+        raise NotWritten(f"{output} cannot be written: {error.strerror}") from error
     say(f"{output}: {found.summary}")
     for note in found.notes:
         say(f"  {note}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from varsim.cli import completion
-from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, Failed, WrongUse, exit_codes
-from varsim.cli.output import say
+from varsim.cli.exit_codes import NOT_WRITTEN, NotWritten, WrongUse
+from varsim.cli.output import complain, say
 from varsim.cli.record import check_output, find_records, open_record
 
 if TYPE_CHECKING:
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
     from varsim.webpage.reported import Advice
     from varsim.webpage.section import Page
 
-_EXIT_CODES: Final = exit_codes(DONE, 1, WRONG_USE, INTERRUPTED)
 
-
-@click.command(epilog=_EXIT_CODES, short_help="Write an HTML report about a run or a sweep.")
+@click.command(short_help="Write an HTML report about a run or a sweep.")
 @click.argument(
     "run",
     default="runs/latest",
@@ -55,7 +54,9 @@ _EXIT_CODES: Final = exit_codes(DONE, 1, WRONG_USE, INTERRUPTED)
     help="Include the advice of `varsim advise`, which replays the record several times. "
     "[default: advice]",
 )
+@click.pass_context
 def report(
+    ctx: click.Context,
     *,
     run: str,
     output: Path | None,
@@ -91,7 +92,7 @@ def report(
         check_output(output)
     try:
         require_page()
-        page, folder = _page(run, advice=advice)
+        page, folder, damage = _page(run, advice=advice)
         text = html(page)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -104,10 +105,14 @@ def report(
         say(f"{one}: {one.stat().st_size:,} bytes")
     if opens:
         click.launch(file.absolute().as_uri())
+    for text in damage:
+        complain("Error", text)
+    if damage:
+        ctx.exit(NOT_WRITTEN)
 
 
-def _page(words: str, *, advice: bool) -> tuple[Page, Path]:
-    """Return the page about a run or a sweep, and its folder."""
+def _page(words: str, *, advice: bool) -> tuple[Page, Path, Sequence[str]]:
+    """Return the page about a run or a sweep, its folder, and what could not be read of it."""
     from varsim.experiments.run_lookup import find_run_or_sweep
     from varsim.experiments.sweep_folder import is_sweep
 
@@ -116,7 +121,8 @@ def _page(words: str, *, advice: bool) -> tuple[Page, Path]:
         from varsim.experiments.reported_sweep import reported_sweep
         from varsim.webpage.sweep_page import sweep_page
 
-        return sweep_page(reported_sweep(folder)), folder
+        sweep = reported_sweep(folder)
+        return sweep_page(sweep), folder, sweep.damage
     from varsim.cli.examined import examined_history
     from varsim.cli.server_records import examined_record
     from varsim.experiments.reported_run import Readers, reported_run
@@ -124,7 +130,8 @@ def _page(words: str, *, advice: bool) -> tuple[Page, Path]:
 
     records = find_records(words)
     readers = Readers(open_record, examined_history, examined_record, _advised if advice else None)
-    return run_page(reported_run(records, readers)), records.named.folder
+    reported = reported_run(records, readers)
+    return run_page(reported), records.named.folder, reported.damage
 
 
 def _advised(history: History, oracle: History | None, record: RunRecord) -> Advice:
@@ -163,7 +170,7 @@ def _write(file: Path, content: bytes) -> Path:
         with whole_private_file(file) as written:
             written.write(content)
     except OSError as error:
-        raise Failed(f"{file} cannot be written: {error.strerror}") from error
+        raise NotWritten(f"{file} cannot be written: {error.strerror}") from error
     return file
 
 
@@ -174,7 +181,7 @@ def _write_chart(folder: Path, form: str, chart: Chart) -> Path:
     try:
         make_private_folder(folder)
     except OSError as error:
-        raise Failed(f"{folder} cannot be created: {error.strerror}") from error
+        raise NotWritten(f"{folder} cannot be created: {error.strerror}") from error
     content = rendering.png(chart.spec) if form == "png" else rendering.svg(chart.spec).encode()
     return _write(folder / f"{_file_name(chart.key)}.{form}", content)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.exit_codes import Failed, WrongUse
+from varsim.cli.exit_codes import NotWritten, WrongUse
 from varsim.cli.output import say, say_json
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def runs(
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
-        raise Failed(f"{error.filename} cannot be removed: {error.strerror}") from error
+        raise NotWritten(f"{error.filename} cannot be removed: {error.strerror}") from error
     if found and not changes:
         _show(found[0], as_json=as_json)
     else:

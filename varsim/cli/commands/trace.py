@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from varsim.cli import completion
-from varsim.cli.exit_codes import Failed, WrongUse
+from varsim.cli.exit_codes import NotWritten, WrongUse
 from varsim.cli.output import say
 from varsim.cli.record import check_output, find_records, open_record
 
@@ -81,7 +81,7 @@ def trace(*, run: str, file: Path, calls: str | None) -> None:
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
-        raise Failed(f"{file} cannot be written: {error.strerror}") from error
+        raise NotWritten(f"{file} cannot be written: {error.strerror}") from error
     say(f"{file}: {file.stat().st_size:,} bytes, {events:,} events")
     say("Open it with https://ui.perfetto.dev or chrome://tracing; both read it on this machine.")
     for note in dict.fromkeys(note for _, notes in told for note in notes):
