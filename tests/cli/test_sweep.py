@@ -151,10 +151,12 @@ def test_a_file_can_have_a_sweep_and_a_dry_run_lists_the_points() -> None:
         (["mode=auto,none", "--mode", "none"], "mode=auto,none and --mode none both set mode"),
         (["trace=ops,off", "--trace", "ops"], "and --trace ops both set trace"),
         (["seed=0,1", "--json", "--quiet"], "--json and --quiet exclude each other"),
+        (["sent.zip", "seed=0,1"], "sent.zip is an archive, and this command takes a run: unpack"),
         (["digits"], "nothing varies: give a key several values"),
     ],
 )
 def test_wrong_use_leaves_no_file(words: list[str], said: str) -> None:
+    Path("sent.zip").touch()
     result = varsim("sweep", *words)
 
     assert (2, False) == (result.exit_code, Path("runs").exists())

@@ -158,6 +158,16 @@ def test_the_mode_of_a_run_without_one_is_auto() -> None:
     assert ["auto", "none"] == [row.settings["mode"] for row in found.rows]
 
 
+def test_a_seed_without_effect_is_said() -> None:
+    same = [run(f"s{seed}", experiment={"seed": seed}) for seed in (0, 1)]
+    other = run("o", experiment={"seed": 0, "workers": 4}, metrics={"loss": 0.7})
+
+    assert "No value depends on the seed: runs that differ only in it" in notes(*same, other)
+    assert "No value" not in notes(same[0], other)
+    drawn = run("d", experiment={"seed": 2}, metrics={"loss": 0.6})
+    assert "No value" not in notes(*same, drawn)
+
+
 def test_runs_with_different_sources_are_not_the_same_program() -> None:
     paths = [run("a"), run("b")]
     for path, text in zip(paths, ("x = 1", "x = 2"), strict=True):

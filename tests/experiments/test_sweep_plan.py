@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def settings(planned: SweepPlan) -> list[dict[str, Any]]:
         ("1..9..4,20", "steps", [1, 5, 9, 20]),
         ("0.1, 1e-3", "params.rate", [0.1, 1e-3]),
         ("[1,2],[3]", "params.sizes", [[1, 2], [3]]),
+        (".inf,-.inf,..,a..b", "params.x", [math.inf, -math.inf, "..", "a..b"]),
         ("{a: 1, b: 2},null", "params.options", [{"a": 1, "b": 2}, None]),
         ("'1..3',x", "params.word", ["1..3", "x"]),
         ("weights=on_read,bias=none", "mode", None),
@@ -130,6 +132,16 @@ def test_the_command_line_replaces_values_of_the_file_and_the_plan_can_be_saved(
         (["workers=1,,2"], "", "workers=1,,2: a value is missing"),
         (["workers=2,1,2"], "", "the value 2 is there twice"),
         (["workers=4..1"], "", "workers=4..1: the range 4..1 has no values"),
+        (
+            ["params.x=1..10..-1,2"],
+            "",
+            "params.x=1..10..-1,2: 1..10..-1 is not a range: write FIRST",
+        ),
+        (["params.x=0.1..0.5"], "", "0.1..0.5 is not a range"),
+        ([], "  params.x: [1...3]\n", "x.yaml:2: params.x: 1...3 is not a range"),
+        (['mode="on_read,auto'], "", 'lacks a closing "'),
+        (["params.x=[1,2"], "", "lacks a closing ]"),
+        (["params.x=1e400,1"], "", "a value has the number 1e400, which is too large for a float"),
         (["seed=0..5000"], "", "has 5,001 values; at most 1,000"),
         (["seed=0..99", "workers=1..11"], "", "the sweep has 1,100 points; at most 1,000"),
         (["workers=1:8,2"], "", "a range is written 1..8, with both ends"),

@@ -148,6 +148,17 @@ def test_rows_are_sorted_by_any_column_and_missing_values_are_last() -> None:
     assert 0.1 == value_of(rows[0], "params.rate")
 
 
+def test_a_text_in_csv_is_no_formula_and_a_number_stays_a_number() -> None:
+    settings = {"mode": "=HYPERLINK(1)", "params.rate": -0.5}
+    one = row(1, settings=settings, error="@x", metrics={"loss": "-Infinity"})
+    text = as_csv(replace(BOTH, rows=[one], metrics=["loss", "+sum"]))
+    (cells,) = csv.DictReader(io.StringIO(text))
+
+    assert ("'=HYPERLINK(1)", "'@x") == (cells["mode"], cells["error"])
+    assert ("-0.5", "-Infinity") == (cells["params.rate"], cells["loss"])
+    assert "'+sum" in cells
+
+
 @pytest.mark.parametrize("width", range(60, 80))
 @pytest.mark.parametrize("status", ["done", "failed", "interrupted"])
 def test_rows_stay_rows_with_a_column_of_the_status(status: str, width: int) -> None:

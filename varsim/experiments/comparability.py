@@ -13,6 +13,7 @@ from varsim.report.formatting import middle, names
 from varsim.report.run_rows import RunRow
 from varsim.report.summary import Plain, Summary
 
+_SEED: Final = "seed"
 _MOST_LETTERS: Final = 150  # of a value that is not a number
 _MOST_METRICS: Final = 8  # largest number of listed metrics that a run does not have
 
@@ -75,7 +76,25 @@ def notes(
     if len(steps) > 1:
         said = names([f"{number:,}" for number in steps])
         yield f"Numbers of steps differ ({said}): messages, bytes and times are totals."
+    yield from _of_seeds([row for _, row in done])
     yield from _of_surroundings(ended)
+
+
+def _of_seeds(done: Sequence[RunRow]) -> Iterator[str]:
+    """Yield a sentence if runs that differ only in the seed all have the same values."""
+    groups: dict[str, set[str]] = {}
+    several = False
+    for row in done:
+        others = {key: value for key, value in row.settings.items() if key != _SEED}
+        outcome = repr((row.metrics, row.divergence, row.messages, row.size_bytes))
+        group = groups.setdefault(repr(others), set())
+        several = several or (_SEED in row.settings and bool(group))
+        group.add(outcome)
+    if several and all(len(outcomes) == 1 for outcomes in groups.values()):
+        yield (
+            "No value depends on the seed: runs that differ only in it have the same metrics, "
+            "divergence, messages and bytes."
+        )
 
 
 def _of_unfinished(compared: Sequence[ComparedRun]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 
 from varsim.distribute.metrics import RESERVED, spelt
 from varsim.errors import FileError
+from varsim.report.formatting import csv_text
 
 METRICS: Final = "metrics.jsonl"
 """The file in a run's directory."""
@@ -176,9 +177,10 @@ def write_csv(series: Series, stream: TextIO) -> None:
 
     A metric that was not logged at a step has an empty cell. Numbers that are not finite are
     `NaN`, `Infinity` and `-Infinity`.
+    A name that a spreadsheet would take for a formula begins with an apostrophe.
     """
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow([*RESERVED, *series.metrics])
+    rows.writerow(map(csv_text, [*RESERVED, *series.metrics]))
     for line in series.lines:
         cells = [spelt(line.values[name]) if name in line.values else "" for name in series.metrics]
         rows.writerow([line.step, line.seconds, *cells])

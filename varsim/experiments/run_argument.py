@@ -19,7 +19,14 @@ from varsim.experiments.carried_program import ORIGIN, PROGRAM, forget_caches, i
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import EXPERIMENT_FILES, Override, load_experiment
 from varsim.experiments.run_archive import is_archive, unpacked
-from varsim.experiments.run_lookup import OUT, find_point, find_run, named_sweep, run_names
+from varsim.experiments.run_lookup import (
+    OUT,
+    find_point,
+    find_run,
+    named_sweep,
+    refuse_archive,
+    run_names,
+)
 from varsim.experiments.store import CHECKPOINTS, EXPERIMENT, LATEST, SUMMARY
 from varsim.experiments.text_files import read_text
 from varsim.nearest import did_you_mean
@@ -52,7 +59,9 @@ def experiment_of(
     if word is None:
         return load_experiment(None, overrides)
     path = Path(word).expanduser()
-    folder = unpacked(path, OUT) if unpacks and is_archive(path) else run_folder(path)
+    if not unpacks:
+        refuse_archive(path)
+    folder = unpacked(path, OUT) if is_archive(path) else run_folder(path)
     if folder is not None:
         return experiment_again(folder, overrides, trust=trust)
     if path.suffix == _PROGRAM:

@@ -15,6 +15,7 @@ MAX_POINTS: Final = 1000
 """Largest number of points of a sweep, and of values of one of its keys."""
 
 _RANGE: Final = re.compile(r"(-?\d{1,9})\.\.(-?\d{1,9})(?:\.\.(\d{1,9}))?")
+_LIKE_RANGE: Final = re.compile(r"(?=.*\d)[-.\d]*\.\.[-.\d]*")
 _OPENING: Final = {"[": "]", "{": "}", "(": ")"}
 _QUOTES: Final = ("'", '"')
 _MODE: Final = ("mode",)
@@ -90,6 +91,11 @@ def _expanded(value: Any) -> Sequence[Any]:
     """
     found = _RANGE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
+        if isinstance(value, str) and _LIKE_RANGE.fullmatch(value):
+            raise ConfigError(
+                f"{value} is not a range: write FIRST..LAST or FIRST..LAST..STEP with whole "
+                "numbers and a positive step, as in 1..4; a text is in quotes"
+            )
         return [value]
     first, last, step = int(found[1]), int(found[2]), int(found[3] or 1)
     if last < first or step < 1:
@@ -103,7 +109,11 @@ def _expanded(value: Any) -> Sequence[Any]:
 
 
 def _split(text: str) -> list[str]:
-    """Split a text at the commas that are not in quotes or brackets."""
+    """Split a text at the commas that are not in quotes or brackets.
+
+    Raises:
+        ConfigError: A quote or a bracket is not closed.
+    """
     items, begin, closing = [], 0, ""
     for position, letter in enumerate(text):
         if closing and closing[-1] in _QUOTES:
@@ -117,4 +127,6 @@ def _split(text: str) -> list[str]:
         elif letter == ",":
             items.append(text[begin:position].strip())
             begin = position + 1
+    if closing:
+        raise ConfigError(f"{text!r} lacks a closing {closing[-1]}")
     return [*items, text[begin:].strip()]

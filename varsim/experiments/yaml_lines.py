@@ -80,6 +80,17 @@ def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
+def _float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    text, value = str(loader.construct_scalar(node)), loader.construct_yaml_float(node)
+    if math.isinf(value) and "inf" not in text.lower():
+        problem = f"the number {text}, which is too large for a float (infinity is .inf)"
+        raise _RefusedError(problem=problem, problem_mark=node.start_mark)
+    return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+
+
 def load(text: str, name: str) -> Document:
     """Read a YAML mapping.
 

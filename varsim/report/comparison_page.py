@@ -12,7 +12,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.formatting import NOTHING, number, seconds, size, visible, wrapped
+from varsim.report.formatting import NOTHING, csv_text, number, seconds, size, visible, wrapped
 from varsim.report.run_rows import (
     VERSION,
     Comparison,
@@ -87,14 +87,18 @@ def comparison_columns(comparison: Comparison) -> tuple[list[Column], list[str]]
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return the rows as CSV (RFC 4180) with all columns and exact values; notes are left out."""
+    """Return the rows as CSV (RFC 4180) with all columns and exact values; notes are left out.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe.
+    """
     columns = columns_of(comparison)
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["run", "name", *columns, "error"])
+    writer.writerow(map(csv_text, ["run", "name", *columns, "error"]))
     for row in comparison.rows:
         values = (value_of(row, column) for column in columns)
-        writer.writerow([row.run, row.name, *map(_exact, values), row.error])
+        cells = [row.run, row.name, *map(_exact, values), row.error]
+        writer.writerow(map(csv_text, cells))
     return text.getvalue()
 
 

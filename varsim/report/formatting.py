@@ -14,6 +14,9 @@ from varsim.visible import visible as visible  # noqa: PLC0414  # reports import
 NOTHING: Final = "–"
 SAME_WARNING: Final = ": same warning as for "  # between the names of two variables
 _LONGEST_INTEGER: Final = 10  # digits; a longer integer is shown as a float
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""The first characters of a formula; see https://owasp.org/www-community/attacks/CSV_Injection"""
+
 _TEXT_WIDTH: Final = 24
 _CHARACTERS: Final = (3_000, 1_000)
 _LINES: Final = (60, 20)
@@ -85,6 +88,20 @@ def duration(value_s: float) -> str:
 def seconds(value_s: float) -> str:
     """Return a time in seconds, without the unit."""
     return "0" if value_s == 0 else f"{value_s:.2f}" if value_s < 100 else f"{value_s:,.0f}"
+
+
+def csv_text(text: str) -> str:
+    """Return a text for a cell of CSV, which a spreadsheet must not take for a formula.
+
+    Such a text gets an apostrophe; a number stays as it is.
+    """
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def middle(text: str, width: int) -> str:
