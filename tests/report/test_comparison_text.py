@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from varsim.analysis.findings.compared import (
 )
 from varsim.analysis.returned import compare_returned
 from varsim.report.comparison_text import MOST, compared_text, in_short
+from varsim.report.difference_text import remedy_of
 
 DIFFERENCE = ValueDifference(
     variable_id=3,
@@ -322,6 +324,27 @@ def test_a_difference_that_follows_from_an_earlier_one_is_counted():
     alone = replace(ONE, differences=(other,))
     assert (other,) == alone.leading  # f1 itself is not compared
     assert "computed from f1, written by all replicas in step 8 at train.py:9" in flat(alone)
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "absent"),
+    [
+        ({"operation": "assign_sub", "element": (1,)}, "Gradients that", "A ratio"),
+        ({"operation": "assign", "element": (1,)}, "Gradients that", "A ratio"),
+        ({"operation": "assign_add", "element": None}, "A mean of different", "Gradients that"),
+    ],
+)
+def test_the_remedies_are_a_list_with_the_likeliest_cause_first(
+    changes: dict[str, Any], first: str, absent: str
+):
+    """An array is usually a gradient, and a number a metric."""
+    difference = replace(MERGED, **changes)
+    lines = compared_text(replace(ONE, differences=(difference,)))
+    begin = lines.index("  What to do, the likeliest cause first:")
+
+    assert lines[begin + 1].startswith(f"  - {first}")
+    assert absent not in "".join(lines)
+    assert remedy_of(difference).startswith(f"What to do, the likeliest cause first: {first}")
 
 
 def test_a_difference_that_follows_from_a_finding_is_counted_and_not_explained():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from glob import escape
+from itertools import chain
 from shlex import quote
 from typing import Final
 
@@ -20,11 +21,12 @@ from varsim.analysis.findings.compared import (
 )
 from varsim.analysis.returned import ReturnedValue
 from varsim.report.difference_text import (
+    LIKELIEST_FIRST,
     difference_text,
     meaning_of,
     number_text,
-    remedy_of,
-    remedy_of_collective,
+    remedies_of,
+    remedies_of_collective,
     source_of,
 )
 from varsim.report.formatting import count, names, visible, wrapped
@@ -269,12 +271,15 @@ def _following(following: Sequence[ValueDifference], width: int) -> Iterator[str
 
 def _remedies(compared: Compared, width: int, most: int | None) -> Iterator[str]:
     """Yield what to do about the listed differences, each text once."""
-    texts = [
-        *map(remedy_of, _exact(compared)[:most]),
-        *map(remedy_of_collective, compared.collectives[:most]),
-    ]
-    for said in dict.fromkeys(filter(None, texts)):
-        yield from _wrapped(said, width, "  ")
+    found = (
+        *map(remedies_of, _exact(compared)[:most]),
+        *map(remedies_of_collective, compared.collectives[:most]),
+    )
+    texts = list(dict.fromkeys(chain.from_iterable(found)))
+    if texts:
+        yield from _wrapped(LIKELIEST_FIRST, width, "  ")
+    for said in texts:
+        yield from _item(said, width)
 
 
 def _began(compared: Compared) -> str:

@@ -17,33 +17,45 @@ from varsim.texts.facts import element_text
 _HONEST: Final = "or it was drawn at random, or comes from training or state of each replica alone"
 
 _NOT_COMBINED: Final = {
-    "MEAN": (
-        "the value of the whole batch is not the mean of the replicas' values. It is for example "
-        "a mean over different numbers of examples, a ratio, a median, a norm, a variance, or a "
-        "clipped, squared or exponentiated value"
-    ),
+    "MEAN": "the value of the whole batch is not the mean of the replicas' values",
     "SUM": (
         "the value of the whole batch is not the sum of the replicas' values. It is for example a "
         "mean, a ratio, a maximum, a norm or a logarithm; or some examples are in the parts of "
-        "several replicas, such as padding, or of none"
+        f"several replicas, such as padding, or of none; {_HONEST}"
     ),
     "ONLY_FIRST_REPLICA": (
         "the value of the first replica is not that of the whole batch. It was computed from this "
-        "replica's part"
+        f"replica's part; {_HONEST}"
     ),
 }
 """Aggregation → why the value can differ although everything before was equal."""
 
-_EXACT: Final = (
-    "What to do: of a mean, merge the sum and the count by SUM. Of a ratio or a perplexity, "
-    "merge numerator and denominator by SUM, and divide or exponentiate afterwards. Of a variance "
-    "or a norm, merge the count and the sums of values and squares by SUM. Of a median, "
-    "a maximum or a rank, merge the values themselves (all_gather, or all_reduce with MAX or MIN). "
-    "Merge gradients first, and then clip them by their norm, or square them for a second moment: "
-    "each replica then does this with the same merged gradient. If the value is drawn "
-    "at random, draw it for the whole batch from one seed, and give each replica its part; a "
-    "value of a replica's own training is comparable only after a merge."
+LIKELIEST_FIRST: Final = "What to do, the likeliest cause first:"
+
+_GRADIENT: Final = (
+    "Gradients that each replica clips by their norm, or squares for a second moment: merge them "
+    "first, and clip or square afterwards; each replica then does this with the same gradient."
 )
+_MEAN: Final = "A mean of different numbers of examples: merge the sum and the count by SUM."
+_RATIO: Final = (
+    "A ratio or a perplexity: merge numerator and denominator by SUM, and divide or exponentiate "
+    "afterwards."
+)
+_MOMENT: Final = "A variance or a norm: merge the count and the sums of values and squares by SUM."
+_RANK: Final = (
+    "A median, a maximum or a rank: merge the values themselves (all_gather, or all_reduce with "
+    "MAX or MIN)."
+)
+_RANDOM: Final = (
+    "A random draw: draw for the whole batch from one seed, and give each replica its part."
+)
+_OWN: Final = "A value of a replica's own training: it is comparable only after a merge."
+
+_OF_UPDATES: Final = (_GRADIENT, _MEAN, _RANDOM, _OWN)
+"""What an array can be that replicas add to a variable or subtract from it."""
+
+_OF_ARRAYS: Final = (_GRADIENT, _MEAN, _MOMENT, _RANK, _RANDOM, _OWN)
+_OF_NUMBERS: Final = (_MEAN, _RATIO, _MOMENT, _RANK, _RANDOM, _OWN)
 
 
 def difference_text(one: ValueDifference) -> str:
@@ -98,22 +110,34 @@ def meaning_of(one: ValueDifference, compared: Compared) -> str:
             "value of the whole batch is not this mean. It is for example a ratio, a maximum, a "
             f"norm, a variance or a logarithm; {_HONEST}."
         )
-    return (
-        f"{before} {began.aggregation} combined the replicas' values of {name}: {why}; {_HONEST}."
-    )
+    return f"{before} {began.aggregation} combined the replicas' values of {name}: {why}."
 
 
 def remedy_of(one: ValueDifference) -> str:
-    """Return what to do about a difference; "" if its cause cannot be limited."""
+    """Return what to do about a difference, in a paragraph; "" if its cause cannot be limited."""
+    found = remedies_of(one)
+    return " ".join((LIKELIEST_FIRST, *found)) if found else ""
+
+
+def remedies_of(one: ValueDifference) -> tuple[str, ...]:
+    """Return what to do about a difference: a sentence for each cause, the likeliest cause first.
+
+    An array that is added to a variable is usually a gradient, and a number is usually a metric.
+    """
     began = one.began
     combined = began.access is Access.MERGED and began.aggregation in _NOT_COMBINED
-    known = began.alike or one.explained or one.follows
-    return _EXACT if combined and not known else ""
+    if not combined or began.alike or one.explained or one.follows:
+        return ()
+    if began.element is None:
+        return _OF_NUMBERS
+    return _OF_UPDATES if began.operation in {"assign_add", "assign_sub"} else _OF_ARRAYS
 
 
-def remedy_of_collective(one: CollectiveDifference) -> str:
+def remedies_of_collective(one: CollectiveDifference) -> tuple[str, ...]:
     """Return what to do about a mean of a collective that is not the single device's value."""
-    return _EXACT if one.reduction == "MEAN" and one.scaled < one.count else ""
+    if one.reduction != "MEAN" or one.scaled >= one.count:
+        return ()
+    return _OF_NUMBERS if one.element is None else _OF_ARRAYS
 
 
 def number_text(value: Any) -> str:

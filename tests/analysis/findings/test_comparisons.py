@@ -111,6 +111,30 @@ def test_a_finding_explains_only_the_differences_in_which_it_sees_its_rule():
     assert ["w: it was neither read nor written outside strategy.run"] == uncompared(trained)
 
 
+def test_a_variable_whose_first_difference_is_shown_is_not_said_to_be_uncompared():
+    """The program never reads `best`, but the difference of `w` begins with it."""
+
+    def trained(strategy: Strategy) -> None:
+        with strategy.scope():
+            best = variable(0.0, "ON_READ ONLY_FIRST_REPLICA", "best")
+            w = variable(0.0, "ON_WRITE MEAN", "w")
+
+        def step(batch: Any) -> None:
+            best.assign(part(batch).sum())
+            w.assign_add(best.read_value())
+
+        for batch in DATA:
+            strategy.run(step, args=(batch,))
+
+    compared = comparison(trained)
+    assert "best" == compared.differences[0].began.variable
+    assert [
+        "best: it was neither read nor written outside strategy.run; what replicas wrote to it "
+        "was compared"
+    ] == uncompared(trained)
+    assert "could not be compared" not in in_short(compared)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.float32(3e38)])
 def test_a_finding_about_nan_or_overflow_explains_its_own_values_only(wrong: float):
     def sometimes(strategy: Strategy) -> None:

@@ -72,6 +72,7 @@ class ValueDifference:
     got: Any  # the run's value; None if the sizes differ
     wanted: Any  # the single device's value
     aggregation: str = ""  # how the replicas' values were combined; "" for a write by the program
+    operation: str = ""  # of the writes, such as "assign_sub"; "" for a read
     alike: bool = False  # whether all replicas had the same value at the first difference
     origin: ValueDifference | None = None
     """The earlier difference from which this one follows: of the writes that a read combines, or of

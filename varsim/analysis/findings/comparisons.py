@@ -10,15 +10,13 @@ judgement: their cause may be a mistake, other batches, other random numbers or 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.analysis import sparse
 from varsim.analysis.arithmetic import (
     Flat,
-    FlatOperand,
-    combined,
     flat,
 )
 from varsim.analysis.findings.approximate_modes import ApproximateModes
@@ -31,19 +29,19 @@ from varsim.analysis.findings.compared import (
     Uncompared,
     site_of,
 )
+from varsim.analysis.findings.compared_writes import by_program, by_replicas
 from varsim.analysis.findings.comparison import Comparison, sampled_alike
 from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.differences import difference_of
 from varsim.analysis.findings.flows import Flows
 from varsim.analysis.findings.paired_writes import PairedWrites
 from varsim.analysis.findings.partings import Parting, Partings
-from varsim.analysis.findings.sparse_changes import SUMMED, Changes, changes_of
+from varsim.analysis.findings.sparse_changes import SUMMED
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.oracle import FIRST_REPLICA, Oracle
 from varsim.analysis.presence import Presence
 from varsim.analysis.rounding import apart, close
-from varsim.spec import Rows
 from varsim.tracing.history import PROGRAM, Event
 
 _REDUCING: Final = frozenset({"all_reduce", "reduce_scatter"})
@@ -198,31 +196,11 @@ class Comparisons(EventObserver):
                 self.merged.add(variable)
             wanted = self.oracle.next_wrote(variable, PROGRAM, location)
             before = self._before(event) if fresh else None
-            compared = self._by_program(event, facts, wanted, before)
+            compared = by_program(event, facts, wanted, before, self._num_replicas)
             if compared is not None:
                 yield compared
             else:
                 self._count_lacking(event)
-
-    def _by_program(
-        self,
-        event: Event,
-        facts: VariableFacts,
-        wanted: FlatOperand | None,
-        before: Flat | None,
-    ) -> Comparison | None:
-        """Return the comparison of a write by the program; None if it is not possible."""
-        got = facts.operand_of(event)
-        by_replica = (None,) * self._num_replicas
-        if isinstance(got, Rows) or isinstance(wanted, Rows):
-            changes = _changes(event, [got], wanted)
-            if changes is None or changes.by_replica[0] is None:
-                return None
-            own, elements = changes.by_replica[0], changes.elements
-            return Comparison(event, (), by_replica, own, changes.wanted, elements=elements)
-        if wanted is None or got is None:
-            return None
-        return sampled_alike(Comparison(event, (), by_replica, got, wanted, before))
 
     def _count_lacking(self, event: Event) -> None:
         """Count a value that was not compared."""
@@ -246,7 +224,7 @@ class Comparisons(EventObserver):
         wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, location)
         fresh = not number and self._first[facts.variable_id][0] == location
         before = self._before(event) if fresh else None
-        compared = None if wanted is None else _merged(event, together, facts, wanted, before)
+        compared = None if wanted is None else by_replicas(event, together, facts, wanted, before)
         if compared is None and not facts.gathered:
             self._count_lacking(event)
         for listener in self._write_listeners:
@@ -379,7 +357,7 @@ class Comparisons(EventObserver):
             values=sum(one.count for one in counts.values()),
             locations=len({site.location for site in counts}),
             differences=tuple(sorted(differences, key=lambda one: (one.began.event, one.event))),
-            uncompared=tuple(self._uncompared()),
+            uncompared=tuple(self._uncompared({one.began.variable_id for one in differences})),
             own=tuple(
                 one.name
                 for one in self._variables.values()
@@ -404,7 +382,12 @@ class Comparisons(EventObserver):
         facts = self._variables[site.variable_id]
         return site.access is Access.MERGED and (facts.gathered or not facts.aggregation)
 
-    def _uncompared(self) -> Iterator[Uncompared]:
+    def _uncompared(self, began: Container[int]) -> Iterator[Uncompared]:
+        """Yield what was not compared.
+
+        Args:
+            began: The variables with a first difference, of which what replicas wrote is shown.
+        """
         for number, facts in self._variables.items():
             if not (facts.aggregation or facts.reads_copy):
                 continue
@@ -416,7 +399,9 @@ class Comparisons(EventObserver):
                 for site in (*self._counts, *self._lacking)
             ):
                 why = "it was neither read nor written outside strategy.run"
-                yield Uncompared(variable=facts.name, location="", why=why)
+                shown = number in began
+                why = f"{why}; what replicas wrote to it was compared" if shown else why
+                yield Uncompared(variable=facts.name, location="", why=why, partly=shown)
         prefixes = filter(self.is_prefix, self._counts)
         unequal = self.writes.unequal()
         for site in dict.fromkeys((*self._lacking, *sorted(unequal, key=_in_order), *prefixes)):
@@ -446,48 +431,6 @@ class Comparisons(EventObserver):
         if not self.proved or not common:
             return said
         return f"{said}; the first {common:,}, before the paths of the runs part, were compared"
-
-
-def _merged(
-    event: Event,
-    together: Mapping[int, Event],
-    facts: VariableFacts,
-    wanted: FlatOperand,
-    before: Flat | None,
-) -> Comparison | None:
-    """Return the comparison of a write by all replicas; None if a value is unknown."""
-    operands = [facts.operand_of(together[i]) for i in sorted(together)]
-    elements: Flat | None = None
-    if isinstance(wanted, Rows) or any(isinstance(one, Rows) for one in operands):
-        changes = _changes(event, operands, wanted)
-        if changes is None:
-            return None
-        by_replica, wanted, elements = changes
-    else:
-        by_replica = tuple(one for one in operands if not isinstance(one, Rows))
-    known = [value for value in by_replica if value is not None]
-    facts = facts.for_operation(event.operation)
-    got: Flat | None = None
-    if facts.first or not facts.aggregation:
-        got = by_replica[FIRST_REPLICA]
-    elif len(known) == len(by_replica):
-        got = combined(known, facts.aggregation)
-    if got is None:
-        return None
-    others = tuple(one.event for one in together.values() if one is not event)
-    return sampled_alike(
-        Comparison(event, others, by_replica, got, wanted, before, elements=elements)
-    )
-
-
-def _changes(
-    event: Event, operands: Sequence[FlatOperand | None], wanted: FlatOperand | None
-) -> Changes | None:
-    """Return the changes by sparse writes; None if they cannot be compared."""
-    parts = [one for one in operands if one is None or isinstance(one, Rows)]
-    if event.operation not in SUMMED or not isinstance(wanted, Rows):
-        return None
-    return changes_of(parts, wanted) if len(parts) == len(operands) else None
 
 
 def _in_order(site: Site) -> tuple[int, str]:

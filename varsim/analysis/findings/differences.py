@@ -34,5 +34,6 @@ def difference_of(
         got=got[element].item() if sized else None,
         wanted=wanted[element].item() if sized else None,
         aggregation=facts.aggregation if combined else "",
+        operation="" if site.access is Access.READ else comparison.event.operation or "",
         alike=combined and comparison.alike,
     )
