@@ -1,7 +1,7 @@
 """Run the commands in documents, and write what they print: `make transcripts`.
 
-The documents are the lessons (varsim/lessons) and docs/first-hour.md. Each is run from its first to
-its last line, in a new folder that is empty:
+The documents are the lessons (varsim/lessons), docs/first-hour.md, and the pages of docs/how-to and
+docs/coming-from. Each is run from its first to its last line, in a new folder that is empty:
 
 - In a block of `console`, a line that begins with `$ ` is a command for Bash; the lines below it
   are its output. A command that fails ends with the line `(exit code N)`. The program's progress,
@@ -177,7 +177,12 @@ def without_times(text: str) -> str:
 def documents() -> list[Path]:
     """Return the documents whose commands are run."""
     lessons = sorted((ROOT / "varsim" / "lessons").glob("*/README.md"))
-    return [*lessons, *(ROOT / "docs").glob("first-hour.md")]
+    pages = [path for folder in ("how-to", "coming-from") for path in _pages(folder)]
+    return [*lessons, *(ROOT / "docs").glob("first-hour.md"), *pages]
+
+
+def _pages(folder: str) -> list[Path]:
+    return sorted((ROOT / "docs" / folder).glob("*.md"))
 
 
 def run(document: Path, folder: Path, *, installs: bool = True) -> tuple[str, dict[Path, bytes]]:
