@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from varsim.analysis.decided import decided
 from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
 from varsim.analysis.findings.amounts import Sums
 from varsim.analysis.findings.assigned_again import AssignedAgain
@@ -157,6 +158,8 @@ class Search:
         found = [finding for finder in self._finders for finding in finder.finish()]
         found.sort(key=_place)
         context = self._context
+        if context is not None:
+            found = [decided(one, context) for one in found]
         if context is None or context.comparisons is None or context.results is None:
             return tuple(found), None
         results = context.results.differences()

@@ -14,6 +14,7 @@ from varsim.analysis.findings.collectives import CollectiveValues
 from varsim.analysis.findings.comparisons import Comparisons
 from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.contributions import Contributions
+from varsim.analysis.findings.decisions import Decisions
 from varsim.analysis.findings.reads_together import ReadsTogether
 from varsim.analysis.findings.summed_parts import SummedParts
 from varsim.analysis.findings.variable_facts import VariableFacts, variable_facts
@@ -57,6 +58,7 @@ class FindingContext:
     clocks: Clocks
     components: ComponentTracker
     contributions: Contributions
+    decisions: Decisions
     collectives: CollectiveValues
     comparisons: Comparisons | None  # comparisons with a single device; None without an oracle
     results: CollectiveResults | None  # compared with a single device
@@ -88,7 +90,8 @@ class FindingContext:
     @property
     def observers(self) -> tuple[EventObserver, ...]:
         """Return the observers that need the events, in the required order."""
-        first = self.presence, self.clocks, self.components, self.contributions, self.collectives
+        values = self.contributions, self.collectives, self.decisions
+        first = self.presence, self.clocks, self.components, *values
         if self.comparisons is None:
             return first
         assert self.results is not None
@@ -122,6 +125,7 @@ def context_of(
         clocks=Clocks(num_replicas),
         components=components,
         contributions=Contributions(variables),
+        decisions=Decisions(presence, variables),
         collectives=CollectiveValues(presence),
         comparisons=comparisons,
         results=None if oracle is None else CollectiveResults(history, oracle),
