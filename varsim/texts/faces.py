@@ -48,6 +48,61 @@ def reducing(face: Face, op: str, value: str, name: str = "value") -> tuple[str,
             return f"{name} = {value}", f"dist.all_reduce({name}, op={reduction})  # in place"
 
 
+def reduced_lines(
+    face: Face,
+    op: str,
+    dtype: str,
+    *,
+    before: str = "{}",
+    after: str = "{}",
+    weighted: bool = False,
+) -> tuple[str, ...]:
+    """Return lines that replace a replica's value by the reduction over all replicas.
+
+    Args:
+        op: "SUM", "MEAN", "MIN" or "MAX".
+        dtype: The dtype of the result, as NumPy's means have float64.
+        before: An expression of what is reduced, with {} for the value: "np.log({})".
+        after: An expression of the result, with {} for the reduction: "np.exp({})".
+        weighted: Whether a mean is weighted with the number of each replica's examples. Only
+            varsim's replica context has such a mean; other faces reduce two sums.
+    """
+    value = before.format(f'np.asarray(value, "{dtype}")')
+    if face is Face.CONTEXT:
+        weight = ", weight=examples" if weighted else ""
+        reduction = f'context.all_reduce("{op}", {value}{weight})'
+        return (f"value = {after.format(reduction)}",)
+    if weighted:
+        return (
+            *reducing(face, "SUM", f"np.asarray({value} * examples)", "total"),
+            *reducing(face, "SUM", "np.asarray(float(examples))", "count"),
+            f'value = np.asarray({after.format("(total / count)")}, "{dtype}")',
+        )
+    value = value if before == "{}" else f"np.asarray({value})"  # NumPy's functions return scalars
+    lines = reducing(face, op, value)
+    return lines if after == "{}" else (*lines, f"value = {after.format('value')}")
+
+
+def reduction_in_words(face: Face, op: str) -> str:
+    """Return the call that reduces `value` over all replicas, for a sentence."""
+    match face:
+        case Face.CONTEXT:
+            return f"context.all_reduce('{op}', value)"
+        case Face.HOROVOD | Face.TORCH:
+            (*_, line) = reducing(face, op, "value")
+            return line.removeprefix("value = ").removesuffix("  # in place")
+
+
+def weighted_mean_in_words(face: Face) -> str:
+    """Return what to call for a mean that is weighted with the number of examples, as a clause."""
+    if face is Face.CONTEXT:
+        return (
+            "context.all_reduce('MEAN', value, weight=examples) with the replica's number of "
+            "examples (varsim only)"
+        )
+    return "reduce value * examples and the replica's number of examples by sums, and divide them"
+
+
 def count_in(face: Face) -> str:
     """Return the expression of the number of replicas."""
     match face:

@@ -16,6 +16,7 @@ from varsim.analysis.arithmetic import combined
 from varsim.analysis.findings.comparison import Comparison, Relation
 from varsim.analysis.rounding import close, wide
 from varsim.spec import VariableAggregation
+from varsim.texts.faces import Face, reduced_lines, weighted_mean_in_words
 
 _CANDIDATES: Final = (VariableAggregation.SUM, VariableAggregation.MEAN)
 
@@ -26,9 +27,6 @@ _MEANT: Final = {
     Relation.FIRST_OF_WEIGHTED: "a weighted mean over all replicas",
 }
 """Relation → what a single device has."""
-
-_REDUCED: Final = 'value = context.all_reduce("{}", np.asarray(value, "{}"){})'
-"""A result in the dtype of the variable, as NumPy's means have float64."""
 
 
 def aggregation_of_all(wrong: Sequence[Comparison]) -> VariableAggregation | None:
@@ -72,11 +70,12 @@ def what_no_aggregation_gives(comparison: Comparison) -> str:
     )
 
 
-def remedy_of_first(relation: Relation, aggregation: VariableAggregation | None) -> str:
+def remedy_of_first(relation: Relation, aggregation: VariableAggregation | None, face: Face) -> str:
     """Return what to do.
 
     Args:
         aggregation: The one that gives the single device's value.
+        face: The face of varsim that the program uses.
     """
     if aggregation is not None:
         return (
@@ -85,9 +84,8 @@ def remedy_of_first(relation: Relation, aggregation: VariableAggregation | None)
         )
     if relation is Relation.FIRST_OF_WEIGHTED:
         return (
-            "Write a weighted mean: context.all_reduce('MEAN', value, weight=examples) with the "
-            "replica's number of examples (varsim only). Then all replicas write the same value, "
-            "as ONLY_FIRST_REPLICA needs."
+            f"Write a weighted mean: {weighted_mean_in_words(face)}. Then all replicas write the "
+            "same value, as ONLY_FIRST_REPLICA needs."
         )
     return (
         "Reduce what the value is computed from before each replica computes and writes it, so "
@@ -95,12 +93,12 @@ def remedy_of_first(relation: Relation, aggregation: VariableAggregation | None)
     )
 
 
-def lines_instead(relation: Relation, dtype: str) -> tuple[str, ...]:
-    """Return the line that reduces a value, if no aggregation of the variable gives it.
+def lines_instead(relation: Relation, dtype: str, face: Face) -> tuple[str, ...]:
+    """Return the lines that reduce a value, if no aggregation of the variable gives it.
 
     Args:
         dtype: The dtype of the variable.
+        face: The face of varsim that the program uses.
     """
     op = "SUM" if relation in {Relation.FIRST_OF_SUM, Relation.OVER_N} else "MEAN"
-    weight = ", weight=examples" if relation is Relation.FIRST_OF_WEIGHTED else ""
-    return (_REDUCED.format(op, dtype, weight),)
+    return reduced_lines(face, op, dtype, weighted=relation is Relation.FIRST_OF_WEIGHTED)

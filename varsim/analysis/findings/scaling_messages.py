@@ -18,6 +18,7 @@ from varsim.analysis.findings.first_replica import (
     what_is_first,
     what_no_aggregation_gives,
 )
+from varsim.analysis.findings.mean_messages import lines_of_right, mean_of_means
 from varsim.analysis.findings.model import (
     Cause,
     Certainty,
@@ -33,6 +34,7 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.oracle import Oracle, Uneven
 from varsim.analysis.rounding import close
 from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.texts.faces import Face
 from varsim.texts.facts import element_text, share, times
 
 WRONG_FACTOR: Final = compared_kind("scaled by the number of replicas", mended_by_settings=True)
@@ -101,15 +103,20 @@ def sum_once(location: str, num_replicas: int) -> tuple[str, str]:
 
 
 def message(
-    facts: VariableFacts, fault: ScalingFault, oracle: Oracle, summed_at: str | None = None
+    facts: VariableFacts,
+    fault: ScalingFault,
+    oracle: Oracle,
+    face: Face,
+    summed_at: str | None = None,
 ) -> Finding:
     """Return the finding about a fault: the rule, the numbers, and the remedy.
 
     Args:
+        face: The face of varsim that the program uses, for lines to paste.
         summed_at: The line of an all_reduce whose sum all replicas write to the variable.
     """
     evidence = fault.evidence
-    what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
+    what, remedy = _what_and_remedy(facts, fault, oracle, face)
     if fault.kind is WRONG_FACTOR and summed_at is not None:
         what, remedy = sum_once(summed_at, len(fault.shown.by_replica))
         evidence.locations.setdefault(summed_at, 0)
@@ -118,13 +125,31 @@ def message(
         what = f"{what} {compared} this. {_numbers(fault.shown, facts)}."
     settings = _settings(facts, fault, oracle)
     if fault.kind is FIRST_REPLICA_ONLY:
-        return _of_first_replica(facts, fault, what, remedy, settings)
-    paste = _paste(facts, fault) if fault.kind is MEAN_OF_MEANS else []
+        return _of_first_replica(facts, fault, what, remedy, settings, face)
+    is_mean = fault.kind is MEAN_OF_MEANS
+    paste = lines_of_right(fault.relation, fault.weights, facts.dtype, face) if is_mean else ()
     return finding_of(fault.kind, facts, evidence, what, remedy, paste=paste, settings=settings)
 
 
+def _what_and_remedy(
+    facts: VariableFacts, fault: ScalingFault, oracle: Oracle, face: Face
+) -> tuple[str, str]:
+    relation, kind = fault.relation, fault.kind
+    if kind is MEAN_OF_MEANS:
+        return mean_of_means(facts.name, relation, fault.weights, face)
+    if kind is FIRST_REPLICA_ONLY:
+        mended = aggregation_of_all(fault.wrong)
+        return what_is_first(relation), remedy_of_first(relation, mended, face)
+    return _truncation(fault) if kind is TRUNCATION else _wrong_factor(facts, fault, oracle)
+
+
 def _of_first_replica(
-    facts: VariableFacts, fault: ScalingFault, what: str, remedy: str, settings: Proposed | None
+    facts: VariableFacts,
+    fault: ScalingFault,
+    what: str,
+    remedy: str,
+    settings: Proposed | None,
+    face: Face,
 ) -> Finding:
     """Return the finding about a value that is the first replica's alone.
 
@@ -139,7 +164,7 @@ def _of_first_replica(
         fault.evidence,
         what if own_cause else f"{what}{what_no_aggregation_gives(fault.shown)}",
         remedy,
-        paste=() if mended else lines_instead(relation, facts.dtype),
+        paste=() if mended else lines_instead(relation, facts.dtype, face),
         settings=settings,
         mended_by_settings=mended is not None,
     )
@@ -196,25 +221,6 @@ def following(finding: Finding, source: VariableFacts) -> Finding:
 def _compared(count: int, total: int) -> str:
     verbs = "with a single device shows", "with a single device show"
     return share(count, total, "comparison", verbs)
-
-
-_WEIGHTED: Final = 'value = context.all_reduce("MEAN", np.asarray(value, "{}"), weight=examples)'
-"""A weighted mean in the dtype of the variable, as NumPy's means have float64."""
-
-_EXTREME: Final = 'value = context.all_reduce("{}", np.asarray(value, "{}"))'
-
-
-def _paste(facts: VariableFacts, fault: ScalingFault) -> list[str]:
-    """Return the line that writes the right value instead of a mean of means."""
-    if fault.relation in _EXTREMES:
-        return [_EXTREME.format(_EXTREMES[fault.relation][1], facts.dtype)]
-    if fault.relation not in _OTHER_MEANS:
-        return [_WEIGHTED.format(facts.dtype)]
-    expression = _OTHER_MEANS[fault.relation][2]
-    if fault.weights is not None:
-        expression = expression.replace("({})", "({}), weight=examples")
-    array = f'np.asarray(value, "{facts.dtype}")'
-    return [f"value = {expression.format(array)}"] if expression else []
 
 
 def _settings(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Proposed | None:
@@ -334,100 +340,7 @@ def _is_initial(part: Flat, created: Flat | None) -> bool:
     return created is not None and len(created) == len(part) and close(part, created)
 
 
-def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
-    del oracle
-    if fault.relation in _EXTREMES:
-        which, op = _EXTREMES[fault.relation]
-        return (
-            f"Each replica contributes the {which} value of its own examples, and MEAN averages "
-            f"these. A single device has the {which} value of all examples, which is exactly the "
-            f"{which} of the replicas' values.",
-            f"Let every replica write the {which} value of all: "
-            f"context.all_reduce('{op}', value) before the write (varsim only), or all_gather and "
-            f"take the {which}.",
-        )
-    if fault.relation in _OTHER_MEANS:
-        exact, instead, _ = _OTHER_MEANS[fault.relation]
-        return (
-            f"MEAN averages the replicas' values of {facts.name}, but a mean of the parts is not "
-            f"the value of the whole batch{_shards(fault.weights)}. {exact}",
-            instead,
-        )
-    return (
-        "Each replica contributes a mean of its own examples, and MEAN gives all replicas the same "
-        f"weight, but their shards are not equal{_shards(fault.weights)}.",
-        "Write a weighted mean: context.all_reduce('MEAN', value, weight=examples) with the "
-        "replica's number of examples (varsim only). Or use two variables with SUM, one for the "
-        "sum and one for the number of examples, and divide the values that you read; or weigh "
-        "each contribution by the replica's share of the examples, with SUM.",
-    )
-
-
-_OTHER_MEANS: Final = {
-    Relation.GEOMETRIC: (
-        "A single device has exactly the geometric mean of the replicas' values: the value is an "
-        "exponential of a mean, such as a perplexity.",
-        "Merge the mean first, and take the exponential afterwards.",
-        'np.exp(context.all_reduce("MEAN", np.log({})))',
-    ),
-    Relation.QUADRATIC: (
-        "A single device has exactly the root of the mean of their squares: the value is the root "
-        "of a mean, such as an RMSE.",
-        "Merge the mean of the squares first, and take the root afterwards.",
-        'np.sqrt(context.all_reduce("MEAN", np.square({})))',
-    ),
-    Relation.HARMONIC: (
-        "A single device has exactly their harmonic mean: the value is a ratio whose denominators "
-        "differ between the replicas, such as a rate.",
-        "Merge numerator and denominator by SUM, and divide afterwards.",
-        '1 / context.all_reduce("MEAN", 1 / {})',
-    ),
-    Relation.ROOT_OF_SUM: (
-        "A single device has exactly the root of the sum of their squares: the value is a norm, of "
-        "which each replica has a part.",
-        "Merge the squares by SUM first, and take the root afterwards.",
-        'np.sqrt(context.all_reduce("SUM", np.square({})))',
-    ),
-    Relation.LOGARITHM: (
-        "A single device has exactly the logarithm of the mean of the values whose logarithms the "
-        "replicas wrote, such as decibels.",
-        "Merge the mean first, and take the logarithm of what you read.",
-        "",
-    ),
-    Relation.VARIANCE: (
-        "A single device has exactly their mean plus the variance of the replicas' means, which "
-        "MEAN leaves out.",
-        "Merge the count, the sum of the values and the sum of their squares by SUM, and compute "
-        "the variance from what you read.",
-        "",
-    ),
-    Relation.DEVIATION: (
-        "The square on a single device is exactly the mean of their squares plus the variance of "
-        "the replicas' means, which MEAN leaves out.",
-        "Merge the count, the sum of the values and the sum of their squares by SUM, and compute "
-        "the standard deviation from what you read.",
-        "",
-    ),
-}
-"""Relation → what a single device has, what to do, and an expression for the right value."""
-
-_EXTREMES: Final = {Relation.LARGEST: ("largest", "MAX"), Relation.SMALLEST: ("smallest", "MIN")}
-
-
-def _shards(weights: Weights | None) -> str:
-    if weights is None or len(weights) > 8:
-        return ""
-    return f": {', '.join(f'{100 * one:.0f} %' for one in weights)} of the examples"
-
-
-def _first_replica(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
-    del facts, oracle
-    what = what_is_first(fault.relation)
-    return what, remedy_of_first(fault.relation, aggregation_of_all(fault.wrong))
-
-
-def _truncation(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
-    del facts, oracle
+def _truncation(fault: ScalingFault) -> tuple[str, str]:
     comparison = fault.shown
     count = len(comparison.by_replica)
     index = int((np.abs(comparison.wanted) % count).argmax())
@@ -439,11 +352,3 @@ def _truncation(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tu
         "Give the variable a float dtype, and cast what is added to it; or assign multiples of the "
         "number of replicas; or let one replica write it.",
     )
-
-
-_TEXTS: Final = {
-    WRONG_FACTOR: _wrong_factor,
-    MEAN_OF_MEANS: _mean_of_means,
-    FIRST_REPLICA_ONLY: _first_replica,
-    TRUNCATION: _truncation,
-}
