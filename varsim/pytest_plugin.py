@@ -47,6 +47,7 @@ def varsim_cluster(
     if marker is not None and marker.args:
         pytest.fail("@pytest.mark.varsim takes only settings with names, as in workers=3", False)
     fail_on = settings.pop("fail_on", ())
+    cluster, problem = None, ""
     try:
         cluster = RecordedCluster(
             tmp_path_factory.mktemp("varsim"),
@@ -54,7 +55,9 @@ def varsim_cluster(
             **settings,
         )
     except (ConfigError, ValueError) as error:
-        pytest.fail(f"@pytest.mark.varsim: {error}", False)
+        problem = f"@pytest.mark.varsim: {error}"
+    if cluster is None:  # outside of `except`, so that pytest shows one error
+        pytest.fail(problem, False)
     request.node.stash[_CLUSTER] = cluster
     yield cluster
     cluster.finish()
@@ -98,10 +101,13 @@ def _judge(cluster: RecordedCluster) -> None:
         return
     from varsim.testing.asserts import assert_valid
 
+    problem = ""
     try:
         assert_valid(cluster, fail_on=sorted(cluster.fail_on))
     except AssertionError as error:
-        pytest.fail(str(error), pytrace=False)
+        problem = str(error)
+    if problem:  # outside of `except`, so that pytest shows one error
+        pytest.fail(problem, pytrace=False)
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:

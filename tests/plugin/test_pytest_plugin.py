@@ -120,6 +120,7 @@ def test_form(varsim_strategy): pass
     assert "stail: there is no such kind of finding" in said
     assert "takes only settings with names" in said
     assert "varsim_cluster(" not in said
+    assert "During handling" not in said
 
 
 @pytest.mark.thorough
