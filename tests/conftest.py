@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tests.shared_fixtures import (  # noqa: F401 - hooks of pytest
     pytest_runtest_teardown,
 )
 from tests.surroundings import ensure_open_files, heed_interrupts, short_temporary
+from varsim.testing import simulated_cluster
 
 
 def pytest_configure() -> None:
@@ -80,6 +82,22 @@ def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     yield path
     patch.undo()
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a test an empty current folder, its own `sys.path`, and no VARSIM_WORKERS."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def in_one_process(own_folder: Path) -> Iterator[Path]:
+    """Simulate the clusters of a test in this process; return its folder."""
+    with simulated_cluster():
+        yield own_folder
 
 
 @pytest.fixture(autouse=True)

@@ -34,22 +34,28 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def whole_private_file(path: Path) -> Iterator[BinaryIO]:
+def whole_private_file(path: Path, *, follows: bool = True) -> Iterator[BinaryIO]:
     """Open a private file for writing; it takes the place of an old file only when it is complete.
 
     A device or a pipe is written directly, and a link stays a link.
 
+    Args:
+        follows: If it is False, a link, a device or a pipe is replaced: another user may have made
+            it in a folder from which varsim only reads and writes its own files.
     Raises:
         OSError: The file cannot be written; an old file is unchanged.
     """
     require_room(path)
-    if path.exists() and not path.is_file():  # of a folder, `open` raises the error
+    if follows and path.exists() and not path.is_file():  # of a folder, `open` raises the error
         with path.open("wb") as direct:
             yield direct
         return
-    file = path.resolve()
+    file = path.resolve() if follows else path
     unfinished = file.with_name(f".{file.name}.unfinished")
     try:
+        unfinished.unlink(
+            missing_ok=True
+        )  # an existing file would keep its mode, a link its target
         with open(unfinished, "wb", opener=private_opener) as content:  # Path has no opener
             yield content
         unfinished.replace(file)

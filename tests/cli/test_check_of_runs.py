@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from varsim.cli.main import main
-from varsim.testing import simulated_cluster
 
 PROGRAM = '''
 """A user's program with several mistakes."""
@@ -50,12 +47,8 @@ LINES = {
 
 
 @pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    Path("program.py").write_text(PROGRAM)
-    with simulated_cluster():
-        yield
+def _program(in_one_process: Path) -> None:
+    (in_one_process / "program.py").write_text(PROGRAM)
 
 
 def ran(trouble: str, *, caught: bool = False) -> int:

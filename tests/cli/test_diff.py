@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from click.testing import CliRunner, Result
 
 import varsim as tf
 from varsim.cli.main import main
-from varsim.testing import simulated_cluster
 
 PROGRAM = '''
 """A program with a small, a large and a local variable."""
@@ -44,11 +42,8 @@ def run(job, *, wrong_call: int = 0, wrong_large: int = 0, more: int = 0, other:
 
 
 @pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    Path("program.py").write_text(PROGRAM)
-    with simulated_cluster():
-        yield
+def _program(in_one_process: Path) -> None:
+    (in_one_process / "program.py").write_text(PROGRAM)
 
 
 def ran(*, workers: int = 2, mode: str = "on_write", **params: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from click.testing import CliRunner, Result
 from varsim.cli.main import main
 from varsim.experiments.store import further_folders, load_summary
 from varsim.report.summary import RunStatus, Summary
-from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 
 SCRIPT = """
@@ -35,12 +33,7 @@ for _ in range(3):
 """
 
 
-@pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
-    with simulated_cluster():
-        yield
+pytestmark = pytest.mark.usefixtures("in_one_process")
 
 
 def write(more: str = "", *, start: str = SCRIPT, name: str = "script.py") -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from varsim.cli.main import main
-from varsim.testing import simulated_cluster
 
 PROGRAM = """
 import shutil
@@ -48,12 +45,8 @@ def run(job, *, trouble: str):
 
 
 @pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    Path("program.py").write_text(PROGRAM)
-    with simulated_cluster():
-        yield
+def _program(in_one_process: Path) -> None:
+    (in_one_process / "program.py").write_text(PROGRAM)
 
 
 def ran(trouble: str) -> Result:
@@ -74,7 +67,7 @@ NO_SUMMARY = "The run has no summary.json: it was killed, or the file could not 
 
 
 @pytest.fixture
-def killed(_in_one_process: None) -> str:
+def killed(_program: None) -> str:
     assert 0 == ran("killed").exit_code
     assert not list(Path("killed").rglob("summary.json"))
     return "killed"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ from varsim.cli.main import main
 from varsim.experiments import runner
 from varsim.experiments.store import from_plain, load_summary
 from varsim.report.summary import Judgement, RunStatus
-from varsim.testing import simulated_cluster
 
 PROGRAM = '''
 """A user's program."""
@@ -40,13 +37,8 @@ def run(job, *, trouble: str = ""):
 
 
 @pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
-    Path("program.py").write_text(PROGRAM)
-    with simulated_cluster():
-        yield
+def _program(in_one_process: Path) -> None:
+    (in_one_process / "program.py").write_text(PROGRAM)
 
 
 def varsim(*arguments: str) -> Result:

@@ -46,10 +46,8 @@ LATEST = Path("runs/latest")
 
 
 @pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _lossy_cluster(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Simulate a cluster in which updates are lost."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
     monkeypatch.setattr(getpass, "getuser", lambda: "myself")
     with simulated_cluster(1):
         yield

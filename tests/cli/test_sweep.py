@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from click.testing import CliRunner, Result
 from varsim.cli.main import main
 from varsim.experiments.carried_program import ORIGIN
 from varsim.experiments.store import SWEEP, SWEEP_FILE
-from varsim.testing import simulated_cluster
 
 PROGRAM = '''
 """A user's program."""
@@ -40,13 +37,8 @@ WARNED = "variable 'v': synchronization=NONE gives every replica its own value"
 
 
 @pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
-    Path("program.py").write_text(PROGRAM)
-    with simulated_cluster():
-        yield
+def _program(in_one_process: Path) -> None:
+    (in_one_process / "program.py").write_text(PROGRAM)
 
 
 def varsim(*arguments: str) -> Result:

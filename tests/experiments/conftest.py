@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +9,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test an empty current folder, its own `sys.path`, and no VARSIM_WORKERS."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+def _in_own_folder(own_folder: Path) -> None:
+    """Give each test a folder of its own."""
 
 
 @pytest.fixture

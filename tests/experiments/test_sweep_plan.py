@@ -149,6 +149,7 @@ def test_the_command_line_replaces_values_of_the_file_and_the_plan_can_be_saved(
         ([], "  zip: 1\n  seed: 0..2\n", "x.yaml:2: sweep.zip: invalid value 1: expected true or"),
         ([], "  zip: true\n  seed: 0..2\n  workers: [1]\n", "but seed has 3, workers has 1"),
         ([], "  seed: []\n", "x.yaml:2: seed: expected at least one value"),
+        ([], "  params: {}\n", "x.yaml:2: params: expected at least one value"),
         ([], "  workload: [/tmp/a.py]\n", "names no program by its path; if you trust the file"),
         (["workers"], "", "invalid word 'workers': expected key=value,value"),
         (["workers=2"], "", "nothing varies: give a key several values"),

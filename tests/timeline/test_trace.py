@@ -6,7 +6,7 @@ import copy
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 from tests.cli.test_server_runs import SCRIPT as SERVERS
 from tests.timeline.trace_event_format import Entry, problems
 from varsim.cli.main import main
-from varsim.testing import simulated_cluster
 
 HEAD = """
 import numpy as np
@@ -68,12 +67,7 @@ strategy.run(step)
 """
 
 
-@pytest.fixture(autouse=True)
-def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
-    with simulated_cluster(1):
-        yield
+pytestmark = pytest.mark.usefixtures("in_one_process")
 
 
 def varsim(*words: str) -> Result:

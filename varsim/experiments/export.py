@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import varsim
 from varsim.errors import ConfigError
@@ -41,6 +41,7 @@ from varsim.experiments.store import (
     load_summary,
 )
 from varsim.experiments.text_files import read_object, read_text
+from varsim.private import whole_private_file
 from varsim.texts import saving
 from varsim.tracing.crash_safe_log import tail_of
 from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE, open_history, upgrade
@@ -97,12 +98,8 @@ def export_run(
         exported.names = sorted(
             one.relative_to(copy).as_posix() for one in copy.rglob("*") if one.is_file()
         )
-        partial = file.with_name(f".{file.name}")
-        try:
-            _pack(copy, partial, zipped=file.suffix == ".zip")
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_private_file(file) as written:
+            _pack(copy, written, zipped=file.suffix == ".zip")
     return exported
 
 
@@ -124,7 +121,7 @@ def _complete(run: Path, exported: Exported, tell: Tell | None) -> None:
             exported.not_whole.append(saving.WITHOUT_RECORD.format(problem=error))
 
 
-def _pack(folder: Path, file: Path, *, zipped: bool) -> None:
+def _pack(folder: Path, file: BinaryIO, *, zipped: bool) -> None:
     if zipped:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(folder.rglob("*")):
@@ -136,7 +133,7 @@ def _pack(folder: Path, file: Path, *, zipped: bool) -> None:
         member.uname = member.gname = ""
         return member
 
-    with file.open("wb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as packed:
+    with tarfile.open(fileobj=file, mode="w:gz") as packed:
         packed.add(folder, folder.name, filter=anonymous)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from varsim.experiments.key_locations import KeyPath
 from varsim.report.summary import Plain
 
 _IN_FORCE: Final[dict[str, Plain]] = {"mode": "auto"}
@@ -17,10 +18,16 @@ def in_force(experiment: Mapping[str, Any]) -> dict[str, Plain]:
     return found | {key: value for key, value in _IN_FORCE.items() if found and key not in found}
 
 
-def leaves(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Plain]]:
+def leaves(mapping: Mapping[str, Any]) -> Iterator[tuple[str, Plain]]:
     """Yield each value that is no mapping, with its keys joined by dots."""
+    for path, value in paths(mapping):
+        yield ".".join(path), value
+
+
+def paths(mapping: Mapping[str, Any], outer: KeyPath = ()) -> Iterator[tuple[KeyPath, Plain]]:
+    """Yield each value that is no mapping, or an empty one, with its keys from the outermost."""
     for key, value in mapping.items():
         if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{key}.")
+            yield from paths(value, (*outer, str(key)))
         else:
-            yield f"{prefix}{key}", value
+            yield (*outer, str(key)), value

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from varsim.errors import ConfigError
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.text_files import first_problem, read_object
-from varsim.private import FOLDER_MODE, write_private
+from varsim.private import FOLDER_MODE, whole_private_file
 from varsim.report.json_schema import schema_of
 from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import HISTORY, ORACLE
@@ -98,14 +98,8 @@ class RunFiles:
 
     def write(self, name: str, text: str) -> None:
         """Write a text and a newline into a file; a failure leaves the file unchanged."""
-        temporary = self.path / f".{name}"
-        try:
-            temporary.unlink(missing_ok=True)  # an existing file would keep its mode
-            write_private(temporary, f"{text}\n".encode())
-            temporary.replace(self.path / name)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        with whole_private_file(self.path / name, follows=False) as file:
+            file.write(f"{text}\n".encode())
 
     def of_run(self) -> RunFiles:
         """Return the files of the run to which these files of a strategy or an oracle belong."""

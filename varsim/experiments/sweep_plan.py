@@ -17,6 +17,7 @@ from varsim.experiments.catalog import is_path, whole_path
 from varsim.experiments.config import Experiment
 from varsim.experiments.key_locations import KeyLocations, KeyPath
 from varsim.experiments.loading import Override
+from varsim.experiments.nested_keys import paths
 from varsim.experiments.programs import load_program
 from varsim.experiments.runner import resolved
 from varsim.experiments.sources import sources_of
@@ -217,18 +218,9 @@ def _of_file(sweep: dict[str, Any], locations: KeyLocations) -> tuple[list[Axis]
             lambda value=value, path=path: values_of_yaml(value, path),  # type: ignore[misc]
             locations.of((SWEEP, *path)),
         )
-        for path, value in _leaves(others, ())
+        for path, value in paths(others)
     ]
     return axes, zipped
-
-
-def _leaves(mapping: dict[str, Any], path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield the path of each value; a mapping is not a value, but has nested keys."""
-    for key, value in mapping.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, (*path, str(key)))
-        else:
-            yield (*path, str(key)), value
 
 
 def _combined(axes: Sequence[Axis], *, zipped: bool) -> Iterable[tuple[Any, ...]]:

@@ -63,14 +63,14 @@ def values_of_yaml(value: Any, keys: KeyPath) -> list[Any]:
     Args:
         value: A list, whose texts may be ranges; a text as on the command line; or one value.
     Raises:
-        ConfigError: As for `values_of_text`; or the list is empty.
+        ConfigError: As for `values_of_text`; or the list or the mapping is empty.
     """
     if isinstance(value, str):
         return values_of_text(value, keys)
+    if value in ([], {}):
+        raise ConfigError("expected at least one value")
     if not isinstance(value, list):
         return [value]
-    if not value:
-        raise ConfigError("expected at least one value")
     return [inner for one in value for inner in _expanded(one)]
 
 
