@@ -12,10 +12,9 @@ from typing import Final
 from varsim.analysis.findings.conflicts import READ_WRITE, WRITE_WRITE
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.model import OWN_VALUES, Finding
 from varsim.analysis.findings.scaling_messages import FIRST_REPLICA_ONLY
 from varsim.analysis.findings.staleness import STALE_READ
-from varsim.spec import VariableAggregation
 from varsim.texts.faces import Face, reducing
 
 _OF_DECISIONS: Final = frozenset(
@@ -42,7 +41,7 @@ def decided(finding: Finding, context: FindingContext) -> Finding:
     if not said:
         return finding
     what = f"{finding.what} {said}"
-    if finding.settings is not None and finding.settings.aggregation is VariableAggregation.NONE:
+    if finding.settings == OWN_VALUES:
         line = "; ".join(_lines(context.face)[-1:])
         return replace(finding, what=what, remedy=_OF_EACH.format(line))
     return replace(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.dropped import DROPPED
+from varsim.analysis.findings.model import OWN_VALUES
 
 Values = Callable[[int], list[float]]
 
@@ -37,6 +38,7 @@ def test_values_of_the_other_replicas_are_dropped() -> None:
     assert (DROPPED, "corner", 12) == (finding.kind, finding.variable, finding.count)
     assert (("crop.py:4", 12),) == finding.locations
     assert "12 of 12 values that replica 1 contributed differ" in finding.what
+    assert OWN_VALUES == finding.settings
 
 
 def test_few_added_values_show_what_is_dropped() -> None:

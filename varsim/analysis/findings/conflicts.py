@@ -17,6 +17,7 @@ from typing import Final
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.divergence import DIVERGENCE
 from varsim.analysis.findings.model import (
+    OWN_VALUES,
     Evidence,
     Finder,
     Finding,
@@ -37,8 +38,6 @@ READ_WRITE: Final = FindingKind(name="read-write conflict", about_values=True)
 
 _LEAST_OWN: Final = 4
 """Least number of reads and assigns of own components that show a state of each replica."""
-
-_OWN_VALUES: Final = Proposed(VariableSynchronization.ON_READ, VariableAggregation.NONE)
 
 _MOST_ROUNDS: Final = 10_000
 """Largest lead of a replica over another one, in writes; later writes are not compared."""
@@ -253,7 +252,7 @@ def _states(facts: VariableFacts, accesses: _Accesses) -> Finding:
         "If the value is to be the same for all replicas, let them decide together: reduce the "
         "condition of the write (all_reduce), so that every replica writes the same value. If it "
         "is a state of each replica, choose ON_READ, with which each replica has its own value.",
-        settings=None if facts.manual else _OWN_VALUES,
+        settings=None if facts.manual else OWN_VALUES,
     )
 
 
@@ -274,7 +273,7 @@ def _write_write(facts: VariableFacts, accesses: _Accesses, *, own: bool) -> Fin
             "If the value is a state of each replica, choose ON_READ, with which each replica has "
             f"its own value. If it is to be one value for all, give the variable {combine}"
         )
-        settings = _OWN_VALUES
+        settings = OWN_VALUES
     return finding_of(
         WRITE_WRITE,
         facts,

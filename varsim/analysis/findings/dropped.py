@@ -18,6 +18,7 @@ from typing import Final
 from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
+    OWN_VALUES,
     Certainty,
     Evidence,
     Finder,
@@ -27,9 +28,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.findings.scaling_messages import FIRST_REPLICA_ONLY
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.spec import VariableSynchronization
 from varsim.texts.facts import name_replicas, share
-from varsim.texts.program_lines import variable_lines
 from varsim.tracing.history import Event
 
 DROPPED: Final = FindingKind(
@@ -138,5 +137,5 @@ def _finding(facts: VariableFacts, merges: _Merges) -> Finding:
         "replica's component, or keep the value outside a variable. If the values should be "
         "combined, choose SUM or MEAN. If all replicas should use one value, let the program "
         "compute it, and give it to strategy.run in `args`.",
-        paste=variable_lines(facts.name, VariableSynchronization.ON_READ, "NONE"),
+        settings=None if facts.one_copy else OWN_VALUES,
     )

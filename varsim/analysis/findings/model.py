@@ -78,6 +78,9 @@ class Proposed(NamedTuple):
         return f"{self.synchronization.name} with {self.aggregation.name}"
 
 
+OWN_VALUES: Final = Proposed(VariableSynchronization.ON_READ, VariableAggregation.NONE)
+"""The settings with which each replica has its own value."""
+
 _NOT_REPLAYED: Final = "`varsim check` tries it"
 
 
