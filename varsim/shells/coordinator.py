@@ -192,7 +192,8 @@ class Coordinator:
         return answer
 
     def _give_up(self, token: int, error: BaseException) -> None:
-        if isinstance(error, KeyboardInterrupt) and error is UNINTERRUPTED.raised:
+        # `isinstance` would read an attribute of the exception, which can run code of the program.
+        if issubclass(type(error), KeyboardInterrupt) and error is UNINTERRUPTED.raised:
             self._tell_who_waits(token, error)
         call_id = next((i for i, one in self._work.tokens.items() if one == token), None)
         if call_id is not None:
@@ -204,7 +205,7 @@ class Coordinator:
         self._check()
         self._flush()
 
-    def _tell_who_waits(self, token: int, interrupt: KeyboardInterrupt) -> None:
+    def _tell_who_waits(self, token: int, interrupt: BaseException) -> None:
         """Add to an interrupt what each replica of the call does now."""
         running = self.state.running_in(token)[:MOST_STACKS]
         fact = self.interrupted = self.state.interrupted(token, self._where(running))
