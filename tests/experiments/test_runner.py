@@ -88,6 +88,9 @@ class Seen:
     def started(self, summary_so_far: Summary) -> None:
         self.events.append(summary_so_far.experiment["name"])
 
+    def follow(self, strategy: Any, number: int) -> None:
+        """Follow nothing."""
+
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         self.events.append((step, total, metrics))
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from varsim.cli.results import Results
+    from varsim.distribute.mirrored import MirroredStrategy
+    from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
+    from varsim.launch.watched_channel import WaitWatcher
+
+AnyProgress = TypeVar("AnyProgress", bound="Progress")
 
 BAR_EVERY_S: Final = 0.1  # users cannot see faster changes
 _MOST_REPEATED: Final = 2  # a warning is shown again for at most two further variables
@@ -51,6 +56,11 @@ class Quiet:
 
     def started(self, summary_so_far: Summary) -> None:
         """Ignore the start."""
+
+    def follow(
+        self, strategy: MirroredStrategy | ParameterServerStrategy, number: int
+    ) -> WaitWatcher | None:
+        """Follow no strategy."""
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """Ignore the step."""
@@ -307,11 +317,18 @@ def telling(title: str) -> Iterator[Tell]:
 
 def progress_bar() -> Progress:
     """Return a bar on stderr, with columns for a count and for words; prints appear above it."""
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import Progress
+
+    return bar_of(Progress)
+
+
+def bar_of(kind: type[AnyProgress]) -> AnyProgress:
+    """Return a bar of this class, as `progress_bar` does."""
+    from rich.progress import BarColumn, TextColumn
 
     from varsim.report.page import page_on
 
-    return Progress(
+    return kind(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[count]}", markup=False),

@@ -200,6 +200,8 @@ class Incarnations:
         if self._supervisor is not None:
             options = self._supervisor.launching(self._owner, options)
         link = self._launcher.launch(options, PROGRAM)
+        if self._supervisor is not None:
+            link = self._supervisor.linked(self._owner, link)
         self._owner.count_use.record_in(link.recorder)
         before = self.calls
         if self.number > 1 and link.recorder is not None:

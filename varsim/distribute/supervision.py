@@ -18,6 +18,7 @@ from varsim.errors import ContextError
 
 if TYPE_CHECKING:
     from varsim.launch.launcher import Backends, LaunchOptions
+    from varsim.launch.link import Link
     from varsim.texts.incarnations import Recovery
 
 
@@ -57,6 +58,9 @@ class Supervisor(Protocol):
 
         A strategy starts workers again after some of them were lost: see `options.incarnation`.
         """
+
+    def linked(self, strategy: Any, link: Link) -> Link:
+        """Return the link of a strategy whose workers have started; it may observe their waits."""
 
     def launched(self, strategy: Any) -> None:
         """Handle a strategy whose workers are ready."""

@@ -23,6 +23,7 @@ from varsim.experiments.run_ending import failure_of
 from varsim.experiments.store import SUMMARY, RunDirectory
 from varsim.experiments.strategies import ObservedStrategy
 from varsim.interrupts import Interrupts
+from varsim.launch.watched_channel import WaitWatcher
 from varsim.report.formatting import SAME_WARNING
 from varsim.report.json_values import plain
 from varsim.report.summary import Carried, Failure, Phase, Plain, RunStatus, Summary
@@ -38,6 +39,15 @@ class RunWatcher(Protocol):
 
     def started(self, summary_so_far: Summary) -> None:
         """Report that the workers are ready, before the workload begins."""
+
+    def follow(
+        self, strategy: MirroredStrategy | ParameterServerStrategy, number: int
+    ) -> WaitWatcher | None:
+        """Return what is called around the waits for the strategy's processes; None if nothing.
+
+        Args:
+            number: The number of the strategy in the run, from 1.
+        """
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """Report that the workload has done a step."""

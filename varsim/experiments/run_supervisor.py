@@ -17,6 +17,8 @@ from varsim.experiments.observed import Observed
 from varsim.experiments.store import RunFiles
 from varsim.experiments.strategies import ObservedStrategy
 from varsim.launch.launcher import LaunchOptions
+from varsim.launch.link import Link
+from varsim.launch.watched_channel import WatchedChannel
 from varsim.location import warn
 from varsim.texts.incarnations import Recovery
 
@@ -69,6 +71,15 @@ class RunSupervisor:
                 f"the folder of the record cannot be written: {error}\n"
                 "  Free space there, or choose another folder for the run with --out."
             ) from error
+
+    def linked(self, strategy: AnyStrategy, link: Link) -> Link:
+        """Let the watcher of the run follow the strategy, if it follows any."""
+        watcher = self._run.watcher
+        number = self._run.number_of(self._observed[strategy.strategy_id])
+        followed = None if watcher is None else watcher.follow(strategy, number)
+        if followed is None:
+            return link
+        return replace(link, channel=WatchedChannel(link.channel, followed))
 
     def launched(self, strategy: AnyStrategy) -> None:
         """Report the start of the run when the first strategy has workers."""

@@ -31,7 +31,7 @@ from varsim.protocol.messages import (
 from varsim.spec import VariableSpec
 from varsim.sync.bounded_writes import Admitted
 from varsim.sync.call_site import UNKNOWN, CallSite
-from varsim.sync.deadlock import Lacking, deadlock_of
+from varsim.sync.deadlock import Lacking, deadlock_of, needed
 from varsim.sync.description import doing, last_operation, name_of
 from varsim.sync.host_calls import HostCalls
 from varsim.sync.lock_account import LockAccount
@@ -320,6 +320,23 @@ class CallState:
             self.participants, self._pairings.of, self.meetings, lacking, self._specs
         )
 
+    def needed(self, replica_id: int, lacking: Lacking) -> list[int]:
+        """Return the replicas for which a replica waits; [] if it waits for none."""
+        wait = self.participants[replica_id].waits_for
+        if wait is None:
+            return []
+        others = needed(replica_id, wait, self._pairings.of, self.meetings, lacking)
+        return [*dict.fromkeys(other for other, _ in others)]
+
+    def moved_s(self, replica_id: int) -> float:
+        """Return when a replica last made progress, or asked for something."""
+        one = self.participants[replica_id]
+        return max(self._pairings.moved_s(replica_id), one.met_s, one.asked_s)
+
+    def arrivals(self, replica_id: int) -> int:
+        """Return the number of collectives at which a replica has arrived."""
+        return self._pairings.arrivals(replica_id)
+
     def awaited_locks(self, replica_id: int) -> Mapping[str, Sequence[int]]:
         """Return the locks that a replica holds and others wait for, with the waiting replicas."""
         return {} if self.meetings is None else self.meetings.locks.waiting_for(replica_id)
@@ -410,7 +427,7 @@ class CallState:
         """Return since when a replica waits for others; None if no replica waits."""
         return min(
             (
-                max(self._pairings.moved_s(i), one.met_s, one.asked_s)
+                self.moved_s(i)
                 for i, one in enumerate(self.participants)
                 if one.status is _WAITING and not isinstance(one.waits_for, HostCall)
             ),

@@ -165,6 +165,11 @@ class CoordinatorState:
         return self._calls.begun
 
     @property
+    def running_call(self) -> CallState | None:
+        """Return the innermost running call; None if no call runs."""
+        return self._calls.innermost
+
+    @property
     def is_reducing(self) -> bool:
         """Return whether the state waits for the value of a reduction."""
         return self._runner.suspended is not None

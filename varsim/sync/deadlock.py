@@ -41,6 +41,42 @@ Lacking = Callable[[SyncRequest], Collection[int]]
 """Returns the replicas that have not made the deferred writes for which a read waits."""
 
 
+def needed(
+    replica_id: int,
+    wait: Wait,
+    pairing_of: Callable[[tuple[int, ...]], Pairing],
+    meetings: Meetings | None,
+    lacking: Lacking,
+) -> Iterator[tuple[int, Fact]]:
+    """Yield the replicas for which a waiting replica waits, and what they have not done.
+
+    Yield nothing if the replica waits for the program, or if its answer is on its way.
+
+    Args:
+        pairing_of: Returns the pairing of a process group, or of all replicas for ().
+        meetings: The locks, barriers and sends of the call; None if there are none.
+    """
+    if isinstance(wait, _MEETINGS):
+        assert meetings is not None, "a replica waits in one of them"
+        yield from meetings.needs(replica_id, wait)
+    elif isinstance(wait, SyncRequest):
+        yield from ((other, NotWritten()) for other in lacking(wait))
+    elif isinstance(wait, Join):
+        for member in pairing_of(()).members.values():
+            if not member.has_joined:
+                yield member.replica_id, NotJoined()
+    else:
+        pairing = pairing_of(wait.how.group if isinstance(wait, Combine) else ())
+        own = pairing.members[replica_id]
+        last = own.position - 1 if isinstance(wait, HostCall) else wait.position
+        if isinstance(wait, HostCall) and not own.arrivals:
+            return
+        why = NotWritten() if isinstance(wait, HostCall | Waiting) else NotArrived()
+        for member in pairing.members.values():
+            if member.position <= last and not member.has_joined:
+                yield member.replica_id, why
+
+
 def deadlock_of(
     participants: Sequence[Participant],
     pairing_of: Callable[[tuple[int, ...]], Pairing],
@@ -57,26 +93,7 @@ def deadlock_of(
     """
 
     def needs(replica_id: int, wait: Wait) -> Iterator[tuple[int, Fact]]:
-        """Yield the replicas for which a replica waits, and what they have not done."""
-        if isinstance(wait, _MEETINGS):
-            assert meetings is not None, "a replica waits in one of them"
-            yield from meetings.needs(replica_id, wait)
-        elif isinstance(wait, SyncRequest):
-            yield from ((other, NotWritten()) for other in lacking(wait))
-        elif isinstance(wait, Join):
-            for member in pairing_of(()).members.values():
-                if not member.has_joined:
-                    yield member.replica_id, NotJoined()
-        else:
-            pairing = pairing_of(wait.how.group if isinstance(wait, Combine) else ())
-            own = pairing.members[replica_id]
-            last = own.position - 1 if isinstance(wait, HostCall) else wait.position
-            if isinstance(wait, HostCall) and not own.arrivals:
-                return
-            why = NotWritten() if isinstance(wait, HostCall | Waiting) else NotArrived()
-            for member in pairing.members.values():
-                if member.position <= last and not member.has_joined:
-                    yield member.replica_id, why
+        return needed(replica_id, wait, pairing_of, meetings, lacking)
 
     waiting = {i: one.waits_for for i, one in enumerate(participants) if one.waits_for is not None}
     ended = {i for i, one in enumerate(participants) if one.ended is not None}

@@ -154,6 +154,16 @@ class SchedulerState:
         return frozenset(worker for worker, closures in self._running.items() if closures)
 
     @property
+    def queued(self) -> int:
+        """Return the number of closures that wait for a worker."""
+        return len(self._queue)
+
+    def running(self, worker: int) -> tuple[int, float] | None:
+        """Return the closure that a worker runs, and when it began; None if the worker is idle."""
+        closures = self._running.get(worker)
+        return (closures[0], self._begun.get(worker, 0.0)) if closures else None
+
+    @property
     def is_failing(self) -> bool:
         """Return whether a closure has failed, and others still run."""
         return self._failed and not self.is_idle

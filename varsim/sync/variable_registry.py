@@ -297,6 +297,24 @@ class VariableRegistry:
             return (None,) * len(replica_ids)
         return tuple(variable.component(i) for i in replica_ids)
 
+    def last_known(self, variable_id: int) -> Sequence[Array | None] | None:
+        """Return the components as they were last known; () if all components are equal.
+
+        A running call may have changed the components of a variable that it does not merge.
+        Return None if the program has dropped the variable.
+        """
+        variable = self._variables.by_id.get(variable_id)
+        if variable is None:
+            return None
+        if not variable.block.components and self._is_uncertain(variable):
+            return (None,) * self.num_replicas
+        return variable.block.components
+
+    @property
+    def fetches_ended(self) -> int:
+        """Return how many requests for components have been answered, or have failed."""
+        return self._next_request_id - 1 - len(self._fetches)
+
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int], now_s: float = 0.0
     ) -> tuple[Request, list[CoordinatorAction]]:

@@ -149,6 +149,8 @@ class ParameterServerStrategy(OneDeviceStrategy):
             options = self._supervisor.launching(self, options)
         self._check_trace(options.server_trace)
         link = self._launcher.launch(options, PROGRAM)
+        if self._supervisor is not None:
+            link = self._supervisor.linked(self, link)
         cluster = ParameterCluster(link, self.num_workers, ClusterHost(self, link.codec))
         weakref.finalize(self, cluster.close)  # so that the records are closed
         if self._supervisor is not None:
