@@ -114,6 +114,12 @@ STRICT: Final = click.option(
     default=None,
     help="Refuse NONE, and unnamed collectives called in different lines.",
 )
+LIVE: Final = click.option(
+    "--live",
+    is_flag=True,
+    help="Show in the terminal, while the run goes on, what each replica does, for whom it waits, "
+    "and the bytes of each variable.",
+)
 OUT: Final = click.option(
     "--out",
     metavar="DIR",

@@ -66,6 +66,7 @@ _EXIT_CODES = (
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
 @experiment_options.OUT
 @experiment_options.EVERYTHING
+@experiment_options.LIVE
 @click.option("--json", "json_file", metavar="FILE", help="Write the summary into FILE, as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the script prints.")
 @click.pass_context
@@ -76,6 +77,7 @@ def exec_(
     args: tuple[str, ...],
     *,
     everything: bool,
+    live: bool,
     json_file: str | None,
     quiet: bool,
     **options: Any,
@@ -95,9 +97,11 @@ def exec_(
     from varsim.errors import ConfigError
     from varsim.experiments.scripts import NothingToRecord
 
+    if live and quiet:
+        raise WrongUse("--live shows the run, but --quiet hides it")
     results = ScriptResults(report=not quiet, everything=everything)
     try:
-        summary = _run(script, args, options, results)
+        summary = _run(script, args, options, results, live=live)
     except NothingToRecord as nothing:
         if not quiet:
             say(f"varsim exec: {nothing}", err=True)
@@ -116,20 +120,36 @@ def exec_(
 
 
 def _run(
-    script: str, args: tuple[str, ...], options: dict[str, Any], results: ScriptResults
+    script: str,
+    args: tuple[str, ...],
+    options: dict[str, Any],
+    results: ScriptResults,
+    *,
+    live: bool,
 ) -> Summary:
+    from contextlib import nullcontext
+
     from varsim.cli import streams
     from varsim.cli.progress import watching, watching_later
     from varsim.experiments.loading import Override, load_experiment
     from varsim.experiments.runner import run_experiment
+    from varsim.interrupts import Interrupts
 
     said = [Override(("script",), script, script)]
     said += [Override(("args",), list(args), f"{script} {' '.join(args)}")] if args else []
     said += experiment_options.overrides_of(options)
     experiment = load_experiment(None, said)
-    watched = watching_later(results) if results.has_report else watching(quiet=True)
+    if live:
+        from varsim.cli.live import can_be_live, watching_live
+
+        live = can_be_live()
+    if live:
+        watched = watching_live(results)
+    else:
+        watched = watching_later(results) if results.has_report else watching(quiet=True)
     streams.raise_errors(raises=True)  # as under Python
-    with watched as watcher:
+    # `Interrupts` is outermost, so that the progress bar can restore the terminal.
+    with Interrupts() if live else nullcontext(), watched as watcher:
         return run_experiment(experiment, watcher)
 
 

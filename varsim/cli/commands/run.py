@@ -80,6 +80,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, NOT_WRITTEN, I
 @experiment_options.STRICT
 @experiment_options.OUT
 @experiment_options.EVERYTHING
+@experiment_options.LIVE
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the run's directory, and only that.")
 @experiment_options.TRUST
@@ -92,6 +93,7 @@ def run(
     words: tuple[str, ...],
     *,
     everything: bool,
+    live: bool,
     as_json: bool,
     quiet: bool,
     print_config: bool,
@@ -118,6 +120,8 @@ def run(
     from varsim.experiments.run_checkpoints import how_to_continue
 
     alone = as_json or quiet
+    if live and alone:
+        raise WrongUse(f"--live shows the run, but --{'json' if as_json else 'quiet'} hides it")
     results = Results(report=not alone, everything=everything)
     try:
         allowed = {"trust": trust, "allow_paths": allow_paths, "unpacks": not print_config}
@@ -125,7 +129,7 @@ def run(
         if print_config:
             say(_as_yaml(experiment), nl=False)
             return
-        summary = _run(experiment, results, alone=alone)
+        summary = _run(experiment, results, alone=alone, live=live)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
@@ -185,7 +189,7 @@ def _as_yaml(experiment: Experiment) -> str:
     return dump(resolved(experiment))
 
 
-def _run(experiment: Experiment, results: Results, *, alone: bool) -> Summary:
+def _run(experiment: Experiment, results: Results, *, alone: bool, live: bool) -> Summary:
     """Run an experiment. With `alone`, redirect the program's output from stdout to stderr."""
     from contextlib import nullcontext
 
@@ -196,6 +200,10 @@ def _run(experiment: Experiment, results: Results, *, alone: bool) -> Summary:
 
     redirected = stdout_as_stderr() if alone else nullcontext()
     # `Interrupts` is outermost, so that the progress bar can restore the terminal.
-    watched = watching(quiet=alone, results=results)
+    if live:
+        from varsim.cli.live import can_be_live, watching_live
+
+        live = can_be_live()
+    watched = watching_live(results) if live else watching(quiet=alone, results=results)
     with Interrupts(), redirected, watched as watcher, printed_visibly():
         return run_experiment(experiment, watcher)
