@@ -16,6 +16,7 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.divergence import DIVERGENCE
+from varsim.analysis.findings.fitting_aggregations import AGGREGATIONS, FittingAggregations
 from varsim.analysis.findings.model import (
     OWN_VALUES,
     Evidence,
@@ -94,6 +95,7 @@ class Conflicts(Finder):
         self._clocks, self._components = context.clocks, context.components
         self._accesses: dict[int, _Accesses] = {}
         self._touched: set[int] = set()  # variables that were accessed in the running call
+        self._fitting = FittingAggregations(context.comparisons, self._variables)
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas write their own components of the variable."""
@@ -140,7 +142,7 @@ class Conflicts(Finder):
         self._finish_call(self.num_replicas)
         findings = []
         for variable, accesses in sorted(self._accesses.items()):
-            found = _found(self._variables[variable], accesses)
+            found = _found(self._variables[variable], accesses, self._fitting.of(variable))
             if found:
                 self.context.conflicting.add(variable)
             findings += found
@@ -226,14 +228,14 @@ def _replicas(numbers: set[int]) -> str:
     return f"replicas {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _found(facts: VariableFacts, accesses: _Accesses) -> list[Finding]:
+def _found(facts: VariableFacts, accesses: _Accesses, fitting: _Fitting) -> list[Finding]:
     """Return the findings about one variable."""
     own = accesses.own.count >= _LEAST_OWN and not accesses.shared
     if own and accesses.partial and accesses.apart and len(accesses.owners) > 1:
         return [_states(facts, accesses)]
     found = []
     if accesses.writes.evidence.count:
-        found.append(_write_write(facts, accesses, own=own))
+        found.append(_write_write(facts, accesses, fitting, own=own))
     if accesses.reads.evidence.count:
         found.append(_read_write(facts, accesses))
     return found
@@ -256,42 +258,86 @@ def _states(facts: VariableFacts, accesses: _Accesses) -> Finding:
     )
 
 
-def _write_write(facts: VariableFacts, accesses: _Accesses, *, own: bool) -> Finding:
+def _write_write(
+    facts: VariableFacts, accesses: _Accesses, fitting: _Fitting, *, own: bool
+) -> Finding:
     """Return the finding about conflicting writes.
 
     Args:
         own: Whether each replica reads and assigns only its component, and the program reads none.
     """
     found = accesses.writes
-    combine = (
-        "the aggregation that you need, with ON_WRITE; or return the value from the function, and "
-        "write it outside strategy.run, where one write changes every component."
+    what = (
+        f"{_replicas(found.writers)} wrote different values to their components, "
+        f"{times(found.evidence.count, 'time')}. The writes have no order, and no aggregation "
+        "combines their values."
     )
-    remedy, settings = f"Give the variable {combine}", _combined(facts, accesses)
     if own and not facts.manual:
         remedy = (
             "If the value is a state of each replica, choose ON_READ, with which each replica has "
-            f"its own value. If it is to be one value for all, give the variable {combine}"
+            f"its own value. If it is to be one value for all, give the variable {_COMBINE}"
         )
-        settings = OWN_VALUES
+        return finding_of(WRITE_WRITE, facts, found.evidence, what, remedy, settings=OWN_VALUES)
+    if fitting == ():
+        return finding_of(
+            WRITE_WRITE,
+            facts,
+            found.evidence,
+            f"{what} Neither their sum nor their mean nor the value of replica 0 is the single "
+            "device's value.",
+            _DECIDE_TOGETHER,
+            mended_by_settings=False,
+        )
+    settings = _combined(facts, accesses, fitting)
+    remedy = f"Give the variable {_COMBINE}"
+    if settings is not None:
+        remedy += f" {_why(settings.aggregation, fitting)}"
     return finding_of(
         WRITE_WRITE,
         facts,
         found.evidence,
-        f"{_replicas(found.writers)} wrote different values to their components, "
-        f"{times(found.evidence.count, 'time')}. The writes have no order, and no aggregation "
-        "combines their values.",
+        what,
         remedy,
         settings=settings,
         paste=_written_outside(facts, found, accesses),
     )
 
 
-def _combined(facts: VariableFacts, accesses: _Accesses) -> Proposed | None:
+_COMBINE: Final = (
+    "the aggregation that you need, with ON_WRITE; or return the value from the function, and "
+    "write it outside strategy.run, where one write changes every component."
+)
+
+_DECIDE_TOGETHER: Final = (
+    "Reduce what the value is computed from (all_reduce) before each replica computes and writes "
+    "it, so that all replicas write the same value. Or return what it is computed from, and "
+    "compute and write the value outside strategy.run, where one write changes every component."
+)
+
+_Fitting = tuple[VariableAggregation, ...] | None
+"""The aggregations that give the single device's value; None if there is none to compare with."""
+
+
+def _why(chosen: VariableAggregation, fitting: _Fitting) -> str:
+    """Return a sentence on the proposed aggregation, and on others that combine the writes."""
+    if fitting is None:
+        others = " and ".join(one.name for one in AGGREGATIONS if one is not chosen)
+        return (
+            f"{chosen.name} is an example: {others} combine the writes, too. A comparison with a "
+            "single device (--oracle) shows which of them gives the right value."
+        )
+    others = " and ".join(one.name for one in fitting if one is not chosen)
+    also = f"; {others} would in this run, too" if others else ""
+    return f"{chosen.name} gives the single device's value{also}."
+
+
+def _combined(facts: VariableFacts, accesses: _Accesses, fitting: _Fitting) -> Proposed | None:
     """Return settings that combine the writes; None if not all replicas wrote in each call."""
     if accesses.partial:
         return None
-    return Proposed(VariableSynchronization.ON_WRITE, _aggregation(facts, accesses))
+    usual = _aggregation(facts, accesses)
+    chosen = usual if not fitting or usual in fitting else fitting[0]
+    return Proposed(VariableSynchronization.ON_WRITE, chosen)
 
 
 def _aggregation(facts: VariableFacts, accesses: _Accesses) -> VariableAggregation:

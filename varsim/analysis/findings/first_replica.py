@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import combined
 from varsim.analysis.findings.comparison import Comparison, Relation
-from varsim.analysis.rounding import close, wide
+from varsim.analysis.findings.fitting_aggregations import gives
+from varsim.analysis.rounding import wide
 from varsim.spec import VariableAggregation
 from varsim.texts.faces import Face, reduced_lines, weighted_mean_in_words
 
@@ -32,15 +32,8 @@ _MEANT: Final = {
 def aggregation_of_all(wrong: Sequence[Comparison]) -> VariableAggregation | None:
     """Return the aggregation that gives the single device's value in each of these comparisons."""
     return next(
-        (one for one in _CANDIDATES if all(_gives(one, comparison) for comparison in wrong)), None
+        (one for one in _CANDIDATES if all(gives(one, comparison) for comparison in wrong)), None
     )
-
-
-def _gives(aggregation: VariableAggregation, comparison: Comparison) -> bool:
-    if comparison.is_change or comparison.known is None:  # the replicas wrote more than the change
-        return False
-    value = combined(comparison.known, aggregation.name)
-    return value is not None and close(value, comparison.wanted)
 
 
 def what_is_first(relation: Relation) -> str:
