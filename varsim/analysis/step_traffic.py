@@ -15,11 +15,10 @@ from collections import Counter
 from functools import lru_cache
 from typing import Final
 
-from varsim import extension_dtypes
 from varsim.analysis.observer import EventObserver
+from varsim.extension_dtypes import SIZES
 from varsim.tracing.history import Event, History
 
-_INDEX_BYTES: Final = 8  # of a row of a sparse write
 _FIRST: Final = "ONLY_FIRST_REPLICA"
 
 Place = tuple[int, int]
@@ -54,12 +53,12 @@ class StepTraffic(EventObserver):
         if event.position is None or event.variable is None:
             return
         unused = event.variable in self._first_only and event.process != 0
-        self._count(event, 0 if unused else _size_of(event))
+        self._count(event, 0 if unused else size_of(event))
 
     def on_commit(self, event: Event) -> None:
         """Note the size of a commit, which the replicas then apply."""
         if event.variable is not None:
-            self._committed[event.variable] = _size_of(event)
+            self._committed[event.variable] = size_of(event)
 
     def on_install(self, event: Event) -> None:
         """Count a commit that a replica applies."""
@@ -74,7 +73,7 @@ class StepTraffic(EventObserver):
     def on_component(self, event: Event) -> None:
         """Note a component."""
         if event.variable is not None:
-            self._fetched.setdefault(event.variable, []).append(_size_of(event))
+            self._fetched.setdefault(event.variable, []).append(size_of(event))
 
     def on_read_by_program(self, event: Event) -> None:
         """Count the components that were fetched for a read."""
@@ -89,17 +88,19 @@ class StepTraffic(EventObserver):
             self.size_bytes[place] += size_bytes
 
 
-def _size_of(event: Event) -> int:
-    """Return the size of the value of an event, with the indices of its rows."""
-    if event.dtype is None or event.shape is None:
-        return 0
-    size_bytes, rows = _size(event.dtype, event.shape)
-    return size_bytes + (rows * _INDEX_BYTES if event.indices is not None else 0)
+def size_of(event: Event) -> int:
+    """Return the size of the value of an event in bytes, with the indices of its rows."""
+    return size_bytes(event.dtype, event.shape) + len(event.indices or b"")
 
 
 @lru_cache(maxsize=1024)
-def _size(dtype: str, shape: str) -> tuple[int, int]:
-    """Return the bytes of an array, and the number of its rows."""
-    dimensions = json.loads(shape)
-    size_bytes = math.prod(dimensions) * extension_dtypes.named(dtype).itemsize
-    return size_bytes, dimensions[0] if dimensions else 1
+def size_bytes(dtype: str | None, shape: str | None) -> int:
+    """Return the size of a value in bytes; 0 if there is none, or if its dtype is no variable's.
+
+    Args:
+        dtype: The name of the dtype, as in a history.
+        shape: The shape as JSON, as in a history.
+    """
+    if dtype is None or shape is None:
+        return 0
+    return int(math.prod(json.loads(shape))) * SIZES.get(dtype, 0)

@@ -121,19 +121,23 @@ class RecordedCluster:
     def story(self) -> str:
         """End the workers; return the last event of each process, and the last events of all."""
         try:
-            events = list(self.history.events())
+            history = self.history
         except ConfigError as error:
             return str(error)
-        if not events:
+        last = {
+            one.process: one
+            for one in history.events("event IN (SELECT max(event) FROM events GROUP BY process)")
+        }
+        if not last:
             return "the record has no events"
-        names = {number: row.name for number, row in self.history.variables.items()}
-        last = {one.process: one for one in events}
+        names = {number: row.name for number, row in history.variables.items()}
         lines = []
-        for process in range(PROGRAM, self.history.num_replicas):
+        for process in range(PROGRAM, history.num_replicas):
             one = last.get(process)
             said = "no event is recorded" if one is None else cell(one, names) + _place(one)
             lines.append(f"{who(process)}: {said}")
-        lines += ["", *space_time(events[-_LAST_EVENTS:], names), ""]
+        events = list(history.events("event > ?", (history.last_event - _LAST_EVENTS,)))
+        lines += ["", *space_time(events, names), ""]
         return "\n".join([*lines, f"the whole record: varsim check {self.path}"])
 
     def finish(self) -> None:

@@ -12,7 +12,7 @@ from varsim.analysis.findings.model import Finding
 from varsim.analysis.outcome import Outcome
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.strategy import Strategy
-from varsim.report.findings_text import told_findings
+from varsim.report.findings_text import findings_text, told_findings
 from varsim.testing.simulation import simulated_cluster
 
 
@@ -116,21 +116,9 @@ def assert_valid(run: Judged, *, fail_on: Sequence[str] = ()) -> None:
         )
     kinds = kinds_in(run.findings, asked)
     if kinds:
-        raise AssertionError(findings_text(run.findings, kinds))
-
-
-def findings_text(findings: Sequence[Finding], kinds: Sequence[str]) -> str:
-    """Return a paragraph for each finding of these kinds."""
-    told = told_findings([one for one in findings if one.kind.word in kinds], everything=True)
-    parts = []
-    for one in told.shown:
-        lines = [f"{one.title}: {one.what}"]
-        lines += [f"  at {location} ({times} times)" for location, times in one.locations]
-        lines += [f"  remedy: {one.remedy}"] if one.remedy else []
-        lines += [f"    {line}" for line in one.paste]
-        lines += [f"  tried: {one.tried}"] if one.tried else []
-        parts.append("\n".join(lines))
-    return "\n\n".join([f"found: {', '.join(kinds)}", *parts])
+        asked_for = [one for one in run.findings if one.kind.word in kinds]
+        told = told_findings(asked_for, everything=True)
+        raise AssertionError("\n".join([f"found: {', '.join(kinds)}", *findings_text(told)]))
 
 
 def _leaves(value: Any, key: str = "") -> list[tuple[str, np.ndarray[Any, Any]]]:

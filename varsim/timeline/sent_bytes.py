@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from varsim.extension_dtypes import SIZES
+from varsim.analysis.step_traffic import size_bytes, size_of
 from varsim.timeline.trace_events import Entry, counter
 from varsim.tracing.history import Event, History
 
 MOST_COUNTERS: Final = 8
 """Number of variables with a counter of their own. The others share one."""
 
-_INDEX_BYTES: Final = 8
 _OTHERS: Final = "other variables"
 _COLLECTIVES: Final = "collectives"
 
@@ -39,11 +36,8 @@ class SentBytes:
         """Count the value of an event, if it was given to another process."""
         is_contribution = event.kind == "write" and event.position is not None
         if event.process >= 0 and (is_contribution or event.kind in _KINDS):
-            size = size_bytes(event.dtype, event.shape)
-            if event.indices is not None:
-                size += len(event.indices)
             name = self._names.get(event.variable, _OTHERS)
-            self._bytes[name] += size
+            self._bytes[name] += size_of(event)
             self._changed.add(name)
 
     def counters(self, at_ns: int) -> Iterator[Entry]:
@@ -53,13 +47,6 @@ class SentBytes:
                 self._pid, f"given by replicas: {name}", at_ns, {"bytes": self._bytes[name]}
             )
         self._changed.clear()
-
-
-def size_bytes(dtype: str | None, shape: str | None) -> int:
-    """Return the size of a value in an event; 0 if there is no value."""
-    if dtype is None or shape is None:
-        return 0
-    return int(math.prod(json.loads(shape))) * SIZES.get(dtype, 0)
 
 
 def _counters(history: History) -> dict[int | None, str]:
