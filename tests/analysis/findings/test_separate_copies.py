@@ -153,3 +153,21 @@ def test_a_variable_that_the_averaging_skips_is_found(settings: str, found: list
         told.assign("w", 5.0, at="average.py:3")
 
     assert found == [one.variable for one in told.findings() if one.kind is DIVERGENCE]
+
+
+def test_a_skipped_variable_that_the_program_never_reads_follows_from_one_that_it_reads():
+    """The averaging of w skips b and the momentum m: one cause, and the program uses b."""
+    told = ProgramHistory(w="ON_READ MEAN", m="ON_READ MEAN", b="ON_READ MEAN")
+    for _ in range(STEPS):
+        told.call()
+        for name in "wmb":
+            train(told, name=name)
+        told.end()
+        told.assign("w", 5.0, at="average.py:3")
+    told.show("b", at="average.py:9")
+
+    m, b = (one for one in told.findings() if one.kind is DIVERGENCE)
+    assert "the averaging skips b. It also skips m." in b.what
+    assert m.cause is not None
+    assert ("b", "b") == (m.cause.variable, b.variable)
+    assert b.cause is None

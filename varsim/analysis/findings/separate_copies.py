@@ -28,7 +28,7 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.analysis.findings.model import Evidence, Finder, Finding, finding_of
+from varsim.analysis.findings.model import Cause, Evidence, Finder, Finding, finding_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
 from varsim.texts.facts import times
@@ -168,11 +168,35 @@ class SeparateCopies(Finder):
             copies.combinations += 1
 
     def finish(self) -> list[Finding]:
-        """Return one finding for each variable that is skipped when others are combined."""
-        return [
-            _skipped(self._variables[number], self._copies[number], twins)
-            for number, twins in self._twins().items()
-        ]
+        """Return one finding for each variable that is skipped when others are combined.
+
+        What the program never reads, such as a momentum, follows from a variable that it reads and
+        that is skipped with it: the same averaging skips both.
+        """
+        skipped = self._twins()
+        leads = {
+            tuple(twins): number
+            for number, twins in reversed(skipped.items())
+            if self._shown(number)
+        }
+        findings = []
+        for number, twins in skipped.items():
+            facts, lead = self._variables[number], leads.get(tuple(twins))
+            with_it = [
+                self._variables[other].name
+                for other, others in skipped.items()
+                if number == lead and others == twins and not self._shown(other)
+            ]
+            finding = _skipped(facts, self._copies[number], twins, with_it)
+            if lead is not None and not self._shown(number):
+                cause = Cause(DIVERGENCE, lead, self._variables[lead].name)
+                finding = replace(finding, cause=cause)
+            findings.append(finding)
+        return findings
+
+    def _shown(self, number: int) -> bool:
+        """Return whether the program has read a variable."""
+        return self._copies[number].shown
 
     def _twins(self) -> dict[int, list[str]]:
         """Return the skipped variables, with the names of those that the program combines."""
@@ -216,6 +240,11 @@ class SeparateCopies(Finder):
         ]
 
 
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _which(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"{names[0]} is"
@@ -224,18 +253,25 @@ def _which(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last} are"
 
 
-def _skipped(facts: VariableFacts, copies: _Copies, twins: Sequence[str]) -> Finding:
+def _skipped(
+    facts: VariableFacts, copies: _Copies, twins: Sequence[str], with_it: Sequence[str]
+) -> Finding:
+    """Return the finding about a skipped variable.
+
+    Args:
+        twins: The names of the variables that are combined.
+        with_it: The names of other variables that are skipped, and that the program never reads.
+    """
     evidence = Evidence()
     if copies.parted is not None:
         evidence.add(copies.parted, count=copies.differing)
-    more = len(twins) - _MOST_NAMES
-    named = ", ".join(twins[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    named, also = _listed(twins), f" It also skips {_listed(with_it)}." if with_it else ""
     finding = finding_of(
         DIVERGENCE,
         facts,
         evidence,
         f"{copies}. With the same settings, the components of {named} became equal again and "
-        f"again: the averaging skips {facts.name}.",
+        f"again: the averaging skips {facts.name}.{also}",
         f"Average {facts.name}, too, where you average {twins[0]}. If each replica should keep its "
         "own component, choose NONE, and do not use the component of one replica as the value.",
         mended_by_settings=False,
