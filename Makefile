@@ -40,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
-        fuzz interrupts docs docs-check transcripts browser screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        fuzz interrupts docs docs-check transcripts browser notebook screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -143,7 +143,10 @@ browser: $(INSTALLED) ## install Playwright; the tests of reports also need Chro
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || echo \
 		"Chromium is not installed (Debian, Ubuntu: apt-get install chromium)."
 
-screenshots: browser ## make the pictures of reports in docs/screenshots
+notebook: $(INSTALLED) ## install a kernel of IPython, for the tests of notebooks
+	@$(BIN)/python -m pip install $(PIP_OPTIONS) --requirement tests/notebook/requirements.txt
+
+screenshots: browser notebook ## make the pictures of reports in docs/screenshots
 	$(BIN)/python -m docs.screenshots
 
 soak: $(INSTALLED) ## run programs with random faults on real workers for SECONDS; prints the numbers

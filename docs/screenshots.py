@@ -1,7 +1,7 @@
 """Make the pictures of reports in docs/screenshots: `make screenshots`.
 
 The runs are made anew in a temporary folder: a digits run, the lesson about metrics with its
-findings, and a sweep of sixteen points.
+findings, a sweep of sixteen points, and the notebook of the examples.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from docs.browser import browser, opened
+from docs.browser import DRAWN, browser, opened
 
 if TYPE_CHECKING:
     from docs.browser import Scheme
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDER: Final = ROOT / "docs" / "screenshots"
+NOTEBOOK: Final = ROOT / "examples" / "notebooks" / "modes.ipynb"
 
 
 class _Shot(NamedTuple):
@@ -30,6 +31,7 @@ class _Shot(NamedTuple):
     scheme: Scheme
     section: str = ""  # the key of the section to show; "" for the top of the page
     height: int = 900
+    ready: str = DRAWN  # as in `opened`
 
 
 SHOTS: Final = (
@@ -40,6 +42,7 @@ SHOTS: Final = (
     _Shot("report-phone", "findings", 390, "dark", height=844),
     _Shot("sweep", "sweep", 1280, "light", height=760),
     _Shot("sweep-multiples", "sweep", 1280, "dark", "multiples"),
+    _Shot("notebook", "notebook", 900, "dark", "Runs", height=1180, ready="#Comparisons"),
 )
 
 
@@ -58,6 +61,9 @@ def _make_reports(folder: Path) -> None:
         _varsim(folder, "report", "-o", f"{name}.html", "--no-advice")
     _varsim(folder, "sweep", "mode=auto,none,on_read,on_write", "workers=1,2,4,8")
     _varsim(folder, "report", "latest-sweep", "-o", "sweep.html")
+    command = [sys.executable, "-m", "nbconvert", "--to", "html", "--execute", str(NOTEBOOK)]
+    options = ["--HTMLExporter.theme=dark", "--output", "notebook", "--output-dir", str(folder)]
+    subprocess.run([*command, *options], cwd=folder, check=True)
 
 
 def _shoot(page: Any, shot: _Shot, file: Path) -> None:
@@ -77,7 +83,12 @@ def main() -> None:
             for shot in SHOTS:
                 file = folder / f"{shot.report}.html"
                 with opened(
-                    chromium, file, width=shot.width, scheme=shot.scheme, height=shot.height
+                    chromium,
+                    file,
+                    width=shot.width,
+                    scheme=shot.scheme,
+                    height=shot.height,
+                    ready=shot.ready,
                 ) as one:
                     picture = FOLDER / f"{shot.name}.png"
                     _shoot(one.page, shot, picture)

@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     )
     from varsim.distribute.variable import Variable, variable_creator_scope
     from varsim.errors import ConfigError, VarsimError, VarsimWarning
-    from varsim.experiments.finished_run import FinishedRun, run_experiment
+    from varsim.experiments.finished_run import (
+        FinishedRun,
+        compare_runs,
+        open_run,
+        run_experiment,
+    )
     from varsim.spec import VariableAggregation, VariableSynchronization
     from varsim.sync.policies.bounded_staleness import BoundedStaleness
     from varsim.sync.policies.compressed import Compressed
@@ -69,9 +74,11 @@ _HOMES = {
     "VariableSynchronization": "varsim.spec",
     "VarsimError": "varsim.errors",
     "VarsimWarning": "varsim.errors",
+    "compare_runs": "varsim.experiments.finished_run",
     "distribute": "varsim.distribute",
     "function": "varsim.distribute.functions",
     "log": "varsim.distribute.metrics",
+    "open_run": "varsim.experiments.finished_run",
     "run_experiment": "varsim.experiments.finished_run",
     "train": "varsim.distribute.train",
     "variable_creator_scope": "varsim.distribute.variable",
@@ -104,6 +111,7 @@ __all__ = [
     "bfloat16",
     "bool",
     "cast",
+    "compare_runs",
     "complex64",
     "complex128",
     "constant",
@@ -125,6 +133,7 @@ __all__ = [
     "log",
     "ones",
     "ones_like",
+    "open_run",
     "run_experiment",
     "train",
     "uint8",

@@ -73,3 +73,19 @@ def _without_legends(part: Any) -> Any:
             key: None if key == "legend" else _without_legends(one) for key, one in part.items()
         }
     return [*map(_without_legends, part)] if isinstance(part, list) else part
+
+
+def without_hidden_points(spec: Spec) -> Spec:
+    """Return a specification without the points that are there only for tooltips, for an image."""
+    found: Spec = _without_hidden_points(spec)
+    return found
+
+
+def _without_hidden_points(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {
+            key: _without_hidden_points(one)
+            for key, one in part.items()
+            if not (key == "point" and isinstance(one, dict) and one.get("opacity") == 0)
+        }
+    return [*map(_without_hidden_points, part)] if isinstance(part, list) else part

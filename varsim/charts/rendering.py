@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, Final
 
-from varsim.charts.chart import Spec
-from varsim.charts.theme import LIGHT
+from varsim.charts.chart import Spec, without_hidden_points
+from varsim.charts.theme import ANY_PAGE, LIGHT
 from varsim.errors import ConfigError
 
 NOT_INSTALLED: Final = (
@@ -55,6 +55,14 @@ def javascript() -> str:
 def svg(spec: Spec) -> str:
     """Return a chart as SVG, for a light page."""
     text: str = _converter().vegalite_to_svg(spec, vl_version=_VEGA_LITE, config=_on_paper())
+    return text
+
+
+def svg_for_any_page(spec: Spec) -> str:
+    """Return a chart as SVG that takes the colour of texts from the page around it."""
+    text: str = _converter().vegalite_to_svg(
+        without_hidden_points(spec), vl_version=_VEGA_LITE, config=ANY_PAGE
+    )
     return text
 
 

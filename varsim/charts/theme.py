@@ -68,3 +68,14 @@ DARK: Final = _theme(
     mark="#FF8A80",
     colors=[_SKY, _ORANGE, "#1FC296", _PURPLE, _YELLOW, "#FF8A3D", "#B5BDCA"],
 )
+
+_PAGE: Final = _theme(
+    text="currentColor",  # of the page, which is not known
+    faint="currentColor",
+    grid="#88888855",
+    mark="#D9483B",
+    colors=["#2F86C1", _VERMILLION, _GREEN, "#B5609A", "#B07A00", "#7A7ACB", "#7A7A7A"],
+)
+ANY_PAGE: Final = {**_PAGE, "legend": {**_PAGE["legend"], "symbolOpacity": 1}}
+"""For a chart in a page that may be light or dark, such as a notebook: each colour has a contrast
+of 3 or more with white and with #111111."""

@@ -19,11 +19,12 @@ from varsim.distribute.structure_walks import (
     nodes_of,
 )
 from varsim.errors import DistributedValueError, WorkerLost
+from varsim.shown_as_html import ShownAsHtml
 from varsim.texts.facts import times
 from varsim.texts.uneven import different_replicas
 
 
-class DistributedValues:
+class DistributedValues(ShownAsHtml):
     """A value with one component per replica.
 
     Source: `tf.distribute.DistributedValues`.

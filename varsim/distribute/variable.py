@@ -20,6 +20,7 @@ from varsim.distribute.sparse import SparseWrites
 from varsim.errors import SynchronizationError, VariableError
 from varsim.location import user_location
 from varsim.nearest import did_you_mean
+from varsim.shown_as_html import ShownAsHtml
 from varsim.spec import (
     Array,
     CustomSynchronization,
@@ -152,7 +153,7 @@ class Reference:
 
 
 @explains_missing("tf.Variable")
-class Variable(SparseWrites, ManualOperations, ArrayLike, metaclass=_VariableMeta):
+class Variable(SparseWrites, ManualOperations, ArrayLike, ShownAsHtml, metaclass=_VariableMeta):
     """`tf.Variable`: a value that a program can change.
 
     Args:

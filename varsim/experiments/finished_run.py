@@ -17,17 +17,19 @@ from varsim.experiments.key_locations import KeyPath
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.metric_series import Series, read_series
 from varsim.experiments.run_argument import experiment_of, experiment_to_resume
-from varsim.experiments.run_lookup import find_record
+from varsim.experiments.run_lookup import find_record, find_run, find_run_or_sweep
 from varsim.experiments.runner import run_experiment as run_to_its_end
 from varsim.experiments.store import SUMMARY, further_folders, load_summary
 from varsim.report.summary import Failure, Plain, RunStatus, Summary
+from varsim.shown_as_html import ShownAsHtml
 from varsim.tracing.history import History, open_history, open_oracle
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
-    from varsim.analysis.findings.model import Finding
+    from varsim.analysis.findings.model import Findings
     from varsim.analysis.outcome import Outcome
     from varsim.analysis.served import ServedExamination
+    from varsim.report.run_rows import Comparison
 
 _MAPPINGS: Final = frozenset({"params", "variables"})
 """Keys whose nested keys are separate settings, as on the command line."""
@@ -66,7 +68,11 @@ class ExperimentSettings(TypedDict, total=False):
     out: str | os.PathLike[str] | None
 
 
-class FinishedRun:
+class RunResult(dict[str, Plain], ShownAsHtml):
+    """What a program returned, as JSON values."""
+
+
+class FinishedRun(ShownAsHtml):
     """A run that has ended, successfully or not: its summary and its record.
 
     The record is opened at its first use. The record is closed by `close()`, at the end of a `with`
@@ -97,9 +103,9 @@ class FinishedRun:
         return self.summary.failure
 
     @property
-    def result(self) -> dict[str, Plain]:
+    def result(self) -> RunResult:
         """Return the workload's result, as JSON values."""
-        return self.summary.result
+        return RunResult(self.summary.result)
 
     @cached_property
     def history(self) -> History:
@@ -120,13 +126,15 @@ class FinishedRun:
         return read_series(self.path)
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> Findings:
         """Return the findings of `varsim check` about the program; a failure is a finding, too.
 
         Raises:
             ConfigError: There is no record.
         """
-        return self._examination.findings
+        from varsim.analysis.findings.model import Findings
+
+        return Findings(self._examination.findings)
 
     @property
     def verdict(self) -> Outcome:
@@ -223,6 +231,39 @@ def run_experiment(
     for text in summary.unfinished:
         warnings.warn(text, VarsimWarning, stacklevel=2)
     return FinishedRun(summary.directory, summary)
+
+
+def open_run(run: str | os.PathLike[str] = "latest", /) -> FinishedRun:
+    """Return a run that ended earlier.
+
+    Args:
+        run: The run, as for `varsim check`: its path, `latest`, the beginning of its name in the
+            folder `runs`, or a point of a sweep, such as `latest-sweep/3`.
+    Raises:
+        ConfigError: No run matches, or several do, or the run has not ended.
+    """
+    path = find_run(os.fspath(run))
+    return FinishedRun(path.parent if path.is_file() else path)
+
+
+def compare_runs(*runs: FinishedRun | str | os.PathLike[str]) -> Comparison:
+    """Compare runs, and the points of sweeps, as `varsim compare` does.
+
+    Args:
+        runs: Runs and sweeps, each as an object, or by its path or name as in `open_run`.
+    Raises:
+        ConfigError: There is no run, or a run or sweep cannot be found or read.
+    """
+    from varsim.experiments.comparison import compare_folders
+
+    if not runs:
+        raise ConfigError("give the runs or sweeps to compare, as in varsim.compare_runs(one, two)")
+    return compare_folders(
+        [
+            run.path if isinstance(run, FinishedRun) else find_run_or_sweep(os.fspath(run))
+            for run in runs
+        ]
+    )
 
 
 def _overrides(settings: Mapping[str, Any]) -> list[Override]:

@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO
 from varsim.distribute.metrics import RESERVED, spelt
 from varsim.errors import FileError
 from varsim.report.formatting import csv_text
+from varsim.shown_as_html import ShownAsHtml
 
 METRICS: Final = "metrics.jsonl"
 """The file in a run's directory."""
@@ -56,7 +57,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class Series(ShownAsHtml):
     """All metrics that a run has logged.
 
     If a metric was logged several times at one step, the last value counts.

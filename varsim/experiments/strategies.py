@@ -274,7 +274,7 @@ def _plain(use: PlainUse) -> PlainVariable:
     )
 
 
-def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) -> Lens:
+def look_at(strategy: Any, variable: Any, *, partly: bool = False) -> Lens:
     """Return the components of a variable beside its cross-replica value.
 
     A variable with one copy has no components.
@@ -315,6 +315,19 @@ def look_at(strategy: MirroredStrategy, variable: Any, *, partly: bool = False) 
         apart=None if lost or writes_lost or is_one else apart,
         samples=_samples(components, value, indices),
         lost=_reasons(lost),
+    )
+
+
+def lens_of_values(components: Sequence[np.ndarray]) -> Lens:
+    """Return per-replica values side by side; they have no cross-replica value."""
+    alike = {one.dtype for one in components}
+    apart, indices = furthest_apart(components, _ELEMENTS) if len(alike) == 1 else (None, [])
+    return Lens(
+        components=[digest(one) for one in components],
+        value=None,
+        refused="",
+        apart=apart,
+        samples=_samples(components, None, indices),
     )
 
 

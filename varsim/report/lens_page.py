@@ -25,7 +25,7 @@ _LEAST_MEAN: Final = 1e-3  # part of the spread; a smaller mean is only rounding
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class LensRow:
     """One line: label, one cell for each replica, cross-replica value, distance of components."""
 
     label: str
@@ -54,10 +54,10 @@ def print_lens(
         shown = sorted(groups, key=lambda group: -relative(group[0][1]))[:MOST_VARIABLES]
     names_of = [name_of([variable.name for variable, _ in group]) for group in shown]
     for width in _LABEL_WIDTHS:
-        rows = _of_equal_length(
+        rows = of_equal_length(
             row
             for label, ((_, lens), *_) in zip(short_names(names_of, width), shown, strict=True)
-            for row in _rows(label, lens)
+            for row in lens_rows(label, lens)
         )
         columns = replica_columns([row.components for row in rows], console.width - _beside(rows))
         if len(columns.replicas) == len(rows[0].components):
@@ -92,7 +92,7 @@ def print_lens(
         console.print()
 
 
-def _of_equal_length(rows: Iterable[_Row]) -> list[_Row]:
+def of_equal_length(rows: Iterable[LensRow]) -> list[LensRow]:
     """Return the rows with a cell for each replica. A variable with one copy has empty cells."""
     given = list(rows)
     most = max(len(row.components) for row in given)
@@ -108,7 +108,7 @@ def relative(lens: Lens) -> float:
     return float(lens.apart) / scale if isinstance(lens.apart, int | float) and scale else math.inf
 
 
-def _beside(rows: Sequence[_Row]) -> int:
+def _beside(rows: Sequence[LensRow]) -> int:
     """Return the width of the cells beside the replicas' cells."""
     label = max(len(row.label) for row in rows)
     value = max(len("value"), *(len(row.value) for row in rows))
@@ -116,24 +116,25 @@ def _beside(rows: Sequence[_Row]) -> int:
     return label + GAP + value + GAP + apart
 
 
-def _rows(name: str, lens: Lens) -> list[_Row]:
+def lens_rows(name: str, lens: Lens) -> list[LensRow]:
+    """Return the lines about one variable: one for a number, several for an array."""
     apart = NOTHING if lens.lost else number(lens.apart) if lens.components else ""
     parts, value, known = lens.components, lens.value, _known(lens)
     if not parts and value is not None:
         known = [value]  # the variable has one copy
     if all(part.shape == [] for part in known):
         cells = [_cell(part, "elements") for part in parts]
-        return [_Row(name, cells, _cell(value, "elements"), apart)]
-    first = _Row(name, [""] * len(parts), "" if value else NOTHING, apart)
+        return [LensRow(name, cells, _cell(value, "elements"), apart)]
+    first = LensRow(name, [""] * len(parts), "" if value else NOTHING, apart)
     if any(part.shape != known[0].shape for part in known):
-        shapes = _Row(
+        shapes = LensRow(
             "  shape", [NOTHING if one is None else dimensions(one.shape) for one in parts]
         )
         return [first, shapes, *_in_short(parts, value)]
     if not lens.samples:
         return [first, *_elements(parts, value)]
     samples = [
-        _Row(
+        LensRow(
             "  " + dimensions(sample.index),
             [number(one) for one in sample.components],
             "" if sample.value is None else number(sample.value),
@@ -150,11 +151,11 @@ def _known(lens: Lens) -> list[Digest]:
     return [part for part in lens.components if part is not None]
 
 
-def _in_short(parts: Sequence[Digest | None], value: Digest | None) -> list[_Row]:
+def _in_short(parts: Sequence[Digest | None], value: Digest | None) -> list[LensRow]:
     """Return rows for the smallest and the largest element, and for the mean if it is useful."""
     kinds = [("min", "minimum"), ("mean", "mean"), ("max", "maximum")]
     return [
-        _Row(
+        LensRow(
             f"  {label}",
             [_cell(part, key) for part in parts],
             "" if value is None else _cell(value, key),
@@ -174,13 +175,13 @@ def _says_something(part: Digest) -> bool:
     return bool(abs(part.mean) > _LEAST_MEAN * spread > 0)
 
 
-def _elements(parts: Sequence[Digest | None], value: Digest | None) -> list[_Row]:
+def _elements(parts: Sequence[Digest | None], value: Digest | None) -> list[LensRow]:
     """Return a row for each element of small arrays of the same shape."""
     columns = [None if part is None else _flat(part.elements) for part in parts]
     of_value = None if value is None else _flat(value.elements)
     known = next(part for part in (*parts, value) if part is not None)
     return [
-        _Row(
+        LensRow(
             f"  {index}" if len(known.shape) > 1 else f"  [{index}]",
             [NOTHING if column is None else number(column[index]) for column in columns],
             "" if of_value is None else number(of_value[index]),

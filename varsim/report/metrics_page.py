@@ -31,18 +31,23 @@ class MetricValues(Protocol):
 
 def print_metrics(metrics: Sequence[MetricValues], title: str, file: TextIO) -> None:
     """Print a table with a row for each metric."""
-    columns = [
+    columns = metric_columns(metrics)
+
+    def show(console: Console) -> None:
+        show_table(console, title, [one.name for one in metrics], columns, corner="metric")
+
+    print_page(show, file)
+
+
+def metric_columns(metrics: Sequence[MetricValues]) -> list[Column]:
+    """Return the columns of a table with a row for each metric."""
+    return [
         Column("values", [_values(one) for one in metrics]),
         Column("first (step)", [_at(one.values[0], one.steps[0]) for one in metrics]),
         Column("last (step)", [_at(one.values[-1], one.steps[-1]) for one in metrics]),
         Column("least (step)", [_extreme(one, least=True) for one in metrics]),
         Column("most (step)", [_extreme(one, least=False) for one in metrics]),
     ]
-
-    def show(console: Console) -> None:
-        show_table(console, title, [one.name for one in metrics], columns, corner="metric")
-
-    print_page(show, file)
 
 
 def _extreme(metric: MetricValues, *, least: bool) -> str:

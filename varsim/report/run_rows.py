@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from varsim.report.json_schema import schema_of
 from varsim.report.summary import Plain
+from varsim.shown_as_html import ShownAsHtml
 
 VERSION: Final = 1
 """Version of the JSON of `compare`; it is increased when a field is removed or changes."""
@@ -36,7 +37,7 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(ShownAsHtml):
     """Runs side by side."""
 
     keys: list[str]  # the keys of `settings`, in their order

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from varsim.analysis.outcome import Note
+from varsim.shown_as_html import ShownAsHtml
 
 Plain: TypeAlias = Any
 """A value that JSON can hold; `varsim.report.json_values` converts to it."""
@@ -238,7 +239,7 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(ShownAsHtml):
     """One run."""
 
     status: RunStatus  # "done", "failed" or "interrupted"

@@ -152,8 +152,6 @@ def _points(comparison: Comparison) -> Section:
 
 
 def _trade_off(comparison: Comparison) -> Section:
-    metric = telling_metric(comparison)
-    charts = [_scatter(comparison, metric, cost) for cost in _COSTS] if metric else []
     content = {
         "along": _split(comparison)[1],
         "not_done": len(comparison.rows) - len(_done(comparison)),
@@ -163,8 +161,17 @@ def _trade_off(comparison: Comparison) -> Section:
         title="Trade-off",
         template="trade_off.html",
         content=content,
-        charts=tuple(one for one in charts if one is not None),
+        charts=tuple(trade_off_charts(comparison)),
     )
+
+
+def trade_off_charts(comparison: Comparison) -> Iterator[Chart]:
+    """Yield a chart for each cost: the most telling metric of the finished runs against it."""
+    metric = telling_metric(comparison)
+    for cost in _COSTS if metric else ():
+        chart = _scatter(comparison, metric, cost)
+        if chart is not None:
+            yield chart
 
 
 def _split(comparison: Comparison) -> tuple[list[str], str]:

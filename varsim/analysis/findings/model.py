@@ -17,6 +17,7 @@ from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import EventObserver
 from varsim.analysis.outcome import Note
+from varsim.shown_as_html import ShownAsHtml
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.texts.program_lines import variable_lines
 from varsim.tracing.history import Event
@@ -93,7 +94,7 @@ class Cause(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(ShownAsHtml):
     """One kind of problem with one variable, and all its occurrences."""
 
     kind: FindingKind
@@ -133,6 +134,12 @@ class Finding:
         if self.settings is None or self.tried:
             return self.tried
         return f"{self.settings.in_words} was not tried in a replay: {self.untried}"
+
+
+class Findings(tuple[Finding, ...], ShownAsHtml):
+    """All findings of a run."""
+
+    __slots__ = ()
 
 
 class Finder(EventObserver):

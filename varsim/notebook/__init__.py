@@ -1,0 +1,1 @@
+"""Varsim's objects as HTML, for notebooks."""
