@@ -7,9 +7,9 @@ worst case: the program waits for messages thousands of times per second. Frames
 file that discards them. Row *off, again* repeats the work without the view. The difference of its
 ratio from 1 shows the uncertainty of all figures here.
 
-*in the view* is the part of the time that passed in the view itself, around the program's waits. It
-is much more exact than the ratio of two turns. *waits/s* counts these waits: the view examines up
-to 100 of them per second.
+*in the view* is the processor time of the view itself, around the program's waits, as a part of the
+time. It is much more exact than the ratio of two turns. *waits/s* counts these waits: the view
+examines up to 100 of them per second.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ class View:
         self._followed: Followed | None = None
         self.frames = self.waits = 0
         self.seconds = 0.0
+        self._ended_s = 0.0  # the end of the last wait
+        self._skipped_s = 0.0  # the time of the turns of others, in which no frame was due
+        self.begins = False  # whether the next wait is the first one of a turn
 
     def choose(self, said: Any) -> Any:
         """Choose what the program says."""
@@ -78,18 +81,22 @@ class View:
     def before(self, now_s: float) -> float:
         """Count a wait, and let the view handle it."""
         assert self._followed is not None
-        began_s = time.perf_counter()
-        pause_s = self._followed.before(now_s)
-        self.seconds += time.perf_counter() - began_s
+        if self.begins:
+            self._skipped_s += now_s - self._ended_s
+            self.begins = False
+        began_s = time.thread_time()
+        pause_s = self._followed.before(now_s - self._skipped_s)
+        self.seconds += time.thread_time() - began_s
         self.waits += 1
         return pause_s
 
     def after(self, now_s: float) -> None:
         """Let the view handle the end of a wait."""
         assert self._followed is not None
-        began_s = time.perf_counter()
-        self._followed.after(now_s)
-        self.seconds += time.perf_counter() - began_s
+        began_s = time.thread_time()
+        self._followed.after(now_s - self._skipped_s)
+        self.seconds += time.thread_time() - began_s
+        self._ended_s = now_s
 
     def draw(self, frame: LiveFrame) -> None:
         """Draw a frame."""
@@ -141,7 +148,10 @@ def measure(workers: int, work: str, rounds: int) -> Rows:
         view.frames, view.waits, view.seconds = 0, 0, 0.0
         all_s = dict.fromkeys(turns, 0.0)
         spreads = once_each(
-            {name: partial(_counted, turn, steps, all_s, name) for name, turn in turns.items()},
+            {
+                name: partial(_counted, turn, steps, all_s, name, view)
+                for name, turn in turns.items()
+            },
             rounds=rounds,
         )
     live_s = all_s[LIVE]
@@ -166,7 +176,8 @@ def _seconds(turn: Work, steps: int) -> float:
     return time.perf_counter() - began_s
 
 
-def _counted(turn: Work, steps: int, all_s: dict[str, float], name: str) -> float:
+def _counted(turn: Work, steps: int, all_s: dict[str, float], name: str, view: View) -> float:
+    view.begins = True
     took_s = _seconds(turn, steps)
     all_s[name] += took_s
     return took_s
