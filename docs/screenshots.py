@@ -39,6 +39,7 @@ SHOTS: Final = (
     _Shot("report-findings", "findings", 1280, "light", "findings"),
     _Shot("report-dark", "digits", 1280, "dark", "traffic"),
     _Shot("report-lens", "lens", 1280, "light", "lens"),
+    _Shot("report-space-time", "digits", 1280, "light", "space-time", height=680),
     _Shot("report-phone", "findings", 390, "dark", height=844),
     _Shot("sweep", "sweep", 1280, "light", height=760),
     _Shot("sweep-multiples", "sweep", 1280, "dark", "multiples"),

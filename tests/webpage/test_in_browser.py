@@ -39,8 +39,8 @@ def varsim(folder: Path, *arguments: str) -> None:
     assert 0 == done.returncode, done.stderr
 
 
-def looked_at(file: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.webpage.look", str(file)]
+def looked_at(file: Path, module: str = "look") -> dict[str, Any]:
+    command = [sys.executable, "-m", f"tests.webpage.{module}", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert 0 == done.returncode, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -88,6 +88,30 @@ def test_the_report_of_a_run_with_findings(tmp_path: Path):
 
     assert (0, 1) == (behaviour["cost findings"], behaviour["other findings"])
     assert "chart-staleness-0" in found["looks"][0]["charts"]
+
+
+def test_the_space_time_diagram_follows_mouse_and_keyboard(tmp_path: Path):
+    saved(tmp_path / "run")
+    varsim(tmp_path, "report", "run", "-o", "x.html", "--no-advice")
+    for one in looked_at(tmp_path / "x.html", "look_at_space_time").values():
+        assert ([], [], 0) == (one["errors"], one["requests"], one["overflow"])
+        assert one["start"] < one["dragged"] < one["turned"]
+        assert not one["chosen after a drag"]
+        assert one["zoomed by key"]
+        assert one["zoomed out by button"]
+        assert one["whole"]
+        assert "finding" in one["finding"]
+        assert "runs.py:" in one["finding"]
+        assert one["finding"] != one["lane"]
+        assert "" != one["first"] != one["second"] != ""
+        assert "" == one["none"]
+        assert "The program " in one["clicked"]
+        assert one["rows"] > 1
+        assert 0 < one["without a variable"] < one["shown"]
+        assert 0 < one["without a process"] < one["shown"]
+        assert 0 < one["of a name"] < one["without a variable"]
+        assert one["by time"] > 0
+        assert one["shown"] == one["all again"]
 
 
 def test_the_report_of_a_sweep_of_sixteen_points(tmp_path: Path):

@@ -30,6 +30,7 @@ from varsim.report.lens_page import relative
 from varsim.report.run_page import typed
 from varsim.report.summary import Summary
 from varsim.texts.facts import times
+from varsim.tracing.call_window import NO_CALLS_OF_SERVERS, outside
 from varsim.tracing.history import History, VariableRow
 from varsim.webpage.reported import (
     Advice,
@@ -38,6 +39,7 @@ from varsim.webpage.reported import (
     ReportedRun,
     ShownVariable,
 )
+from varsim.webpage.space_time_events import MOST_EVENTS, space_time_of
 from varsim.whatif.remedies import MOST_EVENTS as MOST_REPLAYED
 
 LONG: Final = 50_000
@@ -59,6 +61,10 @@ class Readers:
     examined_servers: Callable[[RunRecord], ServedExamination]
     advised: Callable[[History, History | None, RunRecord], Advice] | None
     """None if the user wants no advice. It raises a ConfigError if a record cannot be replayed."""
+    calls: tuple[int, int] | None = None
+    """The first call in the space-time diagram, and the first one after it; None for a choice."""
+    most_events: int = MOST_EVENTS
+    """Largest number of events in the diagram of a record."""
 
 
 def reported_run(records: RunRecords, readers: Readers) -> ReportedRun:
@@ -72,9 +78,14 @@ def reported_run(records: RunRecords, readers: Readers) -> ReportedRun:
     folder = RunFiles(records.named.folder).of_run().path
     series = read_series(folder)
     shown = records.every if records.is_whole else (records.named,)
+    readers = replace(readers, most_events=MOST_EVENTS // len(shown))
+    told = [_record(one, readers) for one in shown]
+    diagrams = [one.space_time for one in told if one.space_time is not None]
+    if readers.calls is not None and not any(one.events for one in diagrams):
+        raise ConfigError(outside(readers.calls, max((it.last_call for it in diagrams), default=0)))
     return ReportedRun(
         name=folder.resolve().name,
-        records=[_record(one, readers) for one in shown],
+        records=told,
         metrics=metric_points(series),
         problems=series.problems,
         experiment_yaml=_experiment(folder),
@@ -104,7 +115,12 @@ def _record(record: RunRecord, readers: Readers) -> ReportedRecord:
 def _judged_record(record: RunRecord, readers: Readers) -> ReportedRecord:
     path = typed(str(record.path)).rstrip("/")
     if record.of_servers:
-        notes = (Note(text="traffic, waits and values by call", option=f"`varsim lens {path}`"),)
+        if readers.calls is not None:
+            raise ConfigError(NO_CALLS_OF_SERVERS)
+        notes = (
+            Note(text="traffic, waits and values by call", option=f"`varsim lens {path}`"),
+            Note(text="a space-time diagram", option=f"`varsim trace {path}`"),
+        )
         return ReportedRecord(
             part=record.part,
             path=path,
@@ -158,6 +174,12 @@ def _of_history(
         times=None if step_times.simulated else step_times.steps,
         variables=[one for row in rows for one in _shown(history, oracle, row)],
         advice=advice,
+        space_time=space_time_of(
+            history,
+            [] if found is None else [one for it in found.findings for one in it.events],
+            calls=readers.calls,
+            most=readers.most_events,
+        ),
         notes=notes,
     )
 

@@ -52,26 +52,43 @@ _SAID: Final[Mapping[str, str]] = {
 
 
 def sentence_of(history: History, event: Event) -> str:
-    """Return in a sentence what an event is: who did what, with which value, and where."""
+    """Return in a sentence what an event is: who did what with which value, and where."""
+    return template_of(history, event).format(
+        value=value_text(event), version=event.version, call=event.call
+    )
+
+
+def template_of(history: History, event: Event) -> str:
+    """Return the sentence on an event with the fields {value}, {version} and {call}.
+
+    Similar events have the same template. It is a format string of Python, so other braces are
+    doubled.
+    """
     row = history.variables.get(event.variable or 0)
-    call = f"call {event.call} of strategy.run"
+    call = "call {call} of strategy.run"
+    has_value = event.value is not None or event.digest is not None
     known = {
-        "name": "a variable" if row is None else row.name,
-        "value": value_text(event) or "a value that was not recorded",
-        "operation": event.operation or "an operation",
-        "version": event.version,
+        "name": "a variable" if row is None else _literal(row.name),
+        "value": "{value}" if has_value else "a value that was not recorded",
+        "operation": _literal(event.operation or "an operation"),
+        "version": "{version}",
         "replica": "…" if event.replica is None else event.replica,
         "asker": "the collective" if event.replica is None else f"replica {event.replica}",
-        "note": event.note or "",
-        "error": event.error or "an exception",
+        "note": _literal(event.note or ""),
+        "error": _literal(event.error or "an exception"),
         "call": call if event.call is not None and not is_own_call(event.call) else "its own call",
     }
     did = _did(event)
     subject = "The program" if event.process == PROGRAM else f"Replica {event.process}"
-    at = f" at {event.location}" if event.location else ""
+    at = f" at {_literal(event.location)}" if event.location else ""
     inside = "" if "{call}" in did or known["call"] != call else f", in {call}"
     reach = f" {_reach(event)}" if event.kind == "write" else ""
     return f"{subject} {did.format(**known).strip()}{at}{inside}.{reach}"
+
+
+def _literal(text: str) -> str:
+    """Return a text that is no field of a format string."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _did(event: Event) -> str:

@@ -22,6 +22,7 @@ from varsim.timeline.trace_events import (
     process_name,
     thread_name,
 )
+from varsim.tracing.call_window import events_of_calls
 from varsim.tracing.history import PROGRAM, Event, History
 
 _NS_PER_S: Final = 10**9
@@ -84,27 +85,13 @@ class RunTimeline:
             start_s: What is added to all times, in seconds.
         """
         yield process_name(self._pid, self._title)
-        where, parameters = ("1", ()) if calls is None else self._window(*calls)
+        where, parameters = ("1", ()) if calls is None else events_of_calls(self._history, *calls)
         for event in self._history.events(where, parameters):
             yield from self._event(event, round((event.time_s + start_s) * _NS_PER_S))
             self.events += 1
         for lane in self._lanes.values():
             yield from lane.finish()
         yield from self._merges.finish()
-
-    def _window(self, first: int, after: int) -> tuple[str, tuple[int, int]]:
-        """Return a condition for the events from the begin of a call to that of another one."""
-        begin, end = (
-            self._history.connection.execute(
-                "SELECT min(event) FROM events WHERE kind = 'call' AND call >= ?", (number,)
-            ).fetchone()[0]
-            for number in (first, after)
-        )
-        last = self._history.last_event
-        return "event >= ? AND event < ?", (
-            last + 1 if begin is None else begin,
-            last + 1 if end is None else end,
-        )
 
     def _event(self, event: Event, time_ns: int) -> Iterator[Entry]:
         lane = self._lanes.get(event.process)

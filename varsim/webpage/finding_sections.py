@@ -170,7 +170,7 @@ def not_looked_at_section(record: ReportedRecord) -> Section:
     elif verdict is not None:
         judged = verdict.not_looked_at
     if record.traffic is None and not isinstance(found, ServedExamination):
-        unseen = "traffic, waits and values by call"
+        unseen = "traffic, waits, single events, and values by call"
         if found is None and verdict is None:
             unseen = f"findings, promises, advice, {unseen}"
         judged = [*judged, Note(text=f"{unseen}: {record.problem or NOTHING_RECORDED}".rstrip("."))]

@@ -13,6 +13,7 @@ from varsim.analysis.step_times import StepTime
 from varsim.analysis.step_traffic import StepTraffic
 from varsim.report.summary import Summary
 from varsim.tracing.history import VariableRow
+from varsim.webpage.space_time_events import SpaceTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class ReportedRecord:
     times: Sequence[StepTime] | None = None  # None if times are not known
     variables: Sequence[ShownVariable] = ()
     advice: Advice | None = None
+    space_time: SpaceTime | None = None
     notes: Sequence[Note] = ()  # what the report left out
 
 

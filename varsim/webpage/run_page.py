@@ -6,7 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from varsim.webpage import cost_sections, finding_sections, lens_section, outcome
+from varsim.webpage import (
+    cost_sections,
+    finding_sections,
+    lens_section,
+    outcome,
+    space_time_section,
+)
 from varsim.webpage.reported import ReportedRecord, ReportedRun
 from varsim.webpage.section import Page, Part, Section
 
@@ -24,6 +30,7 @@ OF_RECORD: Final[tuple[RecordSection, ...]] = (
     cost_sections.times_section,
     finding_sections.staleness_section,
     lens_section.lens_section,
+    space_time_section.space_time_section,
     finding_sections.verdict_section,
     finding_sections.not_looked_at_section,
 )

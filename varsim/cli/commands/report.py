@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     help="Also write each chart as an SVG file into DIR.",
 )
 @click.option(
+    "--calls",
+    metavar="A:B",
+    help="Show in the space-time diagram the A-th call of strategy.run to the last one before the "
+    "B-th. [default: as many as there is room for]",
+)
+@click.option(
     "--advice/--no-advice",
     default=True,
     help="Include the advice of `varsim advise`, which replays the record several times. "
@@ -63,6 +69,7 @@ def report(
     opens: bool,
     png: Path | None,
     svg: Path | None,
+    calls: str | None,
     advice: bool,
 ) -> None:
     """Write one HTML file, which you can send: it needs no network and no other file.
@@ -71,28 +78,34 @@ def report(
     SWEEP is a sweep's directory, or `latest-sweep`.
     The report of a run has the outcome, the findings with their proof and their lines to paste,
     the advice, the cost of each variable, charts of bytes, messages, waits and values by call, the
-    training curves, the configuration, and what was not looked at. The report of a sweep has the
-    trade-off of accuracy against bytes and time, a table of its points, and small charts of each
-    measure. A report names files of the program, so it shows the paths of this machine; export the
-    run first to send a report without them.
+    training curves, a space-time diagram of its events, the configuration, and what was not looked
+    at. The report of a sweep has the trade-off of accuracy against bytes and time, a table of its
+    points, and small charts of each measure. A report names files of the program, so it shows the
+    paths of this machine; export the run first to send a report without them.
 
     This command needs two packages: pip install 'varsim-distribute[report]'
 
     \b
     varsim report
     varsim report latest -o mine.html --open
+    varsim report latest --calls 500:510
     varsim report latest-sweep --open
     varsim report 20260101 --png charts --svg charts
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments.store import REPORT
+    from varsim.experiments.trace_settings import window_of
     from varsim.webpage.rendering import html, require_page
 
     if output is not None:
         check_output(output)
     try:
+        window = window_of(calls)
+    except ValueError as error:
+        raise WrongUse(f"--calls: {error}") from None
+    try:
         require_page()
-        page, folder, damage = _page(run, advice=advice)
+        page, folder, damage = _page(run, window, advice=advice)
         text = html(page)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -111,13 +124,17 @@ def report(
         ctx.exit(NOT_WRITTEN)
 
 
-def _page(words: str, *, advice: bool) -> tuple[Page, Path, Sequence[str]]:
+def _page(
+    words: str, calls: tuple[int, int] | None, *, advice: bool
+) -> tuple[Page, Path, Sequence[str]]:
     """Return the page about a run or a sweep, its folder, and what could not be read of it."""
     from varsim.experiments.run_lookup import find_run_or_sweep
     from varsim.experiments.sweep_folder import is_sweep
 
     folder = find_run_or_sweep(words)
     if is_sweep(folder):
+        if calls is not None:
+            raise WrongUse("--calls: a sweep has no space-time diagram; give one of its runs")
         from varsim.experiments.reported_sweep import reported_sweep
         from varsim.webpage.sweep_page import sweep_page
 
@@ -129,7 +146,8 @@ def _page(words: str, *, advice: bool) -> tuple[Page, Path, Sequence[str]]:
     from varsim.webpage.run_page import run_page
 
     records = find_records(words)
-    readers = Readers(open_record, examined_history, examined_record, _advised if advice else None)
+    advised = _advised if advice else None
+    readers = Readers(open_record, examined_history, examined_record, advised, calls)
     reported = reported_run(records, readers)
     return run_page(reported), records.named.folder, reported.damage
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from varsim.timeline.trace_events import TraceFile
     from varsim.tracing.history import History
 
-_CALLS_OF_SERVERS = "--calls: the record of parameter servers has no calls of strategy.run"
 _SIMULATED = (
     "The run was a simulated cluster: its replicas took turns in one process. So the order of the "
     "events is that of the run, but their times do not show how long replicas wait."
@@ -97,12 +96,13 @@ def _write(
     from varsim.experiments.reported_run import to_judge
     from varsim.timeline.run_timeline import RunTimeline
     from varsim.timeline.served_timeline import ServedTimeline
+    from varsim.tracing.call_window import NO_CALLS_OF_SERVERS
     from varsim.tracing.served_record import server_records
 
     title = _title(record)
     if record.of_servers:
         if window is not None:
-            raise ConfigError(_CALLS_OF_SERVERS)
+            raise ConfigError(NO_CALLS_OF_SERVERS)
         served = ServedTimeline(server_records(record.folder), pid, title, writer.numbers)
         for entry in served.entries():
             writer.write(entry)
@@ -134,9 +134,10 @@ def _notes(history: History) -> list[str]:
 
 def _outside(records: Sequence[RunRecord], window: tuple[int, int]) -> str:
     """Return what is wrong with a window without calls."""
+    from varsim.tracing.call_window import outside
+
     last = 0
     for record in records:
         with open_record(record.path) as (history, _):
             last = max(last, history.last_call)
-    known = f"the record has the calls 1 to {last:,}" if last else "the record has no call"
-    return f"--calls {window[0]}:{window[1]}: {known}"
+    return outside(window, last)
