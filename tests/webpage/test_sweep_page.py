@@ -96,6 +96,13 @@ def test_runs_that_are_not_done_are_not_the_best_and_not_drawn():
     assert {1} == {one.content["not_done"] for one in found.sections if "not_done" in one.content}
 
 
+def test_a_line_under_another_one_is_named():
+    charts = {one.key: one for one in page([*ROWS[:3], row(4, "on_write", 4, 0.5)]).charts}
+
+    (note,) = charts["by-workers-test_accuracy"].notes
+    assert "covers the others, which are the same: none and on_write." in note
+
+
 def test_a_sweep_without_a_numeric_key_has_no_lines_along_it():
     rows = [row(1, "none", 1, 0.8), row(2, "auto", 1, 0.9)]
     keys = [one.key for one in page(rows, ("mode",)).sections]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from varsim.charts.chart import Chart
@@ -12,7 +12,7 @@ from varsim.charts.scatter_chart import Dot, scatter_chart
 from varsim.charts.series_chart import Line, line_chart
 from varsim.charts.units import Unit, byte_unit, time_unit
 from varsim.report.comparison_page import comparison_columns
-from varsim.report.formatting import duration, number, size
+from varsim.report.formatting import duration, names, number, size
 from varsim.report.run_rows import Comparison, RunRow, value_of
 from varsim.report.summary import Plain
 from varsim.texts.facts import times
@@ -265,7 +265,7 @@ def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: s
         if at is not None:
             lines.setdefault(_series(row, keys), {}).setdefault(at, []).append(value / unit.size)
     title = _TITLES.get(column, column)
-    return line_chart(
+    chart = line_chart(
         f"by-{along}-{column}",
         title,
         f"{title} by {along}, with a line for each setting of the other keys",
@@ -279,6 +279,17 @@ def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: s
         x=along,
         y=f"{title} [{unit.name}]" if unit.name else title,
     )
+    return replace(chart, notes=(*chart.notes, *_covered(lines)))
+
+
+def _covered(lines: Mapping[str, object]) -> Iterator[str]:
+    """Yield a sentence for lines that are drawn one over the other."""
+    same: dict[str, list[str]] = {}
+    for name, points in lines.items():
+        same.setdefault(repr(points), []).append(name)
+    for found in same.values():
+        if len(found) > 1:
+            yield f"The last of these lines covers the others, which are the same: {names(found)}."
 
 
 def _curves(sweep: ReportedSweep) -> Section | None:
