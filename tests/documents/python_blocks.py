@@ -109,6 +109,18 @@ strategy.close()
 """,
     ),
     Way(
+        "docs/notebooks.md",
+        "import varsim as tf\n\nstrategy",
+        "python",
+        after='assert "ON_READ, SUM" in total._repr_html_()\nstrategy.close()\n',
+    ),
+    Way(
+        "docs/notebooks.md",
+        "import varsim as tf\n\ntf.run_experiment",
+        "python",
+        after='assert ["mode"] == comparison.keys\n',
+    ),
+    Way(
         "docs/parameter_servers.md",
         "from varsim.tracing",
         "python",
