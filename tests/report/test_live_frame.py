@@ -49,6 +49,12 @@ unread: only a read by the program would show it
     )
 
 
+def test_a_narrow_frame_has_amounts_instead_of_modes():
+    heads = [line.split() for line in text(FRAME, 60) if line.startswith("variable")]
+
+    assert [["variable", "bytes", "per", "second", "waited", "apart"]] == heads
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 100])
 @pytest.mark.parametrize("height", [10, 24, 60])
 def test_a_frame_of_many_rows_fits_the_terminal(width: int, height: int):

@@ -14,7 +14,9 @@ MOST_REPLICAS: Final = 16
 MOST_VARIABLES: Final = 8
 _LEAST_ROWS: Final = 2  # of replicas and of variables, however low the terminal is
 _OTHER_LINES: Final = 8  # the lines of a frame that are not rows, and the progress bar
-_MODE_WIDTH: Final = 18
+_NAME_WIDTH: Final = 12  # names get more if there is room
+_MODE_WIDTH: Final = 20
+_AMOUNTS_WIDTH: Final = 40
 _SHORTEST_S: Final = 0.1  # shorter times change too fast to be read
 
 RATE_S: Final = 3.0
@@ -165,15 +167,17 @@ def _told(replicas: Sequence[LiveReplica], room: int) -> Sequence[LiveReplica]:
 
 def _variable_lines(variables: Sequence[LiveVariable], room: int, width: int) -> list[Line]:
     shown = variables if len(variables) <= room else variables[: room - 1]
-    name = max(12, min(width - _MODE_WIDTH - 42, max(len(one.name) for one in shown)))
-    head = f"{'variable':<{name}}  {'mode':<{_MODE_WIDTH}}"
+    has_mode = width >= _NAME_WIDTH + _MODE_WIDTH + _AMOUNTS_WIDTH  # else amounts are preferred
+    mode = _MODE_WIDTH if has_mode else 0
+    name = max(len(one.name) for one in shown)
+    name = max(_NAME_WIDTH, min(width - mode - _AMOUNTS_WIDTH, name))
+    head = f"{'variable':<{name}}{_mode_cell('mode', mode)}"
     columns = f"{'bytes':>10}{'per second':>12}{'waited':>9}{'apart':>9}"
     lines: list[Line] = [[(head + columns, DIM)]]
     for one, label in zip(shown, short_names([one.name for one in shown], name), strict=True):
-        mode = one.mode if len(one.mode) <= _MODE_WIDTH else f"{one.mode[: _MODE_WIDTH - 1]}…"
         lines.append(
             [
-                (f"{label:<{name}}  {mode:<{_MODE_WIDTH}}", ""),
+                (f"{label:<{name}}{_mode_cell(one.mode, mode)}", ""),
                 (_amounts([one]), ""),
                 (f"{one.apart:>9}", WAITS if one.apart not in {"0", UNREAD, NOTHING} else ""),
             ]
@@ -181,8 +185,16 @@ def _variable_lines(variables: Sequence[LiveVariable], room: int, width: int) ->
     others = variables[len(shown) :]
     if others:
         label = f"… {count(len(others))} more"
-        lines.append([(f"{label:<{name + 2 + _MODE_WIDTH}}{_amounts(others)}", DIM)])
+        lines.append([(f"{label:<{name + mode}}{_amounts(others)}", DIM)])
     return lines
+
+
+def _mode_cell(mode: str, width: int) -> str:
+    """Return the mode of a variable in a column of this width, which begins with a gap."""
+    room = width - 2
+    if room <= 0:
+        return ""
+    return f"  {mode if len(mode) <= room else f'{mode[: room - 1]}…':<{room}}"
 
 
 def _amounts(variables: Sequence[LiveVariable]) -> str:
