@@ -6,13 +6,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import varsim as tf
 from tests.webpage.runs import CALLS, saved
 from varsim.report.event_sentence import sentence_of
-from varsim.tracing.history import PROGRAM, Event, History, open_history
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import HISTORY, PROGRAM, Event, History, open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
 from varsim.webpage.reported import ReportedRecord
 from varsim.webpage.section import Section
 from varsim.webpage.space_time_events import OTHERS, SpaceTime, families, space_time_of
@@ -75,13 +80,34 @@ def test_a_message_has_the_variables_of_the_contributions_before_it(
 
 def test_a_merge_goes_from_the_writes_to_the_installs(diagram: SpaceTime, events: list[Event]):
     assert CALLS == len(diagram.merges)
-    for merge in diagram.merges:
-        assert {PROGRAM, 0, 1} == merge.began.keys() == merge.ended.keys()
-        assert ["w"] == [diagram.variables[number] for number in merge.variables]
-        kinds = {events[merge.began[one]].kind for one in (0, 1)}
-        ends = {events[merge.ended[one]].kind for one in (0, 1)}
+    for band in diagram.merges:
+        assert {PROGRAM, 0, 1} == band.began.keys() == band.ended.keys()
+        assert ["w"] == [diagram.variables[number] for number in band.variables]
+        kinds = {events[band.began[one]].kind for one in (0, 1)}
+        ends = {events[band.ended[one]].kind for one in (0, 1)}
         assert ({"write"}, {"install"}) == (kinds, ends)
-        assert "commit" == events[merge.began[PROGRAM]].kind
+        assert "commit" == events[band.began[PROGRAM]].kind
+
+
+def test_another_reduction_goes_from_the_arrivals_to_the_results(tmp_path: Path):
+    def step() -> Any:
+        context = tf.distribute.get_replica_context()
+        assert context is not None
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, 1.0)
+
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
+        strategy.run(step)
+        strategy.close()
+    merge(tmp_path, tmp_path / HISTORY)
+    with open_history(tmp_path) as history:
+        found = space_time_of(history, [], calls=None)
+    kind = found.texts["kind"]
+    kinds = [kind.texts[one] for one in kind.of]
+
+    (band,) = found.merges
+    assert ["answer", "arrive", "arrive"] == [kinds[band.began[one]] for one in (PROGRAM, 0, 1)]
+    assert ["result", "return", "return"] == [kinds[band.ended[one]] for one in (PROGRAM, 0, 1)]
 
 
 def test_the_script_can_write_the_sentence_on_each_event(

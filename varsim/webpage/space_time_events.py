@@ -265,6 +265,9 @@ class _Merges:
             if event.kind in _RESULTS and event.position is not None:
                 if event.kind == "commit" or event.operation in _REDUCED:
                     self._result(key, event, place)
+            elif event.kind == "result" and self._open is not None:
+                self._open.ended[PROGRAM] = place
+                self._results[place] = self._open
             elif event.kind == "receive":
                 self._open = None
         elif event.kind in _CONTRIBUTES and event.position is not None:
