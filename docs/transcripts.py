@@ -3,6 +3,7 @@
 The documents are the lessons (varsim/lessons), docs/first-hour.md, and the pages of docs/how-to and
 docs/coming-from. Each is run from its first to its last line, in a new folder that is empty:
 
+- The folder beside it, ../varsim, is a checkout of varsim.
 - In a block of `console`, a line that begins with `$ ` is a command for Bash; the lines below it
   are its output. A command that fails ends with the line `(exit code N)`. The program's progress,
   which a terminal overwrites, is left out.
@@ -26,6 +27,7 @@ import difflib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,6 +49,7 @@ _PROGRESS: Final = re.compile(r"^step \d+(?:/\d+)?\b.*\n", re.MULTILINE)
 _DIFFERENT_LINES: Final = re.compile(
     r"(?<=B)(?: +\d[\d.,]*)+$"  # times and what follows from them, beside the bytes
     r"|^ +events +\d.*$"
+    r"|(?<=^  what      )\w+: "  # similar findings whose times differ: which one this is
     r"|\d{8}-\d{6}"  # in the name of a run
     r"|\d[\d,]* bytes",  # the size of a report
     re.MULTILINE,
@@ -57,6 +60,10 @@ _DIFFERENT: Final = re.compile(
     r"|\bevent \d+"
     r"|\b(?:passed|failed) in \d[\d.]*s"
 )
+
+
+_NOT_PASSED_ON: Final = ("VARSIM_", "PYTEST_", "PYTHON", "COVERAGE_", "VIRTUAL_ENV")
+"""Beginnings of the names of variables that would change what a command does."""
 
 
 @dataclass
@@ -100,13 +107,16 @@ class Transcript:
         said = f"$ {command}\n"
         if not self.installs and _installs(command):
             return said
-        output = self._output_of(command)
+        output, code = self._done(command)
         if block["begin"] and command == list(_commands(block["body"]))[-1]:
             output = _part(output, block["begin"], block["end"] or "")
-        return said + output
+        return said + output + (f"(exit code {code})\n" if code else "")
 
-    def _output_of(self, command: str) -> str:
-        """Run a command in the shell, which goes on with the variables of the last command."""
+    def _done(self, command: str) -> tuple[str, int]:
+        """Run a command in the shell, and return its output and its exit code.
+
+        The shell goes on in the folder and with the variables of the last command.
+        """
         kept = shlex.quote(str(self.environment))
         script = (
             f'. {kept}; cd "$PWD"; {{ {command}\n}} </dev/null; code=$?\n'
@@ -122,9 +132,8 @@ class Transcript:
             timeout=_TIMEOUT_S,
             check=False,
         )
-        lines = (line.rstrip() for line in _PROGRESS.sub("", done.stdout).rstrip().splitlines())
-        code = [f"(exit code {done.returncode})"] if done.returncode else []
-        return "".join(f"{line}\n" for line in (*lines, *code))
+        lines = _PROGRESS.sub("", done.stdout).rstrip().splitlines()
+        return "".join(f"{line.rstrip()}\n" for line in lines), done.returncode
 
     def _change(self, diff: str) -> None:
         lines = diff.splitlines(keepends=True)
@@ -175,7 +184,7 @@ def _part(output: str, begin: str, end: str) -> str:
 
 def _labels(picture: bytes) -> list[bytes]:
     """Return the texts and the values of a chart, without its layout and colours."""
-    return sorted(re.findall(rb'aria-label="([^"]*)"', picture))
+    return sorted(re.findall(rb'aria-label="(?![XY]-axis)([^"]*)"', picture))
 
 
 def without_times(text: str) -> str:
@@ -207,20 +216,32 @@ def run(document: Path, folder: Path, *, installs: bool = True) -> tuple[str, di
         The document's text with new outputs, and the new pictures.
     """
     environment = folder / "environment"
-    variables = {
-        name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ
-    }
-    python = str(Path(sys.executable).parent)
-    variables |= {"PATH": os.pathsep.join((python, os.environ["PATH"]))}
-    variables |= {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb"}
     there = folder / "lesson"
     there.mkdir()
-    variables |= {"PWD": str(there)}
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name.isidentifier() and not name.startswith(_NOT_PASSED_ON)
+    }
+    python = str(Path(sys.executable).parent)
+    variables |= {"PATH": os.pathsep.join((python, os.environ["PATH"])), "PWD": str(there)}
+    variables |= {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb"}
+    variables |= {"PYTEST_DEBUG_TEMPROOT": str(folder)}  # pytest leaves its files there
     environment.write_text(
         "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
     )
+    if installs:
+        _put_checkout(folder / "varsim")
     transcript = Transcript(document, there, environment, installs)
     return transcript.renewed(), transcript.pictures
+
+
+def _put_checkout(folder: Path) -> None:
+    """Copy what an installation needs: pip would leave its files in the checkout itself."""
+    for name in ("varsim", "workers"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
 
 
 def stale(document: Path, folder: Path, *, installs: bool) -> list[str]:
