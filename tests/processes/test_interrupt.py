@@ -112,10 +112,12 @@ def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number:
 
 NOTES = {
     "busy": r"was interrupted:\n(  replicas? .*: runs?(, now at .*replicas\.py:\d+)?\n)+",
-    "one_busy": r"\n  replica 0: runs(, now at .*:\d+)?\n  replica 1: waits in all_reduce\(",
+    "one_busy": r"\n  replica 0: runs(, now at .*:\d+)?\n"
+    r"  replica 1: (waits in all_reduce\(|runs(, now at .*replicas\.py:\d+)?$)",
     "merging": r"was interrupted:\n  replicas 0, 1: wait in merge_call at .*replicas\.py:\d+$",
 }
-"""What the interrupt says about the replicas. The line of a busy process can be missing."""
+"""What the interrupt says about the replicas. The line of a busy process can be missing. A replica
+whose `all_reduce` has not arrived yet still runs."""
 
 
 @pytest.mark.thorough
@@ -131,7 +133,7 @@ def test_ctrl_c_ends_the_program_and_its_workers(step: str) -> None:
     with running(f"strategy.run({step})") as (process, workers):
         said = ends_with(process, workers, signal.SIGINT)
     assert "KeyboardInterrupt" in said.splitlines()
-    assert re.search(NOTES[step], said), said
+    assert re.search(NOTES[step], said, re.MULTILINE), said
     assert 1 == said.count("Traceback")
     assert [] == private_directories()
 
@@ -191,8 +193,8 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 
 @pytest.mark.thorough
 def test_a_fork_of_the_program_leaves_the_cluster_intact() -> None:
-    started_s = time.monotonic()
     with running(FORKED) as (process, _):
+        started_s = time.monotonic()
         out, said = process.communicate(timeout=10_000 * MS)
     assert (0, "0 2\n", "") == (process.returncode, out, said)
     took_s = time.monotonic() - started_s
