@@ -66,7 +66,7 @@ def public_names() -> dict[str, str]:
     for module in MODULES:
         imported = importlib.import_module(module)
         for name in getattr(imported, "__all__", dir(imported)):
-            value = getattr(imported, name)
+            value = getattr(imported, name, None)  # a dtype of a package that is not installed
             home, defined = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
             if home.startswith("varsim") and defined:
                 found.setdefault(f"{home}.{defined}", f"{module}.{name}")
