@@ -98,6 +98,8 @@ def test_an_array_shows_the_elements_that_differ_most():
 
 def test_a_variable_without_components_shows_its_value():
     assert [["", "value"], ["", "2"]] == rows_of(tf.Variable(2.0, name="plain"))
+    array = tf.Variable(np.arange(9.0), name="array")
+    assert [["", "value"], ["[8]", "8"], ["min", "0"], ["mean", "4"]] == rows_of(array)
     with (central := tf.distribute.experimental.CentralStorageStrategy(["a", "b"])).scope():
         one = tf.Variable(3.0, aggregation=AGGREGATION.SUM)
     assert [["", "value"], ["", "3"]] == rows_of(one)

@@ -11,9 +11,9 @@ from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
 from varsim.experiments.config import Experiment
 from varsim.experiments.observed import Observed, trace_options
 from varsim.experiments.store import RunFiles
+from varsim.experiments.strategies import lens_of_copy
 from varsim.launch.launcher import LaunchOptions
 from varsim.location import warn
-from varsim.report.json_values import digest
 from varsim.report.summary import Lens, ServedUse, VariableSummary
 from varsim.shells.parameter_cluster import ServedStatistics
 
@@ -98,5 +98,5 @@ def _summary(one: ServedStatistics) -> VariableSummary:
 def _lens(one: ServedStatistics) -> Lens | None:
     """Return the value at the end; None if the program had dropped the variable."""
     for value in one.costs.values:
-        return Lens(components=[], value=digest(value), refused="", apart=None, samples=[])
+        return lens_of_copy(value)
     return None

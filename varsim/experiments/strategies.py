@@ -318,6 +318,18 @@ def look_at(strategy: Any, variable: Any, *, partly: bool = False) -> Lens:
     )
 
 
+def lens_of_copy(value: np.ndarray) -> Lens:
+    """Return the value of a variable that has one copy, and no components."""
+    _, indices = furthest_apart([value], _ELEMENTS)
+    return Lens(
+        components=[],
+        value=digest(value),
+        refused="",
+        apart=None,
+        samples=_samples([], value, indices),
+    )
+
+
 def lens_of_values(components: Sequence[np.ndarray]) -> Lens:
     """Return per-replica values side by side; they have no cross-replica value."""
     alike = {one.dtype for one in components}

@@ -12,11 +12,10 @@ from varsim.distribute.context import current_frame
 from varsim.distribute.values import DistributedValues, OwnPerReplica, PerReplica
 from varsim.distribute.variable import Variable
 from varsim.errors import VarsimError
-from varsim.experiments.strategies import lens_of_values, look_at
+from varsim.experiments.strategies import lens_of_copy, lens_of_values, look_at
 from varsim.extension_dtypes import kind_of
 from varsim.notebook.fragments import heading, paragraph, table, view
 from varsim.report.formatting import dimensions, middle
-from varsim.report.json_values import digest
 from varsim.report.lens_page import lens_rows
 from varsim.report.replica_columns import replica_columns
 from varsim.report.summary import Lens
@@ -50,8 +49,7 @@ def variable_html(variable: Variable) -> str | None:
 def _lens(variable: Variable) -> Lens:
     if isinstance(variable, ClusterVariable):
         return look_at(variable.strategy, variable, partly=True)
-    value = digest(variable.numpy())
-    return Lens(components=[], value=value, refused="", apart=None, samples=[])
+    return lens_of_copy(np.asarray(variable.numpy()))
 
 
 def distributed_html(values: DistributedValues) -> str | None:
@@ -97,7 +95,7 @@ def _table(lens: Lens) -> list[str]:
     said = []
     is_array = len(rows) > 1
     if is_array:  # the first row is a heading, and has only the distance
-        if lens.components:
+        if len(lens.components) > 1:
             said.append(f"Apart, the largest difference between two replicas: {rows[0].apart}.")
         del rows[0]
     if lens.components:
