@@ -92,6 +92,7 @@ def test_check_first_shows_the_error_of_a_failed_run(trouble: str, said: str, li
     assert all(f"program.py:{LINES[one]}" in where for one in lines)
     assert "failed call" not in result.stdout, "the error is shown twice"
     assert "the run failed, so" not in result.stdout, "no oracle was requested"
+    assert "no finding" not in result.stdout, "the error is a finding"
 
 
 @pytest.mark.parametrize("trouble", ["raise", "mismatch"])

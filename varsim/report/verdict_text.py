@@ -72,7 +72,10 @@ def reasons_of(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def nothing_found(examination: Examination) -> str:
-    """Return the sentence for an examination without findings."""
+    """Return the sentence for a search that found nothing.
+
+    The failure of the run is a finding of the examination, but not of the search.
+    """
     num_kinds = examination.num_kinds
     if not num_kinds:
         alone = examination.num_replicas == 1
@@ -86,7 +89,9 @@ def nothing_found(examination: Examination) -> str:
     which = "" if num_kinds == len(SEARCHED_KINDS) else which
     events = times(examination.num_events, "event")
     were = "was" if examination.num_events == 1 else "were"
-    return f"no finding: {events} {were} searched for {num_kinds} kinds of findings{which}"
+    further = "further " if examination.findings else ""
+    searched = f"{events} {were} searched for {num_kinds} kinds of findings{which}"
+    return f"no {further}finding: {searched}"
 
 
 def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
