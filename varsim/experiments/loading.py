@@ -152,6 +152,11 @@ _NO_EXPERIMENT: Final = (
     "with `varsim inventory`"
 )
 
+_EMPTY: Final = (
+    "no key is set: set at least one, such as `workload: my_program.py`; without `workload` and "
+    "`script`, an experiment runs the built-in digits"
+)
+
 
 def _read(path: Path) -> _Layers:
     try:
@@ -161,6 +166,8 @@ def _read(path: Path) -> _Layers:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     document = yaml_lines.load(text, str(path))
+    if not document.values:  # the defaults would run another job than the user meant
+        raise ConfigError(f"{path}: {_EMPTY}")
     layers = _Layers(
         document.values,
         KeyLocations({keys: f"{path}:{line}" for keys, line in document.lines.items()}),
