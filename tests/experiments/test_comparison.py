@@ -100,19 +100,23 @@ def test_a_row_has_the_outcome_the_costs_and_the_settings_that_differ() -> None:
 
 
 def test_the_points_of_a_sweep_are_rows() -> None:
-    path = sweep(PointStatus.DONE, PointStatus.FAILED, PointStatus.WAITING)
+    path = sweep(PointStatus.DONE, PointStatus.FAILED, PointStatus.WAITING, PointStatus.INTERRUPTED)
     found = compare(["latest-sweep"])
 
-    assert [("1", "done", 10), ("2", "failed", None), ("3", "waiting", None)] == [
-        (row.name, row.status, row.steps) for row in found.rows
-    ]
+    assert [
+        ("1", "done", 10),
+        ("2", "failed", None),
+        ("3", "waiting", None),
+        ("4", "interrupted", None),
+    ] == [(row.name, row.status, row.steps) for row in found.rows]
     assert (["seed"], "ConfigError: no") == (found.keys, found.rows[1].error)
     assert [
         "point 3 has not run to the end, so there are no numbers.",
         "point 2 failed, so it has no numbers (ConfigError: no).",
+        "point 4 was interrupted, so it has no numbers.",
     ] == found.notes
     both = compare([str(path), str(run("a"))])
-    assert ["A/1", "A/2", "A/3", "20260102-030405-a"] == [row.name for row in both.rows]
+    assert ["A/1", "A/2", "A/3", "A/4", "20260102-030405-a"] == [row.name for row in both.rows]
     assert "A is 20260102-030406-x-sweep." == both.notes[0]
 
 

@@ -86,8 +86,9 @@ def _of_point(folder: SweepFolder, number: int, letter: str) -> ComparedRun:
     summary, unread = None, ""
     if point.status not in (PointStatus.WAITING, PointStatus.RUNNING):
         summary, unread = _summary(path)
-    if point.error:
-        unread = ""  # the point's error says why there may be no summary
+    interrupted = point.status is PointStatus.INTERRUPTED and not (path / SUMMARY).is_file()
+    if point.error or interrupted:
+        unread = ""  # the error or the status says why there is no summary
     return ComparedRun(path, name, point.status.value, point.error, point.settings, summary, unread)
 
 
