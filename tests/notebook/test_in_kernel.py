@@ -139,7 +139,7 @@ def test_a_stuck_cell_is_interrupted_and_says_who_waits(tmp_path: Path) -> None:
     assert "call 1 of strategy.run, step (" in said
     assert re.search(r"only replica 1: runs(, now at .*:10)?\n", said), said
     assert re.search(
-        r"replicas 0, 2: wait in a read of w, after its own write to it at .*:12", said
+        r"replicas 0, 2: wait in a read of w, each after its own write to it at .*:12", said
     )
     for cell in (after, restarted):
         assert "ON_WRITE, MEAN, float32 scalar" in html_of(cell)

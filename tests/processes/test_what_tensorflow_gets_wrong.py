@@ -85,7 +85,7 @@ def test_2_the_error_of_a_timeout_says_where_each_replica_is(tmp_path: Path) -> 
 
     text = str(caught.value)
     assert re.match(r"replica 1 has made no progress for \d+\.\d s in call 1 of", text)
-    waits = "wait in a read of loss, after its own write to it"
+    waits = "wait in a read of loss, each after its own write to it"
     assert f"  replicas 0, 2: {waits} at {location_of(step, 'here')}" in text
     assert f"      {location_of(step, 'gate.open')} in step\n" in text  # the stack at this moment
 

@@ -28,7 +28,7 @@ from varsim.spec import ReduceOp
 from varsim.sync.call_state import CallState
 from varsim.sync.pairing import GRACE_S, LONGEST_GRACE_S
 from varsim.sync.participant import Plans, Status
-from varsim.texts.replicas import group_lines
+from varsim.texts.replicas import ReadAt, WaitsIn, group_lines, grouped
 
 SPECS = {W: spec(), V: spec(variable_id=V)}
 
@@ -602,6 +602,14 @@ def test_a_host_call_after_the_failed_collective_is_not_answered():
 
 
 # ---------------------------------------------------------------- what the replicas do
+
+
+def test_a_group_of_waiting_replicas_speaks_of_each():
+    doings = [WaitsIn(ReadAt("w", "train.py:40"))] * 2
+
+    assert [
+        "replicas 0, 1: wait in a read of w, each after its own write to it at train.py:40"
+    ] == [str(group) for group in grouped(doings)]
 
 
 def test_groups_list_what_replicas_do():

@@ -29,12 +29,17 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
     stream = sys.stderr if stream is None else stream
     said = visible(f"{label}: {text}")
     if is_terminal(stream):
-        from varsim.report.formatting import wrapped
-
-        said = "\n".join(wrapped(said, width_of(stream), indent="  "))
+        said = in_lines(said, width_of(stream))
     if takes_escapes(stream):
         said = click.style(label, fg=_COLORS[label]) + said.removeprefix(label)
     click.echo(f"{said}\n{visible(more)}" if more else said, file=stream)
+
+
+def in_lines(text: str, width: int) -> str:
+    """Return paragraphs broken between words, with their continuation lines indented."""
+    from varsim.report.formatting import wrapped
+
+    return "\n".join(wrapped(text, width, indent="  "))
 
 
 def say(text: str = "", *, nl: bool = True, err: bool = False) -> None:

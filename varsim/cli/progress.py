@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from varsim.cli.output import complain
+from varsim.cli.output import complain, in_lines
 from varsim.interrupts import Interrupts
 from varsim.report.formatting import SAME_WARNING, number, visible
 from varsim.report.summary import Failure, Phase, Plain, Summary
@@ -189,7 +189,8 @@ class Bar(Quiet):
         """Print a paragraph above the bar."""
         from rich.text import Text
 
-        self._progress.console.print(Text(f"warning: {text}", style="yellow"))
+        console = self._progress.console
+        console.print(Text(in_lines(f"warning: {text}", console.width), style="yellow"))
 
     def show(self, what: Callable[[Results], None]) -> None:
         """Show results above the bar, which is hidden meanwhile."""

@@ -12,7 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from varsim.errors import StartError
-from varsim.report.formatting import bounded, count, dimensions, is_scalar, number, seconds, visible
+from varsim.report.formatting import (
+    bounded,
+    count,
+    dimensions,
+    is_scalar,
+    number,
+    seconds,
+    visible,
+    wrapped,
+)
 from varsim.report.grouping import short
 from varsim.report.lens_page import print_lens
 from varsim.report.lock_table import print_locks
@@ -120,7 +129,7 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
         print_lens(console, variables, everything=everything)
         print_plain(console, summary.outside_scope)
         print_locks(console, summary.locks, everything=everything)
-        for line in visible(summary.interrupted_in).splitlines():
+        for line in wrapped(visible(summary.interrupted_in), console.width, indent="  "):
             console.print(Text(line))
         if summary.interrupted_call is not None and any(one.lens for one in variables):
             console.print(Text(_INTERRUPTED_CALL.format(call=count(summary.interrupted_call))))

@@ -82,9 +82,13 @@ class ReadAt(Fact):
     location: str
     namesake: Namesake | None = None  # as in `WriteAt`
 
+    def of(self, count: int) -> str:
+        """Return the text for this number of replicas."""
+        after = "after its own write to it" if count == 1 else "each after its own write to it"
+        return f"a read of {self.variable}, {after}{_at(self.location)}{_which(self.namesake)}"
+
     def __str__(self) -> str:
-        read = f"a read of {self.variable}, after its own write to it{_at(self.location)}"
-        return f"{read}{_which(self.namesake)}"
+        return self.of(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +155,9 @@ class WaitsIn(Doing):
 
     def of(self, count: int) -> str:
         """Return the operation in which the replica waits."""
-        verb = "waits" if count == 1 else "wait"
-        return f"{verb} in {self.operation}{_now(self.now_at)}"
+        verb, operation = "waits" if count == 1 else "wait", self.operation
+        what = operation.of(count) if isinstance(operation, ReadAt) else str(operation)
+        return f"{verb} in {what}{_now(self.now_at)}"
 
 
 @dataclass(frozen=True, slots=True)
