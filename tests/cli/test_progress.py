@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -10,14 +12,19 @@ from rich.progress import Progress, TextColumn
 
 from tests.report.summaries import summary
 from tests.waiting import SetClock
-from varsim.cli import progress
+from varsim.cli import progress, sweep_progress
 from varsim.cli.progress import Bar, Lines, watching
+from varsim.cli.sweep_progress import SweepProgress
+from varsim.experiments.sweep_folder import PointStatus, SweepPoint
+from varsim.experiments.sweep_plan import PlannedPoint
+from varsim.report.summary import Plain
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
     clock = SetClock()
     monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(sweep_progress, "time", clock)
     return clock
 
 
@@ -58,7 +65,7 @@ def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
         for step in range(1, 11):
             clock.now_s += 0.04
             bar.progressed(step, 10, {"loss": 1 / step})
-        bar.warned("variable 'w[0]': careful")
+        bar.warned("variable 'w[0]': careful\n  " + 12 * "indented ")
     text = file.getvalue()
 
     assert "starting workers" in text
@@ -67,6 +74,32 @@ def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
         f"{step}/10" in text for step in range(1, 11)
     ]
     assert "variable 'w[0]': careful" in text
+    assert f"  {8 * 'indented '}".rstrip() + "\n    indented indented" in _plain(text)
+
+
+def test_a_line_about_a_point_breaks_between_its_parts(clock: SetClock):
+    """On a terminal of 80 columns, the remaining time goes to the next line as a whole."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, highlight=False)
+    settings: dict[str, Plain] = {"workers": 2, "mode": "none", "params.batch_size": 32}
+    plan = PlannedPoint(1, settings, Mock(), "1")
+    with Progress(console=console, auto_refresh=False) as shown:
+        watcher = SweepProgress([Mock(processes=1)] * 2, 2, quiet=False, progress=shown)
+        watcher.begins(plan)
+        clock.now_s += 13.0
+        point = SweepPoint(number=1, settings=settings, status=PointStatus.DONE, run="1", seconds=1)
+        watcher.ended(point, summary(metrics={"accuracy": 0.9666}))
+    lines = [line.rstrip() for line in _plain(file.getvalue()).splitlines()]
+
+    assert [
+        "1/2  workers=2 mode=none params.batch_size=32  done  1.00 s  accuracy 0.9666",
+        "  13 s left",
+    ] == [line for line in lines if "done" in line or line.startswith("  ")]
+
+
+def _plain(text: str) -> str:
+    """Return a terminal's text without escape sequences; each drawing of the bar has a line."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")
 
 
 @pytest.mark.parametrize(

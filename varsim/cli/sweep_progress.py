@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from varsim.cli.output import complain
+from varsim.cli.output import complain, in_lines
 from varsim.cli.progress import (
     BAR_EVERY_S,
     PHASE_TITLES,
@@ -28,6 +28,8 @@ from varsim.report.terminal import takes_escapes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 ENDING: Final = "ending the sweep: another Ctrl-C skips the merge and the verdict of this point"
 
@@ -79,8 +81,8 @@ class SweepProgress:
         elif not self._quiet:
             metrics = "" if summary is None else in_words(summary.metrics)
             took = "" if point.seconds is None else duration(point.seconds)
-            words = (self._title, point.status.value, took, metrics, self._left.text())
-            self.say("  ".join(filter(None, words)))
+            words = (point.status.value, took, metrics, self._left.text())
+            self.say("  ".join([self._title, *map(_kept_whole, filter(None, words))]))
 
     def warned(self, text: str) -> None:
         """Print a warning, unless an earlier point has had the same one."""
@@ -96,16 +98,18 @@ class SweepProgress:
             from rich.text import Text
 
             style = {"Error": "red", "warning": "yellow"}[label]
-            self._progress.console.print(Text(f"{label}: {text}", style=style))
+            console = self._progress.console
+            console.print(Text(in_lines(f"{label}: {text}", console.width), style=style))
 
     def say(self, text: str) -> None:
         """Print a line, above the bar if there is one."""
         if self._progress is None:
-            click.echo(visible(text), file=self._stream)
+            click.echo(visible(text.replace(_NO_BREAK, " ")), file=self._stream)
         else:
             from rich.text import Text
 
-            self._progress.console.print(Text(text))
+            console = self._progress.console
+            console.print(Text(in_lines(text, console.width).replace(_NO_BREAK, " ")))
 
     def draw(self, words: str, *, now: bool = False) -> None:
         """Draw the bar, with words about the running point; at most every `BAR_EVERY_S`."""
@@ -119,6 +123,11 @@ class SweepProgress:
                 self._task, completed=self._left.done, description=self._title, words=said
             )
             self._progress.refresh()
+
+
+def _kept_whole(words: str) -> str:
+    """Return words separated by two blanks, such that no line breaks within one of them."""
+    return "  ".join(part.replace(" ", _NO_BREAK) for part in words.split("  "))
 
 
 class _PointProgress(Quiet):
