@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from varsim.cli import completion
 from varsim.cli.exit_codes import NotWritten, WrongUse
-from varsim.cli.output import say
+from varsim.cli.output import in_lines, say
+from varsim.report.terminal import width_of
 
 _MAX_LINES = 5  # lines of the program that the warning lists
 
@@ -54,11 +56,11 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
     except OSError as error:
         raise NotWritten(f"{file} cannot be written: {error.strerror}") from error
     say(f"{file}: {file.stat().st_size:,} bytes")
-    say(f"included: {', '.join(exported.names)}")
-    for what in exported.left_out:
-        say(f"left out: {what}")
-    for what in exported.not_whole:
-        say(f"not whole: {what}")
+    lines = [f"included: {', '.join(exported.names)}"]
+    lines += [f"left out: {what}" for what in exported.left_out]
+    lines += [f"not whole: {what}" for what in exported.not_whole]
+    for line in lines:
+        say(in_lines(line, width_of(sys.stdout)))
     _name_lines(exported.look_at)
 
 
