@@ -72,6 +72,22 @@ def test_a_wrong_name_gets_the_nearest_one_and_the_list(tmp_path: Path) -> None:
     assert find_lesson("copies").title in said.output
 
 
+def test_the_name_of_a_ready_made_experiment_gets_the_command_that_runs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An experiment in configs/ of the current folder is preferred to that of the checkout."""
+    monkeypatch.chdir(tmp_path)
+    checkout = Path(__file__).parents[2] / "configs" / "digits_none.yaml"
+
+    assert f"run `varsim run {checkout}`" in init("--lesson", "digits_none").output
+
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "digits_none.yaml").write_text("workload: digits")
+    said = init("--lesson", "digits_none")
+    assert 2 == said.exit_code
+    assert "run `varsim run configs/digits_none.yaml`" in said.output
+
+
 def test_without_a_name_the_lessons_are_listed_as_an_error() -> None:
     said = init()
 

@@ -75,12 +75,12 @@ def test_an_inventory_is_an_experiment_that_runs(name: str, write: Callable[[str
 # ---------------------------------------------------------------- what is listed
 
 
-def test_the_lesson_is_an_inventory():
+def test_the_ready_made_experiment_is_an_inventory():
     """`varsim inventory` wrote configs/inventory.yaml; a comment and `workers` were added."""
-    lesson = CONFIG.read_text("utf-8").replace("workers: 4\n", "")
+    experiment = CONFIG.read_text("utf-8").replace("workers: 4\n", "")
 
     _, comment_of_command = inventory_of("digits").as_yaml().split("\n", 1)
-    assert lesson.endswith(comment_of_command)
+    assert experiment.endswith(comment_of_command)
 
 
 def test_variables_of_a_saved_model_have_their_settings():

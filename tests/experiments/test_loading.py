@@ -315,7 +315,7 @@ def test_a_binary_file_is_an_error(tmp_path: Path):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_lessons_are_experiments(path: Path):
+def test_the_ready_made_experiments_are_valid(path: Path):
     assert path.stem == load(path).title
 
 

@@ -31,7 +31,7 @@ def test_every_key_is_described():
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_lesson_names_the_schema(path: Path):
+def test_every_ready_made_experiment_names_the_schema(path: Path):
     first = path.read_text("utf-8").splitlines()[0]
 
     assert "# yaml-language-server: $schema=experiment.schema.json" == first

@@ -1,4 +1,4 @@
-"""Each lesson in configs/ is valid, is in the course, and has the results that it describes."""
+"""Each experiment in configs/ is valid, is in the course, and has the results that it describes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from varsim.report.summary import RunStatus, Summary, VariableSummary
 from varsim.testing import simulated_cluster
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-LESSONS = sorted(CONFIGS.glob("*.yaml"))
-each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
+each_experiment = pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory):
-    """Return a function that runs a lesson for two epochs of 22 steps; each lesson runs once."""
+    """Return a function that runs an experiment for two epochs of 22 steps, and each only once."""
 
     @cache
-    def run_lesson(name: str) -> Summary:
+    def run_one(name: str) -> Summary:
         out = tmp_path_factory.mktemp("runs")
         overrides = [Override.parse(word) for word in ("steps=44", f"out={out}")]
         with simulated_cluster():
             return run_experiment(load_experiment(CONFIGS / f"{name}.yaml", overrides))
 
-    return run_lesson
+    return run_one
 
 
 def variable(summary: Summary, name: str) -> VariableSummary:
@@ -44,34 +44,34 @@ def apart(summary: Summary, name: str) -> float:
     return float(lens.apart)
 
 
-@each_lesson
-def test_a_lesson_says_what_to_look_at(lesson: Path) -> None:
-    """A lesson names its schema, says what to look at, and has the name of its file."""
-    first, *comment = lesson.read_text(encoding="utf-8").splitlines()
+@each_experiment
+def test_an_experiment_says_what_to_look_at(experiment: Path) -> None:
+    """An experiment names its schema, says what to look at, and has the name of its file."""
+    first, *comment = experiment.read_text(encoding="utf-8").splitlines()
 
     assert "# yaml-language-server: $schema=experiment.schema.json" == first
     assert any(line.startswith("# Look at: ") for line in comment)
-    assert lesson.stem == load_experiment(lesson).name
+    assert experiment.stem == load_experiment(experiment).name
 
 
 @pytest.mark.thorough
-@each_lesson
-def test_a_lesson_runs(lesson: Path, run) -> None:
-    """A lesson runs to its end on four replicas, and warns only if its comment says so."""
-    summary = run(lesson.stem)
+@each_experiment
+def test_an_experiment_runs(experiment: Path, run) -> None:
+    """An experiment runs to its end on four replicas, and warns only if its comment says so."""
+    summary = run(experiment.stem)
 
     assert (RunStatus.DONE, 44, 4) == (summary.status, summary.step, len(summary.devices))
-    promised = "There is a warning" in lesson.read_text(encoding="utf-8")
+    promised = "There is a warning" in experiment.read_text(encoding="utf-8")
     assert promised == bool(summary.warnings)
 
 
-def test_the_course_has_every_lesson_once() -> None:
-    """README.md of configs/ has one link to each lesson."""
+def test_the_course_has_every_experiment_once() -> None:
+    """README.md of configs/ has one link to each experiment."""
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
 
-    assert 12 == len(LESSONS)
-    for lesson in LESSONS:
-        assert 1 == readme.count(f"[{lesson.stem}]({lesson.name})")
+    assert 12 == len(EXPERIMENTS)
+    for experiment in EXPERIMENTS:
+        assert 1 == readme.count(f"[{experiment.stem}]({experiment.name})")
 
 
 def test_on_write_keeps_copies_equal_and_merges_at_every_step(run) -> None:

@@ -1,4 +1,4 @@
-"""Each workload of a lesson has the results that the lesson's comment describes."""
+"""Each workload of an experiment in configs/ has the results that the experiment describes."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,8 @@ from varsim.nearest import did_you_mean
 
 FOLDER: Final = Path(__file__).parents[1] / "lessons"
 _README: Final = "README.md"
+_EXPERIMENTS: Final = (Path("configs"), FOLDER.parents[1] / "configs")
+"""Where the ready-made experiments of a checkout are; an installed package does not have them."""
 _TITLE: Final = re.compile(r"# (?P<number>\d+)\. (?P<title>.+)")
 
 
@@ -52,12 +55,18 @@ def find_lesson(name: str) -> Lesson:
     """Return the lesson with this name.
 
     Raises:
-        ConfigError: There is no such lesson. The text has the nearest name, and lists all lessons.
+        ConfigError: There is no such lesson. The text says how to run the ready-made experiment of
+            this name, if there is one; otherwise it has the nearest name, and lists all lessons.
     """
     known = {lesson.name: lesson for lesson in lessons()}
     if name not in known:
+        problem = f"there is no lesson {name!r}"
+        for experiment in (folder / f"{name}.yaml" for folder in _EXPERIMENTS):
+            if experiment.is_file():
+                command = f"varsim run {shlex.quote(str(experiment))}"
+                raise ConfigError(f"{problem}: it is a ready-made experiment; run `{command}`")
         near = did_you_mean(name, known)
-        raise ConfigError(f"there is no lesson {name!r}{near}\n{listed_lessons()}")
+        raise ConfigError(f"{problem}{near}\n{listed_lessons()}")
     return known[name]
 
 
