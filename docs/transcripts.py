@@ -16,8 +16,10 @@ docs/coming-from. Each is run from its first to its last line, in a new folder t
 - A comment `<!-- picture FILE -->` names the file of the run that becomes the picture in the next
   line.
 
-`--check` writes nothing, and its exit code says whether all documents are current. Times, sizes of
-reports, names of runs, and the layout of pictures may differ.
+The sizes of written files are replaced by `… bytes`, because they change with times and versions.
+
+`--check` writes nothing, and its exit code says whether all documents are current. Times, names of
+runs, and the layout of pictures may differ.
 """
 
 from __future__ import annotations
@@ -50,10 +52,11 @@ _DIFFERENT_LINES: Final = re.compile(
     r"(?<=B)(?: +\d[\d.,]*)+$"  # times and what follows from them, beside the bytes
     r"|^ +events +\d.*$"
     r"|(?<=^  what      )\w+: "  # similar findings whose times differ: which one this is
-    r"|\d{8}-\d{6}"  # in the name of a run
-    r"|\d[\d,]* bytes",  # the size of a report
+    r"|\d{8}-\d{6}",  # in the name of a run
     re.MULTILINE,
 )
+_SIZE: Final = re.compile(r"(?<=: )\d[\d,]* bytes$", re.MULTILINE)
+"""The size of a written file, such as a report: it changes with times and versions."""
 _DIFFERENT: Final = re.compile(
     r"(?: · )?[\w-]+ \d[\d,.]* m?s\b"  # a phase with its time; short ones are not shown
     r"|\d[\d,.]* m?s\b"
@@ -132,7 +135,7 @@ class Transcript:
             timeout=_TIMEOUT_S,
             check=False,
         )
-        lines = _PROGRESS.sub("", done.stdout).rstrip().splitlines()
+        lines = _SIZE.sub("… bytes", _PROGRESS.sub("", done.stdout)).rstrip().splitlines()
         return "".join(f"{line.rstrip()}\n" for line in lines), done.returncode
 
     def _change(self, diff: str) -> None:
