@@ -27,7 +27,8 @@ class Chart:
     spec: Spec
     headings: tuple[str, ...]  # of the table with the same numbers
     rows: tuple[tuple[str, ...], ...]
-    series: tuple[str, ...] = ()  # the series that a reader can hide, in the order of their colours
+    series: tuple[str, ...] = ()  # the series that a reader can hide
+    palette: tuple[str, ...] = ()  # names in the order of the colours, also of series not drawn
     styles: Mapping[str, str] = field(default_factory=dict)  # series → its style, if it has one
     notes: tuple[str, ...] = ()  # sentences on what is not drawn
 

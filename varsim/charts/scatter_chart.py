@@ -75,6 +75,7 @@ def scatter_chart(
         headings=("run", x, y),
         rows=tuple((one.name, f"{one.x:.6g}", f"{one.y:.6g}") for one in dots),
         series=tuple(names),
+        palette=tuple(names),
         notes=(_CROWDED,) if crowded else (),
     )
 

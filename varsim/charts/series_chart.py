@@ -83,6 +83,7 @@ def line_chart(
         headings=(x, *(one.name for one in lines)),
         rows=tuple((f"{at:g}", *(_cell(one.get(at)) for one in by_line)) for at in every),
         series=tuple(one.name for one in (*colored, *(it for it in lines if it.style))),
+        palette=tuple(one.name for one in colored),
         styles={one.name: one.style for one in lines if one.style},
         notes=not_drawn([value for one in lines for _, value in one.points]),
     )
@@ -121,12 +122,22 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
     }
 
 
-def color_by_series(names: Sequence[str]) -> dict[str, Any]:
-    """Return the channels `color` and `strokeDash` of series, and their legend."""
-    domain = list(names)
+def color_by_series(names: Sequence[str], palette: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the channels `color` and `strokeDash` of series, and their legend.
+
+    Args:
+        names: The series of the chart.
+        palette: These names, and those of series of other charts, in the order of their colours;
+            by default `names`.
+    """
+    domain = list(palette or names)
     dashes = [DASHES[index // COLORS % len(DASHES)] for index in range(len(domain))]
-    columns = max(1, WIDTH // (_LETTER * max(map(len, domain)) + _SYMBOL))
-    legend = None if len(domain) == 1 else {"title": None, "orient": "top", "columns": columns}
+    columns = max(1, WIDTH // (_LETTER * max(map(len, names)) + _SYMBOL))
+    legend: dict[str, Any] | None = None
+    if len(names) > 1:
+        legend = {"title": None, "orient": "top", "columns": columns}
+        if len(domain) > len(names):
+            legend["values"] = list(names)
     common = {"field": "series", "type": "nominal", "legend": legend}
     return {
         "color": {**common, "scale": {"domain": domain}},
@@ -189,11 +200,14 @@ def bar_chart(
     span: tuple[int, int],
     x: str,
     y: str,
+    palette: Sequence[str] = (),
 ) -> Chart:
     """Return a chart of stacked bars over calls.
 
     Args:
         span: The first and the last call of the axis.
+        palette: The names of all series in the order of their colours, also of those that only
+            other charts have; by default the series of `bars`.
         x: The title of the horizontal axis.
         y: The title of the vertical axis, with its unit.
     """
@@ -208,30 +222,11 @@ def bar_chart(
         }
         for one in bars
     ]
-    along = {
-        "type": "quantitative",
-        "title": x,
-        "axis": {"tickMinStep": 1, "format": ",d"},
-        "scale": {"domain": [span[0] - 0.5, span[1] + 0.5], "zero": False, "nice": False},
-    }
-    color = color_by_series(names)
-    encoding = {
-        "x": {"field": "x", "bin": "binned", **along},
-        "x2": {"field": "end"},
-        "y": {"field": "y", "type": "quantitative", "title": y, "stack": "zero"},
-        "color": color["color"],
-        "order": {"field": "series", "sort": names},
-        "tooltip": [
-            {"field": "series", "type": "nominal", "title": "series"},
-            {"field": "calls", "type": "nominal", "title": x},
-            {"field": "y", "type": "quantitative", "title": y, "format": ".4~g"},
-        ],
-    }
     content = {
         "data": {"values": values},
         "transform": [{"filter": STEADY}],
         "mark": {"type": "bar", "binSpacing": 0.5},
-        "encoding": encoding,
+        "encoding": _bar_encoding(names, palette, span, x, y),
     }
     places = list(dict.fromkeys((one.begin, _calls(one)) for one in bars))
     found = {(one.begin, one.series): one.value for one in bars}
@@ -246,7 +241,33 @@ def bar_chart(
         headings=(x, *names),
         rows=tuple(rows),
         series=tuple(names),
+        palette=tuple(palette or names),
     )
+
+
+def _bar_encoding(
+    names: Sequence[str], palette: Sequence[str], span: tuple[int, int], x: str, y: str
+) -> dict[str, Any]:
+    """Return the channels of stacked bars, as `bar_chart` has them."""
+    along = {
+        "type": "quantitative",
+        "title": x,
+        "axis": {"tickMinStep": 1, "format": ",d"},
+        "scale": {"domain": [span[0] - 0.5, span[1] + 0.5], "zero": False, "nice": False},
+    }
+    color = color_by_series(names, palette)
+    return {
+        "x": {"field": "x", "bin": "binned", **along},
+        "x2": {"field": "end"},
+        "y": {"field": "y", "type": "quantitative", "title": y, "stack": "zero"},
+        "color": color["color"],
+        "order": {"field": "series", "sort": names},
+        "tooltip": [
+            {"field": "series", "type": "nominal", "title": "series"},
+            {"field": "calls", "type": "nominal", "title": x},
+            {"field": "y", "type": "quantitative", "title": y, "format": ".4~g"},
+        ],
+    }
 
 
 def _calls(bar: Bar) -> str:

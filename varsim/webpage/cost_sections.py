@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from varsim.analysis.step_times import StepTime
 from varsim.analysis.step_traffic import StepTraffic
 from varsim.charts.chart import Chart
 from varsim.charts.series_chart import Bar, bar_chart
@@ -24,6 +24,26 @@ from varsim.webpage.section import Section
 _MOST_ROWS: Final = 200  # variables in the table; summary.json has all
 _NAME_WIDTH: Final = 32
 _CALL: Final = "call of strategy.run"
+_IF_ALONE: Final = "for each variable, as if it were sent alone"
+_TRAFFIC: Final[tuple[tuple[str, str, Callable[[float], Unit]], ...]] = (
+    ("bytes", "Bytes by call", byte_unit),
+    ("messages", "Messages by call", lambda _: Unit("messages", 1)),
+)
+"""The charts of traffic: their keys, titles and units."""
+
+_TIMES: Final = (
+    (
+        "critical-path",
+        "Critical path by call",
+        "of work on the critical path: of the replica that arrived last at each collective, since "
+        "the one before",
+    ),
+    ("waits", "Waits by call", "that replicas waited for the work of the last one"),
+)
+"""The charts of times: their keys, titles and what their numbers are."""
+
+NumbersByCall = Mapping[int, Mapping[str, float]]
+"""The number of a call → the name of a series → a number."""
 
 
 def modes_section(record: ReportedRecord) -> Section | None:
@@ -60,9 +80,17 @@ def traffic_section(record: ReportedRecord) -> Section | None:
         return None
     names = _unique(record.names)
     span = traffic.first_step, max(traffic.step, traffic.first_step)
+    counted = [
+        _by_call(
+            (call, names.get(variable, str(variable)), number)
+            for (call, variable), number in one.items()
+        )
+        for one in (traffic.size_bytes, traffic.messages)
+    ]
+    palette = _palette(counted, list(names.values()), "variable")
     charts = [
-        _traffic_chart("bytes", "Bytes by call", traffic.size_bytes, names, span),
-        _traffic_chart("messages", "Messages by call", traffic.messages, names, span),
+        _chart_by_call(key, title, _IF_ALONE, by_call, palette=palette, span=span, unit_of=unit_of)
+        for (key, title, unit_of), by_call in zip(_TRAFFIC, counted, strict=True)
     ]
     content = {"alone": IF_ALONE, "lacks": list(_lacks(record.summary, traffic))}
     return Section(
@@ -79,63 +107,83 @@ def _unique(names: Mapping[int, str]) -> dict[int, str]:
     return dict(zip(names, short_names(list(names.values()), _NAME_WIDTH), strict=True))
 
 
-def _traffic_chart(
-    key: str,
-    title: str,
-    counted: Counter[tuple[int, int]],
-    names: Mapping[int, str],
-    span: tuple[int, int],
-) -> Chart | None:
-    by_call: dict[int, dict[str, float]] = {}
-    for (call, variable), value in counted.items():
-        name = names.get(variable, str(variable))
-        by_call.setdefault(call, {})[name] = value
-    return _chart_by_call(
-        key,
-        title,
-        "for each variable, as if it were sent alone",
-        by_call,
-        order=list(names.values()),
-        span=span,
-        unit_of=byte_unit if key == "bytes" else lambda _: Unit("messages", 1),
-        one="variable",
-    )
+def _by_call(counted: Iterable[tuple[int, str, float]]) -> NumbersByCall:
+    """Return numbers, each with its call and its series, by call and series."""
+    found: dict[int, dict[str, float]] = {}
+    for call, name, value in counted:
+        found.setdefault(call, {})[name] = value
+    return found
+
+
+def _totals(by_call: NumbersByCall) -> Counter[str]:
+    totals: Counter[str] = Counter()
+    for numbers in by_call.values():
+        totals.update(numbers)
+    return totals
+
+
+@dataclass(frozen=True, slots=True)
+class _Palette:
+    """The series of several charts, in the order of their colours."""
+
+    names: Sequence[str]
+    rest: str  # the name of the series that stands for all others; "" if there are no others
+
+    @property
+    def colors(self) -> list[str]:
+        """Return all names in the order of their colours."""
+        return [*self.names, *([self.rest] if self.rest else [])]
+
+
+def _palette(charts: Sequence[NumbersByCall], order: Sequence[str], what: str) -> _Palette:
+    """Return the series that several charts show, so that each has the same colour in all of them.
+
+    If there are more series than colours, the charts show those with the largest shares of the
+    totals, and one series for the others.
+
+    Args:
+        order: The names of all series.
+        what: What one series stands for, for the name of those that share the last series.
+    """
+    if len(order) <= COLORS:
+        return _Palette(order, "")
+    shares: Counter[str] = Counter()
+    for totals in map(_totals, charts):
+        whole = sum(totals.values())
+        shares.update({name: value / whole for name, value in totals.items() if value})
+    shown, others = largest_first(shares, COLORS)
+    rest = times(len(others), f"other {what}") if others else ""
+    return _Palette([name for name in order if name in shown], rest)
 
 
 def _chart_by_call(
     key: str,
     title: str,
     what: str,
-    by_call: Mapping[int, Mapping[str, float]],
+    by_call: NumbersByCall,
     *,
-    order: Sequence[str],
+    palette: _Palette,
     span: tuple[int, int],
     unit_of: Callable[[float], Unit],
-    one: str,
 ) -> Chart | None:
     """Return a chart of stacked bars by call; None if all numbers are zero.
 
     Args:
         what: A clause that describes the numbers.
         by_call: The number of a call → the name of a series → a number.
-        order: The names of all series, so that each has its colour in every chart.
+        palette: The series.
         span: The first and the last call of the record.
         unit_of: The unit for the largest bar.
-        one: What one series stands for, for the name of those that share the last series.
     """
-    totals: Counter[str] = Counter()
-    for numbers in by_call.values():
-        totals.update(numbers)
-    shown, others = largest_first(totals, COLORS)
-    if not shown:
+    joined_calls = {call: _with_rest(numbers, palette) for call, numbers in by_call.items()}
+    totals = _totals(joined_calls)
+    series = [name for name in palette.colors if totals[name]]
+    if not series:
         return None
-    rest = times(len(others), f"other {one}")
-    joined_calls = {call: _with_rest(numbers, shown, rest) for call, numbers in by_call.items()}
     bins = binned(joined_calls, span)
     unit = unit_of(max(sum(bar.sums.values()) for bar in bins))
     width = max(bar.last - bar.first + 1 for bar in bins)
     amount = f"{unit.name} in {width} calls" if width > 1 else unit.name
-    series = [*(name for name in order if name in shown), *([rest] if others else [])]
     return bar_chart(
         key,
         title,
@@ -144,14 +192,15 @@ def _chart_by_call(
         span=span,
         x=_CALL,
         y=amount,
+        palette=palette.colors,
     )
 
 
-def _with_rest(numbers: Mapping[str, float], shown: Sequence[str], rest: str) -> dict[str, float]:
+def _with_rest(numbers: Mapping[str, float], palette: _Palette) -> dict[str, float]:
     """Return numbers in which the series that are not shown are one."""
     found: dict[str, float] = {}
     for name, value in numbers.items():
-        series = name if name in shown else rest
+        series = name if name in palette.names or not palette.rest else palette.rest
         found[series] = found.get(series, 0.0) + value
     return found
 
@@ -195,22 +244,16 @@ def times_section(record: ReportedRecord) -> Section | None:
     """Return the section with the waits, and the critical path, of each call."""
     if record.times is None or not record.times:
         return None
+    critical = {one.step: _of_replicas(one.critical) for one in record.times}
+    waits = {one.step: _of_replicas(one.waited) for one in record.times}
+    count = 1 + max((i for one in record.times for i in (*one.critical, *one.waited)), default=0)
+    palette = _palette(
+        [critical, waits], [*_of_replicas(dict.fromkeys(range(count), 0.0))], "replica"
+    )
+    span = record.times[0].step, record.times[-1].step
     charts = [
-        _replica_chart(
-            "critical-path",
-            "Critical path by call",
-            [one.critical for one in record.times],
-            record.times,
-            "of work on the critical path: of the replica that arrived last at each "
-            "collective, since the one before",
-        ),
-        _replica_chart(
-            "waits",
-            "Waits by call",
-            [one.waited for one in record.times],
-            record.times,
-            "that replicas waited for the work of the last one",
-        ),
+        _chart_by_call(key, title, what, by_call, palette=palette, span=span, unit_of=time_unit)
+        for (key, title, what), by_call in zip(_TIMES, (critical, waits), strict=True)
     ]
     took = [one.took_s for one in record.times]
     waited = any(one.waited for one in record.times)
@@ -228,26 +271,6 @@ def times_section(record: ReportedRecord) -> Section | None:
     )
 
 
-def _replica_chart(
-    key: str,
-    title: str,
-    by_replica: Sequence[Mapping[int, float]],
-    steps: Sequence[StepTime],
-    what: str,
-) -> Chart | None:
-    """Return a chart of times of replicas by call; None if there are no times."""
-    replicas = sorted({replica_id for one in by_replica for replica_id in one})
-    by_call = {
-        step.step: {f"replica {i}": one[i] for i in replicas if i in one}
-        for step, one in zip(steps, by_replica, strict=True)
-    }
-    return _chart_by_call(
-        key,
-        title,
-        what,
-        by_call,
-        order=[f"replica {i}" for i in replicas],
-        span=(steps[0].step, steps[-1].step),
-        unit_of=time_unit,
-        one="replica",
-    )
+def _of_replicas(times_s: Mapping[int, float]) -> dict[str, float]:
+    """Return times of replicas with the names of the replicas."""
+    return {f"replica {i}": times_s[i] for i in sorted(times_s)}

@@ -94,7 +94,7 @@ def _json(value: Any) -> Any:
 
 def _chart_data(chart: Chart) -> Any:
     spec = without_legends(chart.spec)  # the boxes beside the chart are its legend
-    return _json({"spec": spec, "series": chart.series, "styles": dict(chart.styles)})
+    return _json({"spec": spec, "palette": chart.palette, "styles": dict(chart.styles)})
 
 
 def _with_code(text: str) -> Any:

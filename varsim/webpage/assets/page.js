@@ -1,7 +1,7 @@
 // The behaviour of a report: it draws the charts, hides series and findings, and copies lines.
 "use strict";
 
-/** @typedef {{spec: object, series: string[], styles: Object<string, string>}} ChartData */
+/** @typedef {{spec: object, palette: string[], styles: Object<string, string>}} ChartData */
 
 (() => {
   const themes = JSON.parse(document.getElementById("themes").textContent);
@@ -24,7 +24,7 @@
     if (style) {
       return { color: config.style[style].color, dash: style === "oracle" ? "dotted" : "dashed" };
     }
-    const place = data.series.filter((one) => !data.styles[one]).indexOf(name);
+    const place = data.palette.indexOf(name);
     const colors = config.range.category;
     const dash = ["solid", "dashed", "dotted", "double"][Math.floor(place / colors.length) % 4];
     return { color: colors[place % colors.length], dash };
