@@ -31,6 +31,10 @@ program receive replica=1                                   after raised-1
 program finish call=1 error=ValueError note=ValueError:_empty
 program abort call=1 note=another_replica_raised
 """
+UNWRITTEN = (
+    "replicas wait for replicas that will not arrive: only replica 0: w.assign; 'w' makes the "
+    "replicas wait: in replica context, a write to it uses the mean of all replicas' values."
+)
 SUCCEEDED = """
 program call call=2                                         as start-2
 0 begin call=2                                              after start-2
@@ -238,6 +242,7 @@ def test_the_first_location_of_a_stuck_replica_is_its_line_in_the_program(tmp_pa
     [
         ("varsim.errors.MismatchError", "replicas did different things: x", "decide alike", True),
         ("MismatchError", "replicas wait for replicas that will not arrive", "only one", True),
+        ("MismatchError", UNWRITTEN, "aggregation=ONLY_FIRST_REPLICA", False),
         ("MismatchError", "replicas gave values that do not match", "summary.json", False),
         ("CallTimeout", "no progress", "stall_fail_s", False),
         ("WorkerLost", "worker was killed by SIGKILL", "memory", False),

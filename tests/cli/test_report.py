@@ -109,11 +109,14 @@ def test_a_run_without_a_record_says_why():
 
 
 def test_a_failure_is_no_finding_about_values():
-    failure = Failure(kind="OddError", text="odd", traceback="line 1")
+    failure = Failure(kind="OddError", text="odd\n  as said", traceback="line 1")
     saved(Path(RUN), failure=failure, status=RunStatus.FAILED)
     assert 0 == varsim("--no-advice").exit_code
 
     assert re.search(r"failures \(1\) about values \(1\) .* failed failed run", text_of())
+    page = Path(f"{RUN}/report.html").read_text("utf-8")
+    assert re.search(r'<p class="lines">OddError: odd\n  as said', page)
+    assert re.search(r'<pre class="lines".*>odd\n  as said</pre>', page)
 
 
 def test_a_run_that_was_killed_has_what_was_recorded():

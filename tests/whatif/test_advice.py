@@ -387,6 +387,15 @@ def test_without_auto_variables_there_is_nothing_to_advise(tmp_path: Path):
     assert ["no variable is AUTO, so there is nothing to advise"] == advised.advice
 
 
+def test_after_a_failure_no_advice_says_to_keep_settings(tmp_path: Path):
+    write = "        weight.assign_sub"
+    folder = run(tmp_path, JOB.replace(write, f"        raise OSError\n{write}")).directory
+    assert [] == json.loads(CliRunner().invoke(main, ["advise", folder, "--json"]).stdout)["advice"]
+    shown = " ".join(CliRunner().invoke(main, ["advise", folder]).stdout.split())
+    assert "No advice: the run failed" in shown
+    assert "Nothing to change" not in shown
+
+
 def test_a_failed_pilot_run_is_reported(tmp_path: Path):
     failing = JOB.replace(
         "    for number", "    if job.steps:\n        raise OSError('x')\n    for number"

@@ -20,7 +20,14 @@ def remedy_of(kind: str, text: str) -> FailureRemedy:
         text: The error's text.
     """
     error = kind.rpartition(".")[2]
-    found = next((one for name, said, one in _REMEDIES if name == error and said in text), _NONE)
+    found = next(
+        (
+            one
+            for name, said, one in _REMEDIES
+            if name == error and all(part in text for part in said)
+        ),
+        _NONE,
+    )
     return found._replace(text=f"{found.text} {_DETAILS}".strip())
 
 
@@ -43,6 +50,11 @@ _EVERYBODY: Final = FailureRemedy(
     "report something, return the value from the function instead, and use it after strategy.run.",
     ("value = strategy.experimental_local_results(strategy.run(step))[0]  # replica 0's",),
 )
+_ALL_WRITE: Final = FailureRemedy(
+    "Move the write out of the code that only some replicas run, so that all replicas write. If "
+    "only replica 0's value is to count, create the variable with aggregation=ONLY_FIRST_REPLICA: "
+    "then all replicas write, and replica 0's value is used."
+)
 _STUCK: Final = FailureRemedy(
     "Look at the first line: the replica waits or computes there, and the others wait for it. If "
     "it only needs more time, raise stall_fail_s or VARSIM_CALL_TIMEOUT_S."
@@ -57,10 +69,11 @@ _MEMORY: Final = FailureRemedy(
     f"one host, or smaller batches. {_GO_ON}"
 )
 _REMEDIES: Final = (
-    ("MismatchError", "will not arrive", _EVERYBODY),
-    ("MismatchError", "did different things", _SAME_PATH),
-    ("CallTimeout", "", _STUCK),
-    ("WorkerLost", "killed by SIGKILL", _MEMORY),
-    ("WorkerLost", "", _LOST),
+    ("MismatchError", ("will not arrive", "a write to it"), _ALL_WRITE),
+    ("MismatchError", ("will not arrive",), _EVERYBODY),
+    ("MismatchError", ("did different things",), _SAME_PATH),
+    ("CallTimeout", (), _STUCK),
+    ("WorkerLost", ("killed by SIGKILL",), _MEMORY),
+    ("WorkerLost", (), _LOST),
 )
-"""Classes of errors, a part of their texts, and what to do. The first that fits counts."""
+"""Classes of errors, parts of their texts, and what to do. The first that fits counts."""

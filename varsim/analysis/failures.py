@@ -69,6 +69,11 @@ class Ending:
         return self.incarnation < self.incarnations - self.unstarted
 
     @property
+    def failed(self) -> bool:
+        """Return whether the run failed during this record."""
+        return self.status == FAILED and not self.goes_on
+
+    @property
     def is_known(self) -> bool:
         """Return whether it is known how the program ended."""
         return self.status != UNKNOWN

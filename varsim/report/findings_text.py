@@ -174,7 +174,8 @@ def _told(told: ToldFinding, width: int) -> Iterator[str]:
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{visible(line)}".rstrip()
     rest = ("tried", told.tried), ("effect", told.effect), ("how sure", told.certainty)
     events = ", ".join(map(str, told.events))
-    for label, text in (*rest, ("cause", told.cause), ("events", events)):
+    proof = "event" if len(told.events) == 1 else "events"
+    for label, text in (*rest, ("cause", told.cause), (proof, events)):
         if text:
             yield from _labelled(label, text, width)
     for number, said in enumerate(told.leads_to):

@@ -68,6 +68,8 @@ class Advised:
     differs: str = ""
     """A sentence on wrong values that no setting mends, or ""."""
 
+    failed: bool = False  # whether the run failed; then `advice` has only changes of settings
+
 
 MOST_REPLAYS: Final = 6
 """Usual largest number of replays for advice: as recorded, with three synchronizations, with what
@@ -80,6 +82,7 @@ def advise(
     only: Iterable[int] | None = None,
     careful: bool = False,
     may_join: bool = False,
+    failed: bool = False,
 ) -> Advised:
     """Advise settings, and check them by a replay of all choices.
 
@@ -91,6 +94,8 @@ def advise(
         may_join: Whether replicas may join in later steps. If true, no variable may become
             adaptive, because a call without some replicas is then refused. No variable may become
             ON_READ with MEAN, because this mean includes the components of joined replicas.
+        failed: Whether the run failed. If true, no advice says to keep settings: the record does
+            not show what the rest of the program needs.
     """
     before = replays.program.settings()
     asked = set(before if only is None else only)
@@ -119,13 +124,15 @@ def advise(
         if best is not None:
             chosen[number] = best
     together = _together(replays, chosen, mended)
+    every = (_advice(replays, one, tried[one.variable], mended) for one in together.effects)
     return Advised(
-        tuple(_advice(replays, one, tried[one.variable], mended) for one in together.effects),
+        tuple(one for one in every if not (failed and one.keeps)),
         together,
         experiment_keys(replays.program, chosen),
         tuple(python_lines(replays.program, chosen)),
         replays.doubts,
         _differs(replays, mended.keys() & chosen.keys()),
+        failed,
     )
 
 

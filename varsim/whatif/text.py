@@ -136,7 +136,15 @@ def _told_as_one(group: Sequence[Advice]) -> ToldAdvice:
     )
 
 
+_OF_FAILED: Final = (
+    "No advice: the run failed, and its record does not show what the whole program needs. "
+    "`varsim check` says what to do about the failure."
+)
+
+
 def _nothing_to_change(advised: Advised) -> str:
+    if advised.failed:
+        return _OF_FAILED
     nothing = "" if advised.differs else "Nothing to change: "
     text = f"{nothing}no cheaper setting is certain to keep all values."
     return f"{text[0].upper()}{text[1:]}"

@@ -54,7 +54,9 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
         with open_record(shown.path) as (history, oracle), telling(REPLAYING) as tell:
             returned = () if shown.ending is None else shown.ending.returned
             returned = rounded_alike(returned, history, oracle)
-            advised = advised_by(Replays(history, oracle, tell, returned, expected=MOST_REPLAYS))
+            replays = Replays(history, oracle, tell, returned, expected=MOST_REPLAYS)
+            failed = shown.ending is not None and shown.ending.failed
+            advised = advised_by(replays, failed=failed)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     say_of_others(records, [shown], as_json=as_json)

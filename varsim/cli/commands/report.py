@@ -167,7 +167,8 @@ def _advised(history: History, oracle: History | None, record: RunRecord) -> Adv
 
     with telling(REPLAYING) as tell:
         returned = () if record.ending is None else record.ending.returned
-        advised = advise(Replays(history, oracle, tell, returned))
+        failed = record.ending is not None and record.ending.failed
+        advised = advise(Replays(history, oracle, tell, returned), failed=failed)
     told, said = told_advice(advised)
     changes = not all(one.keeps for one in told)
     return Advice(
