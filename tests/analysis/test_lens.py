@@ -460,4 +460,10 @@ def test_the_reason_for_an_element_names_nan() -> None:
 
     said = why_element(told, [3])
     assert "is shown: it has NaN or infinity on a replica, or after a call. The next" in said
-    assert "elements are [0] (NaN or infinity) and [2] (2)." in said
+    assert "elements are [0] (NaN or infinity) and [2] (2). `--at I` shows" in said
+
+
+def test_the_option_for_another_element_has_an_index_for_each_dimension() -> None:
+    told = TellingElements(ElementReason.CHANGES, (1, 0), (2.0, 1.0))
+
+    assert "`varsim lens x w --at I,J,K` shows" in why_element(told, [1, 3, 2], "varsim lens x w ")

@@ -351,6 +351,11 @@ def _amount(value: float) -> str:
     return "NaN or infinity" if np.isinf(value) else number(value)
 
 
+def _indices(shape: Sequence[int | None]) -> str:
+    """Return a letter for each dimension, as for an index: "I,J"."""
+    return ",".join(chr(ord("I") + place) for place in range(len(shape)))
+
+
 def why_element(told: TellingElements, shape: Sequence[int | None], command: str = "") -> str:
     """Return why this element is shown, and which other elements are informative.
 
@@ -367,7 +372,7 @@ def why_element(told: TellingElements, shape: Sequence[int | None], command: str
         each = [f"{list(index_of(element, shape))} ({_amount(by)})" for element, by in others]
         listed = names(each)
         said += (
-            f" The next elements are {listed}. {command}--at I,J shows another element, and "
-            "--at mean shows the mean of all elements."
+            f" The next elements are {listed}. `{command}--at {_indices(shape)}` shows "
+            "another element, and `--at mean` shows the mean of all elements."
         )
     return said
