@@ -56,7 +56,7 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
         "            Read it outside strategy.run.",
         "  how sure  likely: programs that do this usually mean something else",
         "  events    12, 40",
-    ] == text_of([finding()])
+    ] == text_of([finding(events=(40, 12))])
 
 
 def test_what_follows_from_a_finding_is_a_line_of_it() -> None:

@@ -76,6 +76,18 @@ def test_a_table_fits_in_80_columns(replicas: int):
     assert len(lines) >= replicas + 2 if replicas <= MOST_ROWS else "16 more" in "\n".join(lines)
 
 
+@pytest.mark.parametrize(("replicas", "width"), [(2, 80), (3, 100), (4, 100), (5, 80)])
+def test_a_wider_table_is_used_only_for_a_column_of_each_process(replicas: int, width: int):
+    told = story(replicas)
+    for process in range(-1, replicas):
+        told.add(process, "read", "w", 0.0, version=0)
+    head, rule, *_ = space_time(told.events, NAMES, widest=100)
+
+    assert (replicas < 5) == (f"replica {replicas - 1}" in head)
+    assert len(rule) <= width
+    assert (len(rule) > 80) == (width > 80)
+
+
 def test_the_middle_of_many_events_is_left_out():
     told = story(1)
     for _ in range(100):

@@ -33,6 +33,7 @@ KEYS: Final = (
 """The keys of an experiment that a test can set. The test itself is the program."""
 
 _LAST_EVENTS: Final = 24
+_WIDEST: Final = 100  # columns of the diagram: enough for the program and four replicas
 
 
 class RecordedCluster:
@@ -137,7 +138,7 @@ class RecordedCluster:
             said = "no event is recorded" if one is None else cell(one, names) + _place(one)
             lines.append(f"{who(process)}: {said}")
         events = list(history.events("event > ?", (history.last_event - _LAST_EVENTS,)))
-        lines += ["", *space_time(events, names), ""]
+        lines += ["", *space_time(events, names, widest=_WIDEST), ""]
         return "\n".join([*lines, f"the whole record: varsim check {self.path}"])
 
     def finish(self) -> None:

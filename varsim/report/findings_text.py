@@ -150,7 +150,7 @@ def _told_as_one(group: Sequence[Finding], followers: Sequence[Finding] = ()) ->
         effect=_COST if words.kind.costs_only else "",
         certainty=words.certainty.value,
         cause="" if words.cause is None else cause_text(words.cause),
-        events=words.events,
+        events=tuple(sorted(words.events)),
         leads_to=tuple(in_lines(followers)),
     )
 

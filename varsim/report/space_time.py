@@ -34,18 +34,25 @@ _INDEX: Final = np.dtype(np.int64)
 """The dtype of the column `indices`."""
 
 
-def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = WIDTH) -> list[str]:
+def space_time(
+    events: Sequence[Event], names: Mapping[int, str], width: int = WIDTH, widest: int = 0
+) -> list[str]:
     """Return the lines of a diagram.
 
     Args:
         events: In causal order.
         names: The variables' names by number.
         width: Number of characters of the widest line.
+        widest: The same, if `width` has no room for a column of each process. If this number has
+            none either, the processes share a column.
     """
     if not events:
         return []
     processes = sorted({event.process for event in events})
     left = max(len("event"), *(len(str(event.event)) for event in events))
+    needed = left + len(processes) * (_NARROWEST + len(_GAP))
+    if width < needed <= widest:
+        width = needed
     room = width - left
     column = room // len(processes) - len(_GAP)
     if column < _NARROWEST:
