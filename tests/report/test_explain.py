@@ -444,6 +444,8 @@ def test_an_effect_that_several_operations_have_is_printed_once():
     said = one_line(named("ON_WRITE", "MEAN"))
 
     assert 1 == said.count("assign, assign_add and assign_sub: The write is a collective")
+    for where in ("replica context", "cross-replica context"):
+        assert 1 == said.count(f", scatter_min, scatter_max and scatter_update in {where}: ")
 
 
 def test_the_page_of_auto_says_when_auto_becomes_on_write():

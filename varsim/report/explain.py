@@ -185,15 +185,26 @@ def _of(spec: VariableSpec, sections: Iterable[Section]) -> Iterator[Worked]:
 
 
 def _once(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
-    """Return one trouble for all operations and aggregations whose troubles have the same text."""
-    told: dict[tuple[str, ...], Trouble] = {}
+    """Return one trouble for all operations and aggregations whose troubles have the same text.
+
+    Texts are the same if they differ only in the name of their own operation, everywhere or in its
+    calls: a text can also list several operations.
+    """
+    told: list[Trouble] = []
+    known: dict[tuple[str, ...], int] = {}  # kind, condition and text → position in `told`
     for trouble in troubles:
         own = trouble.operations[0].value if trouble.operations else ""
-        said = trouble.text.replace(own, "…") if own else trouble.text
-        first = told.setdefault((trouble.kind, trouble.when, said), trouble)
-        both = tuple(dict.fromkeys(first.operations + trouble.operations))
-        told[trouble.kind, trouble.when, said] = replace(first, operations=both)
-    return tuple(told.values())
+        texts = [trouble.text]
+        if own:
+            texts = [trouble.text.replace(own, "…"), trouble.text.replace(f"{own}(", "…(")]
+        keys = [(trouble.kind, trouble.when, text) for text in texts]
+        position = next((known[key] for key in keys if key in known), len(told))
+        known.update(dict.fromkeys(keys, position))
+        if position == len(told):
+            told.append(trouble)
+        both = tuple(dict.fromkeys(told[position].operations + trouble.operations))
+        told[position] = replace(told[position], operations=both)
+    return tuple(told)
 
 
 def _section(specs: Sequence[VariableSpec], context: Context, num_replicas: int) -> Section:
