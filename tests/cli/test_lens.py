@@ -74,7 +74,7 @@ def test_without_a_variable_the_most_informative_one_is_shown(tmp_path: Path):
     (tmp_path / "runs" / "latest").symlink_to(tmp_path)
     said = " ".join(lens().output.split())
 
-    assert said.startswith("No variable was named. v is shown: its replicas are furthest apart")
+    assert said.startswith("No variable was named. v is shown: its replicas differ by up to ")
     assert "v (ON_READ, SUM): element [1] of [2]" in said
     assert "Element [1] is shown: replicas are furthest apart in it, by 4. The next elem" in said
     assert "v (ON_READ, SUM): mean of its elements" in lens("latest", "v", "--at", "mean").output

@@ -71,8 +71,9 @@ def test_the_variable_that_differs_most_is_chosen(tmp_path: Path) -> None:
         row, why = most_telling(history, tmp_path)
 
     assert "v" == row.name
-    assert "its replicas are furthest apart, by 100 % of its largest element" in why
-    assert why.endswith("at the end of call 1")
+    assert (
+        "its replicas differ by up to 4 at the end of call 1, 100 % of its largest element" == why
+    )
 
 
 def one_counter_of_two_is_wrong(strategy: tf.distribute.MirroredStrategy) -> None:
@@ -115,7 +116,7 @@ def test_for_a_long_run_only_the_summary_is_used(
 
     assert (
         "other",
-        "its replicas are furthest apart, by 50 % of its largest element at the end",
+        "its replicas differ by up to 1 at the end, 50 % of its largest element",
     ) == (
         row.name,
         why,

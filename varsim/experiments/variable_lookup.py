@@ -23,6 +23,7 @@ from varsim.experiments.store import load_summary
 from varsim.nearest import listed, no_variable
 from varsim.report.formatting import number
 from varsim.report.lens_page import relative
+from varsim.report.summary import Plain
 from varsim.tracing.history import History, VariableRow
 
 _MOST_EVENTS: Final = 50_000  # a history of this length is read in about a second
@@ -99,10 +100,9 @@ def _of_all(
             known = [one for one in moment.components if one is not None]
             apart = distances.relative(known) if moment.diverged else 0.0
             if apart > best:
-                best, chosen = (
-                    apart,
-                    Chosen(row, _apart(apart, f"at the end of call {moment.step}")),
-                )
+                when = f"at the end of call {moment.step}"
+                by = float(distances.ranges(known).max())
+                best, chosen = apart, Chosen(row, _apart(by, apart, when))
     if chosen is not None:
         yield chosen
 
@@ -120,19 +120,23 @@ def _of_summary(history: History, run: Path) -> Iterator[Chosen]:
     for variable in summary.variables:
         rows = [row for row in history.variables.values() if row.name == variable.name]
         apart = 0.0 if variable.lens is None else relative(variable.lens)
-        if len(rows) == 1 and apart > best:
-            best, chosen = apart, Chosen(rows[0], _apart(apart, "at the end"))
+        if variable.lens is not None and len(rows) == 1 and apart > best:
+            best, chosen = apart, Chosen(rows[0], _apart(variable.lens.apart, apart, "at the end"))
     if chosen is not None:
         yield chosen
 
 
-def _apart(apart: float, when: str) -> str:
-    by = (
-        "infinitely far"
-        if np.isinf(apart)
-        else f"by {number(apart * 100)} % of its largest element"
-    )
-    return f"its replicas are furthest apart, {by} {when}"
+def _apart(by: Plain, apart: float, when: str) -> str:
+    """Return a clause on the difference of a variable's replicas.
+
+    Args:
+        by: The largest difference in an element.
+        apart: The same, relative to the largest element.
+    """
+    if np.isinf(apart):
+        return f"its replicas differ infinitely {when}"
+    share = f"{number(apart)} times" if apart > 1 else f"{number(apart * 100)} % of"
+    return f"its replicas differ by up to {number(by)} {when}, {share} its largest element"
 
 
 def _most_written(history: History) -> int:
