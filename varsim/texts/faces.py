@@ -27,15 +27,21 @@ def face_of(uses: Iterable[str]) -> Face:
     return faces[0] if faces else Face.CONTEXT
 
 
-_HOROVOD_OPS: Final = {"SUM": "Sum", "MEAN": "Average", "MIN": "Min", "MAX": "Max"}
-_TORCH_OPS: Final = {"SUM": "SUM", "MEAN": "AVG", "MIN": "MIN", "MAX": "MAX"}
+_HOROVOD_OPS: Final = {
+    "SUM": "Sum",
+    "MEAN": "Average",
+    "MIN": "Min",
+    "MAX": "Max",
+    "PROD": "Product",
+}
+_TORCH_OPS: Final = {"SUM": "SUM", "MEAN": "AVG", "MIN": "MIN", "MAX": "MAX", "PROD": "PRODUCT"}
 
 
 def reducing(face: Face, op: str, value: str, name: str = "value") -> tuple[str, ...]:
     """Return lines that assign the reduction of a value over all replicas to a name.
 
     Args:
-        op: "SUM", "MEAN", "MIN" or "MAX".
+        op: "SUM", "MEAN", "MIN", "MAX" or "PROD".
         value: An expression of an array.
     """
     match face:
@@ -60,7 +66,7 @@ def reduced_lines(
     """Return lines that replace a replica's value by the reduction over all replicas.
 
     Args:
-        op: "SUM", "MEAN", "MIN" or "MAX".
+        op: "SUM", "MEAN", "MIN", "MAX" or "PROD".
         dtype: The dtype of the result, as NumPy's means have float64.
         before: An expression of what is reduced, with {} for the value: "np.log({})".
         after: An expression of the result, with {} for the reduction: "np.exp({})".
@@ -81,6 +87,47 @@ def reduced_lines(
     value = value if before == "{}" else f"np.asarray({value})"  # NumPy's functions return scalars
     lines = reducing(face, op, value)
     return lines if after == "{}" else (*lines, f"value = {after.format('value')}")
+
+
+def reducing_all(face: Face, op: str) -> tuple[str, ...]:
+    """Return lines that reduce each value of the dict `values` over all replicas, paired by key.
+
+    Args:
+        op: "SUM", "MEAN", "MIN", "MAX" or "PROD".
+    """
+    match face:
+        case Face.CONTEXT:
+            return CONTEXT, f'values = context.all_reduce("{op}", values)  # values: a dict'
+        case Face.HOROVOD:
+            reduced = f"hvd.grouped_allreduce([values[k] for k in keys], op=hvd.{_HOROVOD_OPS[op]})"
+            return "keys = sorted(values)  # values: a dict", f"values = dict(zip(keys, {reduced}))"
+        case Face.TORCH:
+            reduction = f"dist.ReduceOp.{_TORCH_OPS[op]}"
+            return (
+                "for key in sorted(values):  # values: a dict",
+                f"    dist.all_reduce(values[key], op={reduction})  # in place",
+            )
+
+
+def pairing_in_words(face: Face) -> str:
+    """Return how several values of a replica are paired with those of other replicas."""
+    match face:
+        case Face.CONTEXT:
+            return (
+                "Give all values to one all_reduce, as a dict: its keys pair the values. Or let "
+                "every replica call the collectives in one order, such as that of the sorted keys. "
+                "With name=, another order is an error."
+            )
+        case Face.HOROVOD:
+            return (
+                "Give all values to one grouped_allreduce, in one order on every replica, such as "
+                "that of the sorted keys. With name=, another order is an error."
+            )
+        case Face.TORCH:
+            return (
+                "Let every replica call the collectives in one order, such as that of the sorted "
+                "keys."
+            )
 
 
 def reduction_in_words(face: Face, op: str) -> str:

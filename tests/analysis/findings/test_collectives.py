@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.analysis.findings.build import ProgramHistory
-from varsim.texts.faces import face_of, own_part
+from varsim.texts.faces import face_of, own_part, pairing_in_words, reducing, reducing_all
 
 NAN, INF = math.nan, math.inf
 
@@ -136,7 +136,12 @@ def test_the_lines_to_paste_use_the_face_of_the_program(counted, lines):
     assert len(lines) == len(overflow.paste)
     assert all(map(str.startswith, overflow.paste, lines))
 
-    assert ("context" in own_part(face_of([counted]))[0]) == (not counted)
+    face = face_of([counted])
+    assert ("context" in own_part(face)[0]) == (not counted)
+    *_, last = reducing_all(face, "SUM")
+    assert lines[-1].partition(".")[0].removeprefix("value = ") in last
+    assert "prod" in reducing(face, "PROD", "value")[-1].lower()
+    assert ("as a dict" in pairing_in_words(face)) == (not counted)
 
 
 def test_bfloat16_overflows_too():

@@ -10,6 +10,7 @@ import pytest
 from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.conflicts import READ_WRITE
 from varsim.analysis.findings.outside_variables import CHANGED, DISCARDED, PLAIN
+from varsim.texts.faces import CONTEXT
 
 
 def used(*operations: str, replicas: int = 2) -> ProgramHistory:
@@ -112,7 +113,7 @@ def test_a_discarded_result_of_different_values_is_found(apart: float, count: in
     for finding in found:
         assert (("step.py:9", 1),) == finding.locations
         assert "Components diverge: w since the write at step.py:12 in call 1." in finding.what
-        assert ('value = context.all_reduce("SUM", value)',) == finding.paste
+        assert (CONTEXT, 'value = context.all_reduce("SUM", value)') == finding.paste
 
 
 @pytest.mark.parametrize(

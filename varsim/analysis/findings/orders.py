@@ -30,6 +30,7 @@ from varsim.analysis.findings.model import (
     finding_of,
 )
 from varsim.extension_dtypes import kind_of
+from varsim.texts.faces import Face, pairing_in_words, reducing_all
 from varsim.texts.facts import name_replicas, times
 from varsim.tracing.history import Event
 
@@ -106,7 +107,7 @@ class Orders(Finder):
     def finish(self) -> list[Finding]:
         """Return one finding for each line whose collectives replicas call in another order."""
         return [
-            _finding(location, line)
+            _finding(location, line, self.context.face)
             for location, line in self._lines.items()
             if self._is_told(location, line)
         ]
@@ -163,7 +164,7 @@ def _order(columns: tuple[_Column, ...], replica_id: int) -> str:
     return ", ".join(column[replica_id].text for column in columns)
 
 
-def _finding(location: str, line: _Line) -> Finding:
+def _finding(location: str, line: _Line, face: Face) -> Finding:
     first: Mapping[int, _Value] = line.first[0]
     others = tuple(one for one in first if one not in line.odd)
     what = (
@@ -178,8 +179,6 @@ def _finding(location: str, line: _Line) -> Finding:
         None,
         line.evidence,
         what,
-        "Give all values to one all_reduce, as a dict: its keys pair the values. Or let every "
-        "replica call the collectives in one order, such as that of the sorted keys. With name=, "
-        "another order is an error.",
-        paste=(f'values = context.all_reduce("{line.op}", values)  # values: a dict',),
+        pairing_in_words(face),
+        paste=reducing_all(face, line.op) if line.op else (),
     )

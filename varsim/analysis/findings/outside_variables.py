@@ -25,6 +25,7 @@ from varsim.analysis.findings.model import (
 )
 from varsim.analysis.outcome import Note
 from varsim.analysis.sampled import MESSAGES
+from varsim.texts.faces import CONTEXT, Face, reducing
 from varsim.texts.facts import name_replicas, times
 from varsim.texts.program_lines import lines_that_write_outside
 from varsim.tracing import notices
@@ -243,7 +244,7 @@ class OutsideVariables(Finder):
             said,
             "Use the result: assign it to the name that the next lines use, and return it. To wait "
             "for the other replicas, call barrier().",
-            paste=_line_with(method, given.op),
+            paste=_lines_with(method, given.op, self.context.face),
         )
         return led_by(found, one.notice.location)
 
@@ -265,18 +266,20 @@ def _listed(used: Sequence[tuple[str, str]]) -> str:
     return f"{', '.join(shown)}{more}"
 
 
-def _line_with(method: str, op: str) -> tuple[str, ...]:
-    """Return a line that uses the result of a collective."""
+def _lines_with(method: str, op: str, face: Face) -> tuple[str, ...]:
+    """Return lines that use the result of a collective."""
     match method:
         case "merge_call":
-            return ("value = context.merge_call(…)",)
+            return CONTEXT, "value = context.merge_call(…)"
+        case "all_reduce" if op:
+            return reducing(face, op, "value")
         case "strategy.gather":
             return ("value = strategy.gather(value, axis=0)",)
         case "strategy.reduce":
             return ("value = strategy.reduce(…, value, axis=None)",)
         case _ if method.startswith("hvd."):
             return (f"value = {method}(value, …)",)
-    return (f'value = context.{method}("{op}", value)',) if op else ()
+    return (CONTEXT, f'value = context.{method}("{op}", value)') if op else ()
 
 
 def _are_ids(given: Given) -> bool:

@@ -30,6 +30,7 @@ from varsim.analysis.findings.divergence import DIVERGENCE
 from varsim.analysis.findings.model import Evidence, Finder, Finding, finding_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close
+from varsim.texts.faces import Face, reducing
 from varsim.texts.facts import times
 from varsim.texts.program_lines import in_program
 from varsim.tracing.history import PROGRAM, Event
@@ -123,7 +124,7 @@ class Parted(Finder):
             if number in done or one.parted is None:
                 continue
             if twin is not None:
-                found.append(_not_reduced(facts, one, one.parted, twin))
+                found.append(_not_reduced(facts, one, one.parted, twin, self.context.face))
             elif _started_apart(one):
                 found.append(_start(facts, one, one.parted))
                 self.context.started_apart.add(number)
@@ -236,7 +237,9 @@ def _finding(
     )
 
 
-def _not_reduced(facts: VariableFacts, one: _Parts, parted: Event, twin: VariableFacts) -> Finding:
+def _not_reduced(
+    facts: VariableFacts, one: _Parts, parted: Event, twin: VariableFacts, face: Face
+) -> Finding:
     what = (
         f"The components of {facts.name} differed after all {times(one.apart, 'call')} that wrote "
         f"them, for the first time by the write at {parted.location}. The same line writes "
@@ -247,8 +250,7 @@ def _not_reduced(facts: VariableFacts, one: _Parts, parted: Event, twin: Variabl
         f"Reduce the value of {facts.name} before the write, as that of {twin.name}. If each "
         "replica should have its own value, write it at another line."
     )
-    paste = ("value = tf.distribute.get_replica_context().all_reduce('MEAN', value)",)
-    return _finding(facts, one, parted, what, remedy, paste)
+    return _finding(facts, one, parted, what, remedy, reducing(face, "MEAN", "value"))
 
 
 def _start(facts: VariableFacts, one: _Parts, parted: Event) -> Finding:
