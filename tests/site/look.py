@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from docs.browser import Scheme
 
 LOOKS: Final[tuple[tuple[int, Scheme], ...]] = ((1280, "light"), (390, "dark"))
+_CUT_TABLES: Final = """
+    [...document.querySelectorAll(".table-wrapper")].filter(
+        table => table.scrollWidth > table.clientWidth).length
+"""
 _FOUND_MS: Final = 30_000  # the time in which a search shows its first result
 
 
 def looked_at(site: Path, pages: list[str]) -> list[dict[str, Any]]:
-    """Return for each page and window the errors, what it asked of a network, and its overflow."""
+    """Return for each page and window the errors, the requests to a network, and what is cut.
+
+    `cut_tables` counts the tables that are visible as a whole only after scrolling to the right.
+    """
     found = []
     with browser() as chromium:
         for page in pages:
@@ -32,6 +39,7 @@ def looked_at(site: Path, pages: list[str]) -> list[dict[str, Any]]:
                             "errors": one.errors,
                             "requests": [url for url in one.requests if not _is_local(url)],
                             "overflow": one.overflow,
+                            "cut_tables": one.page.evaluate(_CUT_TABLES),
                         }
                     )
     return found
