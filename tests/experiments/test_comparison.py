@@ -162,6 +162,15 @@ def test_the_mode_of_a_run_without_one_is_auto() -> None:
     assert ["auto", "none"] == [row.settings["mode"] for row in found.rows]
 
 
+def test_reported_and_returned_metrics_are_told_apart() -> None:
+    returned = {"result": {"train_loss": 0.8}}
+
+    assert (
+        "loss is what the program last reported while it ran, often for one batch; train_loss is "
+        "what it returned." == notes(run("a", **returned))
+    )
+
+
 def test_a_seed_without_effect_is_said() -> None:
     same = [run(f"s{seed}", experiment={"seed": seed}) for seed in (0, 1)]
     other = run("o", experiment={"seed": 0, "workers": 4}, metrics={"loss": 0.7})

@@ -60,6 +60,14 @@ def shown(comparison: Comparison, width: int = 80) -> list[str]:
     return stream.getvalue().splitlines()
 
 
+def test_a_short_time_differs_from_no_time() -> None:
+    comparison = replace(BOTH, rows=[row(1, waited_s=0.001), row(2, waited_s=0)])
+    _, _, _, _, one, other, *_ = shown(comparison)
+
+    assert "  <0.01  1.50  " in one
+    assert "      0  1.50  " in other
+
+
 def test_the_table_fits_80_columns() -> None:
     assert [
         "2 runs",

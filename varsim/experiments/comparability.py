@@ -15,7 +15,7 @@ from varsim.report.summary import Plain, Summary
 
 _SEED: Final = "seed"
 _MOST_LETTERS: Final = 150  # of a value that is not a number
-_MOST_METRICS: Final = 8  # largest number of listed metrics that a run does not have
+_MOST_METRICS: Final = 8  # largest number of metrics that a sentence lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,9 @@ class ComparedRun:
 def notes(
     compared: Sequence[ComparedRun], rows: Sequence[RunRow], metrics: Sequence[str]
 ) -> Iterator[str]:
-    """Yield a sentence for each reason why numbers are missing or not comparable."""
+    """Yield a sentence for each reason why numbers are missing, or easily mistaken."""
     yield from _of_unfinished(compared)
+    yield from _of_metrics(compared, metrics)
     ended = [one for one in compared if one.summary is not None]
     yield from _of_records(ended)
     done = [(one, row) for one, row in zip(compared, rows, strict=True) if one.status == "done"]
@@ -78,6 +79,20 @@ def notes(
         yield f"Numbers of steps differ ({said}): messages, bytes and times are totals."
     yield from _of_seeds([row for _, row in done])
     yield from _of_surroundings(ended)
+
+
+def _of_metrics(compared: Sequence[ComparedRun], metrics: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence if some metrics were reported during the run, and others returned."""
+    known = [one.summary.result for one in compared if one.summary is not None]
+    returned = [name for name in metrics if any(name in result for result in known)]
+    reported = [name for name in metrics if name not in returned]
+    if returned and reported:
+        is_, are = ("is" if len(one) == 1 else "are" for one in (reported, returned))
+        yield (
+            f"{names(reported, most=_MOST_METRICS)} {is_} what the program last reported while it "
+            f"ran, often for one batch; {names(returned, most=_MOST_METRICS)} {are} what it "
+            "returned."
+        )
 
 
 def _of_seeds(done: Sequence[RunRow]) -> Iterator[str]:

@@ -40,6 +40,8 @@ _USUAL: Final = {"status": "done", "verdict": "VALID"}
 """Measures without a column if all runs have the usual value."""
 
 _CORNER: Final = "run"  # the heading of the labels
+_LEAST_S: Final = 0.005  # a shorter time would be shown as 0.00, beside a 0 for no time
+_SHORT_TIME: Final = "<0.01"
 _LONG: Final = 7  # characters; a longer heading becomes two lines if its cells are narrower
 _MAX_LABEL: Final = 22  # a longer label is shortened; the usual name of a run has this length
 
@@ -159,7 +161,7 @@ def _cell(name: str, value: Plain) -> str:
         case "size_bytes":
             return size(value)
         case "waited_s" | "training_s" | "total_s":
-            return seconds(value)
+            return _SHORT_TIME if 0 < value < _LEAST_S else seconds(value)
         case "messages" | "steps" | "findings":
             return f"{value:,}"
         case "divergence" if isinstance(value, float):
