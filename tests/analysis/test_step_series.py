@@ -77,6 +77,17 @@ def test_each_call_has_its_waits_and_its_critical_path():
     assert first.took_s > first.critical[1]
 
 
+def test_a_replica_waits_at_the_end_of_a_call_although_no_variable_is_merged():
+    story = ProgramHistory(2, v="ON_READ SUM")
+    story.call()
+    story.done(0)
+    story.done(1, takes_ms=30.0)
+    story.finish()
+    (only,) = times(story).steps
+
+    assert {0: pytest.approx(0.03, abs=0.002)} == only.waited
+
+
 def test_a_simulated_cluster_has_no_times():
     story = ProgramHistory(2, w="ON_WRITE MEAN")
     story.about["simulated"] = True

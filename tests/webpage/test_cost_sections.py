@@ -34,8 +34,19 @@ def test_a_replica_has_its_colour_in_each_chart_also_if_others_are_not_in_it():
     assert 2 == place(critical, "replica 2")
     assert [0, 1] == [place(waits, f"replica {i}") for i in (0, 1)]
     assert ("replica 2",) == critical.series
+    assert ["replica 2"] == critical.spec["encoding"]["color"]["legend"]["values"]
     legend: dict[str, Any] = waits.spec["encoding"]["color"]["legend"]
     assert ["replica 0", "replica 1"] == legend["values"]
+
+
+def test_the_charts_of_times_say_what_they_add_up():
+    critical, waits = section(
+        StepTime(1, 0.1, {2: 0.05}, {0: 0.03}), StepTime(2, 0.1, {}, {})
+    ).charts
+
+    assert critical.notes[0].endswith("so all bars add up to 50.0 ms, and all calls to 200 ms.")
+    assert "if a wait has 0.5 ms or more" in waits.notes[0]
+    assert "no waits at the end of a call" in waits.notes[0]
 
 
 @pytest.mark.parametrize("largest", [0, 8])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from varsim.analysis.findings.model import milliseconds
+from varsim.analysis.findings.waits import NOTICEABLE_S
 from varsim.analysis.step_traffic import StepTraffic
 from varsim.charts.chart import Chart
 from varsim.charts.series_chart import Bar, bar_chart
@@ -41,6 +43,19 @@ _TIMES: Final = (
     ("waits", "Waits by call", "that replicas waited for the work of the last one"),
 )
 """The charts of times: their keys, titles and what their numbers are."""
+
+_ON_THE_PATH: Final = (
+    "A bar adds up, for each collective and for the end of the call, the work that the last "
+    "replica did since its previous collective; the time of messages and of the start of a call is "
+    "not in it, so all bars add up to {path}, and all calls to {calls}."
+)
+_WAITED: Final = (
+    "A bar adds up the waits of all replicas, at each collective and at the end of the call, if a "
+    "wait has {least} or more, and as far as the last replica had more work; `waited s per "
+    "replica` of a variable is the mean over the replicas of the time from a write's arrival to "
+    "its commit, so it has no waits at the end of a call or at other collectives."
+)
+"""The sentences below these charts."""
 
 NumbersByCall = Mapping[int, Mapping[str, float]]
 """The number of a call → the name of a series → a number."""
@@ -244,6 +259,7 @@ def times_section(record: ReportedRecord) -> Section | None:
     """Return the section with the waits, and the critical path, of each call."""
     if record.times is None or not record.times:
         return None
+    took = [one.took_s for one in record.times]
     critical = {one.step: _of_replicas(one.critical) for one in record.times}
     waits = {one.step: _of_replicas(one.waited) for one in record.times}
     count = 1 + max((i for one in record.times for i in (*one.critical, *one.waited)), default=0)
@@ -255,7 +271,11 @@ def times_section(record: ReportedRecord) -> Section | None:
         _chart_by_call(key, title, what, by_call, palette=palette, span=span, unit_of=time_unit)
         for (key, title, what), by_call in zip(_TIMES, (critical, waits), strict=True)
     ]
-    took = [one.took_s for one in record.times]
+    on_path_s = _totals(critical).total()
+    notes = (
+        _ON_THE_PATH.format(path=duration(on_path_s), calls=duration(sum(took))),
+        _WAITED.format(least=milliseconds(NOTICEABLE_S)),
+    )
     waited = any(one.waited for one in record.times)
     return Section(
         key="times",
@@ -267,7 +287,11 @@ def times_section(record: ReportedRecord) -> Section | None:
             "mean": duration(sum(took) / len(took)),
             "longest": duration(max(took)),
         },
-        charts=tuple(one for one in charts if one is not None),
+        charts=tuple(
+            replace(one, notes=(note,))
+            for one, note in zip(charts, notes, strict=True)
+            if one is not None
+        ),
     )
 
 

@@ -50,7 +50,7 @@ _REPEATEDLY: Final = 5
 
 _MOST_AT_ONCE: Final = 0.5  # largest share of the waiting time that a single wait may have
 
-_NOTICEABLE_S: Final = 0.5e-3
+NOTICEABLE_S: Final = 0.5e-3
 """Shorter waits come from messages and from process scheduling."""
 
 _MORE_THAN_NOISE: Final = 3
@@ -279,7 +279,7 @@ class Waits(Finder):
         for replica_id in collective.waiting - {last}:
             came, own_work_s = collective.came[replica_id]
             waited_s = min(event.time_s - came.time_s, work_s - own_work_s)
-            if waited_s >= _NOTICEABLE_S:
+            if waited_s >= NOTICEABLE_S:
                 waited[replica_id] = waited_s
                 lost_s += waited_s / (self._present - 1)
                 first = came if came.time_s < first.time_s else first
