@@ -11,7 +11,7 @@ import pytest
 
 from tests.rendering import renderer  # noqa: F401  # a fixture
 from varsim.charts import rendering
-from varsim.charts.chart import Chart, without_legends
+from varsim.charts.chart import Chart, log_ticks, without_legends
 from varsim.charts.dot_labels import sides_of
 from varsim.charts.scatter_chart import Dot, scatter_chart
 from varsim.charts.series_chart import Bar, Line, Mark, bar_chart, histogram, line_chart
@@ -118,6 +118,36 @@ def test_an_axis_of_equal_values_has_ticks(value: float, domain: list[float]):
     assert [1, 2] == layer["encoding"]["x"]["axis"]["values"]
     (_, dot, *_) = scatter((20, value)).spec["layer"]
     assert pytest.approx(domain) == dot["encoding"]["y"]["scale"]["domain"]
+
+
+@pytest.mark.parametrize(("calls", "format_"), [((1, 2, 3), ",d"), ((1, 1.5), None)])
+def test_numbers_of_calls_are_whole(calls: tuple[float, ...], format_: str | None):
+    lines = [Line(name="a", points=[(call, 0.0) for call in calls])]
+    (layer,) = line_chart("k", "t", "d", lines, x="call", y="a").spec["layer"]
+
+    assert format_ == layer["encoding"]["x"]["axis"].get("format")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (15, 1000, [20, 50, 100, 200, 500, 1000]),
+        (0.95, 8, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (4.1, 4.8, [4.2, 4.4, 4.6]),
+        (1, 10e11, [1, 100, 10e3, 10e5, 10e7, 10e9, 10e11]),
+    ],
+)
+def test_a_logarithmic_axis_has_round_numbers_in_all_its_parts(
+    low: float, high: float, ticks: list[float]
+):
+    assert pytest.approx(ticks) == log_ticks(low, high)
+
+
+@pytest.mark.usefixtures("renderer")
+def test_each_tick_of_a_logarithmic_axis_has_its_label():
+    drawn = rendering.svg(scatter((20.4, 0.86), (41, 0.85), (450, 0.87), (900, 0.87)).spec)
+
+    assert all(f">{tick}<" in drawn for tick in (20, 50, 100, 200, 500))
 
 
 @pytest.mark.usefixtures("renderer")

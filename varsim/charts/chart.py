@@ -30,7 +30,8 @@ class Chart:
     series: tuple[str, ...] = ()  # the series that a reader can hide
     palette: tuple[str, ...] = ()  # names in the order of the colours, also of series not drawn
     styles: Mapping[str, str] = field(default_factory=dict)  # series → its style, if it has one
-    notes: tuple[str, ...] = ()  # sentences on what is not drawn
+    areas: bool = False  # whether its marks are areas, as bars, and not lines
+    notes: tuple[str, ...] = ()  # sentences on its numbers, such as on what is not drawn
 
 
 def plain_number(value: float | None) -> float | None:
@@ -60,6 +61,41 @@ def scale_of(values: Iterable[float | None], *, log: bool = False) -> dict[str, 
         domain = [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)]
         scale |= {"domain": domain, "nice": False}
     return scale
+
+
+_MOST_TICKS: Final = 8
+_FEWEST_TICKS: Final = 3
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 3 to 8 round numbers for the ticks of a logarithmic axis, each of which has a label.
+
+    Without them, Vega leaves out the labels of most ticks, also at an end of the axis.
+
+    Args:
+        low: The positive number at the beginning of the axis.
+        high: The number at its end.
+    """
+    powers = [10.0**exponent for exponent in range(_exponent(low), _exponent(high) + 1)]
+    ticks: list[float] = []
+    for digits in (range(1, 10), (1, 2, 5), (1, 3), (1,)):
+        ticks = [one * power for power in powers for one in digits if low <= one * power <= high]
+        if _FEWEST_TICKS <= len(ticks) <= _MOST_TICKS:
+            return ticks
+    if len(ticks) > _MOST_TICKS:
+        return ticks[:: math.ceil(len(ticks) / _MOST_TICKS)]
+    return _even_ticks(low, high)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers at equal distances."""
+    power = 10.0 ** _exponent((high - low) / _FEWEST_TICKS)
+    step = max(one * power for one in (1, 2, 5) if one * power * _FEWEST_TICKS <= high - low)
+    return [one * step for one in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(value))
 
 
 def without_legends(spec: Spec) -> Spec:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, scale_of
+from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, log_ticks, scale_of
 from varsim.charts.dot_labels import SIDES, sides_of
 from varsim.charts.series_chart import HEIGHT, SCHEMA, WIDTH, color_by_series
 
@@ -14,6 +14,10 @@ _DECIMAL: Final = ",~r"
 """The format of the numbers at an axis: never with an exponent, which `g` has for 20."""
 
 _CROWDED: Final = "Where dots are close together, not each has its number; the table has all."
+
+
+_TICKS: Final = 6  # at the horizontal axis, about
+_PADDING: Final = 24  # pixels between the ends of the horizontal axis and the dots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +88,21 @@ def _places(
     dots: Sequence[Dot], names: Sequence[str], x: str, y: str, *, log: bool
 ) -> dict[str, Any]:
     """Return the channels that all marks have: the places, the colours, the tooltips."""
+    scale = scale_of([one.x for one in dots], log=log)
+    axis: dict[str, Any] = {"format": _DECIMAL, "grid": True}
+    if log:
+        low, high = scale.get("domain") or (min(one.x for one in dots), max(one.x for one in dots))
+        margin = (high / low) ** (_PADDING / WIDTH)
+        axis["values"] = log_ticks(low / margin, high * margin)
+    else:
+        axis["tickCount"] = _TICKS
     return {
         "x": {
             "field": "x",
             "type": "quantitative",
             "title": x,
-            "scale": {**scale_of([one.x for one in dots], log=log), "padding": 24},
-            "axis": {"format": _DECIMAL, "grid": True, "tickCount": 6},
+            "scale": {**scale, "padding": _PADDING},
+            "axis": axis,
         },
         "y": {
             "field": "y",

@@ -18,6 +18,7 @@ SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 
 _SPARSE: Final = 40  # points of a series, each of which gets a visible mark
 _FEW: Final = 8  # ticks
+_INTEGER: Final = ",d"  # the format of the numbers of calls and steps
 _LETTER, _SYMBOL = 7, 28  # widths in a legend, in pixels, with the space around them
 _MARGIN: Final = 6  # pixels at both ends of an axis, so that no mark covers a label
 _INVISIBLE: Final = 0  # opacity of a mark that only shows a tooltip
@@ -104,7 +105,9 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
         every: The numbers at the horizontal axis; few of them have a tick each.
         values: The numbers at the vertical axis.
     """
-    ticks = {"values": list(every)} if len(every) <= _FEW else {"tickMinStep": 1}
+    ticks: dict[str, Any] = {"values": list(every)} if len(every) <= _FEW else {"tickMinStep": 1}
+    if all(float(at).is_integer() for at in every):
+        ticks["format"] = _INTEGER
     return {
         "x": {
             "field": "x",
@@ -134,7 +137,7 @@ def color_by_series(names: Sequence[str], palette: Sequence[str] = ()) -> dict[s
     dashes = [DASHES[index // COLORS % len(DASHES)] for index in range(len(domain))]
     columns = max(1, WIDTH // (_LETTER * max(map(len, names)) + _SYMBOL))
     legend: dict[str, Any] | None = None
-    if len(names) > 1:
+    if len(domain) > 1:
         legend = {"title": None, "orient": "top", "columns": columns}
         if len(domain) > len(names):
             legend["values"] = list(names)
@@ -242,6 +245,7 @@ def bar_chart(
         rows=tuple(rows),
         series=tuple(names),
         palette=tuple(palette or names),
+        areas=True,
     )
 
 
@@ -252,7 +256,7 @@ def _bar_encoding(
     along = {
         "type": "quantitative",
         "title": x,
-        "axis": {"tickMinStep": 1, "format": ",d"},
+        "axis": {"tickMinStep": 1, "format": _INTEGER},
         "scale": {"domain": [span[0] - 0.5, span[1] + 0.5], "zero": False, "nice": False},
     }
     color = color_by_series(names, palette)

@@ -35,7 +35,7 @@
     for (const box of figure.querySelectorAll("input[data-series]")) {
       const { color, dash } = look(data, box.dataset.series, config);
       const swatch = box.parentElement.querySelector(".swatch");
-      swatch.style.borderTopColor = color;
+      swatch.style.color = color;
       swatch.style.borderTopStyle = dash;
     }
   }
