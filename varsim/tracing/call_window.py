@@ -6,6 +6,8 @@ from typing import Final
 
 from varsim.tracing.history import History
 
+_LARGEST: Final = 2**63 - 1  # the largest integer of SQLite
+
 
 def events_of_calls(history: History, first: int, after: int) -> tuple[str, tuple[int, int]]:
     """Return an SQL condition, with its parameters, for the events of some calls.
@@ -19,7 +21,8 @@ def events_of_calls(history: History, first: int, after: int) -> tuple[str, tupl
     last = history.last_event
     begin, end = (
         history.connection.execute(
-            "SELECT min(event) FROM events WHERE kind = 'call' AND call >= ?", (number,)
+            "SELECT min(event) FROM events WHERE kind = 'call' AND call >= ?",
+            (min(number, _LARGEST),),
         ).fetchone()[0]
         for number in (first, after)
     )
