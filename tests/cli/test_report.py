@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.rendering import renderer  # noqa: F401  # a fixture
 from tests.webpage.runs import judged, saved
+from varsim.cli.commands.report import _file_name
 from varsim.cli.main import main
 from varsim.experiments import reported_run
 from varsim.report.summary import Failure, RunStatus
@@ -65,6 +66,18 @@ def test_the_report_has_each_section_and_each_chart():
         "metric-loss",  "bytes", "messages", "critical-path", "waits", "staleness-0",
         "lens-0-n", "lens-1-own", "lens-2-w",
     } == drawn  # fmt: skip
+
+
+@pytest.mark.parametrize("letter", ["x", "\N{CJK UNIFIED IDEOGRAPH-8868}"])
+def test_long_names_of_charts_get_short_and_different_file_names(letter: str):
+    keys = [f"metric-{letter * 900}{end}" for end in "ab"]
+    names = [_file_name(key) for key in keys]
+
+    assert 2 == len(set(names))
+    for name in names:
+        assert name.startswith(f"metric-{letter * 33}-")
+        Path(f".{name}.svg.unfinished").touch()
+    assert "lens-0-a-b" == _file_name("lens-0-a/b")
 
 
 def test_the_page_allows_only_its_own_scripts_and_no_request():

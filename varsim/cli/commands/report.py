@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import click
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from varsim.tracing.history import History
     from varsim.webpage.reported import Advice
     from varsim.webpage.section import Page
+
+_LONGEST_NAME_BYTES: Final = 200  # of a chart's file; file systems take 255, with the endings
+_BEGIN_OF_NAME: Final = 40  # characters of a longer name that stay
 
 
 @click.command(short_help="Write an HTML report about a run or a sweep.")
@@ -206,5 +211,11 @@ def _write_chart(folder: Path, form: str, chart: Chart) -> Path:
 
 
 def _file_name(key: str) -> str:
-    """Return a key with only letters, digits, dots and dashes."""
-    return "".join(one if one.isalnum() or one in ".-_" else "-" for one in key)
+    """Return a key with only letters, digits, dots and dashes.
+
+    A long key is shortened, and gets a checksum that keeps it apart from similar keys.
+    """
+    name = "".join(one if one.isalnum() or one in ".-_" else "-" for one in key)
+    if len(os.fsencode(name)) <= _LONGEST_NAME_BYTES:
+        return name
+    return f"{name[:_BEGIN_OF_NAME]}-{crc32(key.encode('utf-8', 'replace')):08x}"
