@@ -14,7 +14,11 @@ from varsim.experiments.key_locations import KeyPath
 MAX_POINTS: Final = 1000
 """Largest number of points of a sweep, and of values of one of its keys."""
 
-_RANGE: Final = re.compile(r"(-?\d{1,9})\.\.(-?\d{1,9})(?:\.\.(\d{1,9}))?")
+_DIGITS: Final = 9  # of a number of a range
+_RANGE: Final = re.compile(
+    rf"(-?\d{{1,{_DIGITS}}})\.\.(-?\d{{1,{_DIGITS}}})(?:\.\.(\d{{1,{_DIGITS}}}))?"
+)
+_LARGE_RANGE: Final = re.compile(r"-?\d+\.\.-?\d+(?:\.\.\d+)?")
 _LIKE_RANGE: Final = re.compile(r"(?=.*\d)[-.\d]*\.\.[-.\d]*")
 _OPENING: Final = {"[": "]", "{": "}", "(": ")"}
 _QUOTES: Final = ("'", '"')
@@ -91,6 +95,11 @@ def _expanded(value: Any) -> Sequence[Any]:
     """
     found = _RANGE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
+        if isinstance(value, str) and _LARGE_RANGE.fullmatch(value):
+            raise ConfigError(
+                f"the range {value} has a number of more than {_DIGITS} digits: list such values, "
+                "separated by commas"
+            )
         if isinstance(value, str) and _LIKE_RANGE.fullmatch(value):
             raise ConfigError(
                 f"{value} is not a range: write FIRST..LAST or FIRST..LAST..STEP with whole "
