@@ -64,6 +64,16 @@ def test_an_existing_file_is_never_replaced(tmp_path: Path, is_link: bool) -> No
     assert is_link or "mine" == mine.read_text()
 
 
+def test_a_link_to_nothing_is_no_folder(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("nothing")
+
+    said = init("--lesson", "copies", str(link))
+
+    assert 2 == said.exit_code
+    assert f"{link} is a link to nothing, which does not exist: name a folder" in said.output
+
+
 def test_a_wrong_name_gets_the_nearest_one_and_the_list(tmp_path: Path) -> None:
     said = init("--lesson", "copis", str(tmp_path))
 

@@ -143,7 +143,11 @@ def test_the_command_line_replaces_values_of_the_file_and_the_plan_can_be_saved(
         (["params.x=[1,2"], "", "lacks a closing ]"),
         (["params.x=1e400,1"], "", "a value has the number 1e400, which is too large for a float"),
         (["seed=0..5000"], "", "has 5,001 values; at most 1,000"),
-        (["seed=0..100000000000"], "", "the range 0..100000000000 has a number of more than 9 digi"),
+        (
+            ["seed=0..100000000000"],
+            "",
+            "the range 0..100000000000 has a number of more than 9 digi",
+        ),
         (["seed=0..99", "workers=1..11"], "", "the sweep has 1,100 points; at most 1,000"),
         (["workers=1:8,2"], "", "a range is written 1..8, with both ends"),
         (["out=a,b"], "", "out=a,b: this key cannot vary: all points are in the folder"),

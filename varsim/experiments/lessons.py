@@ -83,11 +83,17 @@ def put(lesson: Lesson, folder: Path) -> list[Path]:
     Returns:
         The written files.
     Raises:
-        ConfigError: A file of the same name exists, or the folder is a file. Nothing is written.
+        ConfigError: A file of the same name exists, or the folder is a file, or a
+            link to nothing. Nothing is written.
         OSError: A file cannot be written. The files that were written before are removed.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file: name a folder for the lesson")
+    if folder.is_symlink() and not folder.exists():
+        raise ConfigError(
+            f"{folder} is a link to {folder.readlink()}, which does not exist: name a folder for "
+            "the lesson"
+        )
     contents = {folder / one.name: one.read_bytes() for one in lesson.files}
     for target in contents:
         if target.exists() or target.is_symlink():
