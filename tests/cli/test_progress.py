@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from unittest.mock import Mock
 
 import pytest
@@ -116,6 +117,31 @@ def test_the_kind_of_progress_depends_on_the_stream(
     monkeypatch.setattr("sys.stderr", Stderr())
     with watching(quiet=quiet) as watcher:
         assert kind == type(watcher).__name__
+
+
+def test_bytes_that_a_program_prints_appear_above_the_bar(monkeypatch: pytest.MonkeyPatch):
+    """They have the place of text: where the last drawing of the bar has been erased."""
+
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    raw = io.BytesIO()
+    terminal = Terminal(raw, encoding="latin-1", errors="strict", write_through=True)
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with watching(quiet=False):
+        print("as text")
+        sys.stdout.buffer.write("as b\xfftes\n".encode("latin-1"))
+        sys.stdout.buffer.flush()
+        assert ("latin-1", "strict") == (sys.stdout.encoding, sys.stdout.errors)
+    drawn = raw.getvalue().decode("latin-1")
+    places = [drawn.partition(words)[0][-8:] for words in ("as text", "as b\xfftes")]
+
+    assert sys.stdout is terminal
+    assert places[0] == places[1] != ""
 
 
 def test_repeated_warnings_are_counted(monkeypatch: pytest.MonkeyPatch):

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import Progress
 from rich.segment import Segment
 from rich.style import Style
 
+from varsim.cli.above_bar import BarBelow
 from varsim.cli.output import say
 from varsim.cli.progress import STARTING, Bar, Quiet, bar_of
 from varsim.report.live_frame import RATE_S, LiveFrame, frame_lines, rate_text
@@ -41,7 +41,7 @@ def can_be_live() -> bool:
     return False
 
 
-class LiveProgress(Progress):
+class LiveProgress(BarBelow):
     """A bar with a frame above it."""
 
     frame: LiveFrame | None = None

@@ -20,12 +20,13 @@ from varsim.tracing.progress import Tell
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from varsim.cli.above_bar import BarBelow
     from varsim.cli.results import Results
     from varsim.distribute.mirrored import MirroredStrategy
     from varsim.distribute.parameter_servers.strategy import ParameterServerStrategy
     from varsim.launch.watched_channel import WaitWatcher
 
-AnyProgress = TypeVar("AnyProgress", bound="Progress")
+AnyProgress = TypeVar("AnyProgress", bound="BarBelow")
 
 BAR_EVERY_S: Final = 0.1  # users cannot see faster changes
 _MOST_REPEATED: Final = 2  # a warning is shown again for at most two further variables
@@ -318,9 +319,9 @@ def telling(title: str) -> Iterator[Tell]:
 
 def progress_bar() -> Progress:
     """Return a bar on stderr, with columns for a count and for words; prints appear above it."""
-    from rich.progress import Progress
+    from varsim.cli.above_bar import BarBelow
 
-    return bar_of(Progress)
+    return bar_of(BarBelow)
 
 
 def bar_of(kind: type[AnyProgress]) -> AnyProgress:
