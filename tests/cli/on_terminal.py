@@ -23,10 +23,13 @@ class Shown(NamedTuple):
     text: str
 
 
-def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> Shown:
+def on_terminal(
+    *arguments: str, columns: int = 80, encoding: str = "utf-8", **environment: str
+) -> Shown:
     """Run a command on a terminal with this number of columns.
 
     Args:
+        encoding: The encoding of the terminal.
         environment: The environment variables NO_COLOR, TERM and COLUMNS of the command.
     """
     ours, theirs = pty.openpty()
@@ -37,7 +40,7 @@ def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> Shown
     settings = {"TERM": "xterm-256color", "NO_COLOR": "", "FORCE_COLOR": "", "COLUMNS": ""}
     try:
         with (
-            os.fdopen(theirs, "w") as stream,
+            os.fdopen(theirs, "w", encoding=encoding, errors="backslashreplace") as stream,
             mock.patch.multiple(sys, stdout=stream, stderr=stream),
             mock.patch.dict(os.environ, settings | environment),
         ):

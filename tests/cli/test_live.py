@@ -88,6 +88,14 @@ def test_a_terminal_without_a_cursor_is_named(simulated: None):
     assert HEAD not in shown.text
 
 
+def test_a_terminal_without_the_characters_of_frames_is_named(simulated: None):
+    shown = on_terminal("run", "--live", "--steps", "3", "-n", "2", encoding="ascii")
+
+    assert "because stderr's encoding, ascii, lacks the characters of" in shown.text
+    assert 0 == shown.exit_code
+    assert HEAD not in shown.text
+
+
 @pytest.mark.parametrize("words", [("run", "-q"), ("run", "--json"), ("exec", "-q", "script.py")])
 def test_a_hidden_run_is_not_live(words: tuple[str, ...]):
     command, *others = words

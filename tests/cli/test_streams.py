@@ -126,6 +126,17 @@ def test_a_program_continues_without_its_output(
         assert b"Error" not in done.stderr
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", rb"\u2026"), ("utf-8", "…".encode())])
+def test_characters_that_an_encoding_lacks_are_escaped(
+    encoding: str, shown: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    prints = "from varsim.cli import streams; streams.guard(); print('\\u2026')"
+    done = ran([sys.executable, "-c", prints])
+
+    assert (0, shown + b"\n") == (done.returncode, done.stdout), done
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("out", "err", "code"),

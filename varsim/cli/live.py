@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -30,15 +30,30 @@ if TYPE_CHECKING:
     from varsim.report.summary import Plain, Summary
 
 
+_CHARACTERS: Final = "–…µ≥"
+"""The characters of frames that are not ASCII. As escapes, they would make lines too wide."""
+
+
 def can_be_live() -> bool:
     """Return whether stderr can show frames; if it cannot, say so."""
-    if takes_escapes(sys.stderr):
-        return True
     why = "stderr is not a terminal"
-    if is_terminal(sys.stderr):
+    if takes_escapes(sys.stderr):
+        encoding = sys.stderr.encoding or "utf-8"
+        if _encodes_frames(encoding):
+            return True
+        why = f"stderr's encoding, {encoding}, lacks the characters of the view"
+    elif is_terminal(sys.stderr):
         why = "NO_COLOR is set" if os.environ.get("NO_COLOR") else "TERM says that it has no cursor"
     say(f"--live shows nothing here, because {why}; the plain progress follows", err=True)
     return False
+
+
+def _encodes_frames(encoding: str) -> bool:
+    try:
+        _CHARACTERS.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class LiveProgress(BarBelow):

@@ -9,6 +9,7 @@ This module imports only a little of the standard library, because the program i
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -67,13 +68,22 @@ def guard() -> None:
         stream = io.TextIOWrapper(
             buffer,
             encoding=before.encoding,
-            errors=before.errors,
+            errors=_errors_of(before),
             line_buffering=before.line_buffering,
             write_through=before.write_through,
         )
         stream.mode = "w"  # type: ignore[misc]  # as Python's own streams have it
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _errors_of(stream: io.TextIOWrapper) -> str | None:
+    """Return how a stream handles characters that its encoding lacks: it escapes them.
+
+    UTF-8 encodes all characters of texts, so its streams stay as Python has opened them.
+    """
+    utf_8 = codecs.lookup(stream.encoding).name.startswith("utf-8")
+    return stream.errors if utf_8 else "backslashreplace"
 
 
 def raise_errors(*, raises: bool) -> None:
