@@ -69,6 +69,7 @@ def test_a_long_name_is_cut_in_its_middle():
     assert "layer_1/kernel" == middle("layer_1/kernel", 14)
     assert "layer_…/kernel" == middle("layer_1/dense/kernel", 14)
     assert 5 == len(middle("abcdefghij", 5))
+    assert "表…表表" == middle("表" * 9, 8)
 
 
 def test_a_shape_is_written_as_in_tensorflow():

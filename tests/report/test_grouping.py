@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from tests.effort import many
 from varsim.report.grouping import grouped, name_of, pattern_of, short, short_names, without_numbers
@@ -91,7 +92,7 @@ def test_variables_with_the_same_name_are_numbered() -> None:
 
 @settings(max_examples=many(60), deadline=None)
 @given(
-    st.lists(st.text("ab/_1\x1b", min_size=1, max_size=30), min_size=1, max_size=12),
+    st.lists(st.text("ab/_1\x1b\n\N{CJK UNIFIED IDEOGRAPH-8868}", min_size=1, max_size=30), min_size=1, max_size=12),
     st.integers(8, 30),
 )
 def test_short_names_fit_and_are_distinct(names: list[str], width: int) -> None:
@@ -99,4 +100,5 @@ def test_short_names_fit_and_are_distinct(names: list[str], width: int) -> None:
     cut = short_names(names, width)
 
     assert len(names) == len(set(cut))
-    assert width >= max(map(len, cut))
+    assert width >= max(map(cell_len, cut))
+    assert not any("\n" in name for name in cut)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 
 from varsim.report.live_frame import LiveFrame, LiveReplica, LiveVariable, frame_lines
 
@@ -69,6 +70,25 @@ def test_a_frame_of_many_rows_fits_the_terminal(width: int, height: int):
     rows = [line.split() for line in lines]
     assert any(row[:2] == ["70", "computes"] for row in rows)
     assert 2 == sum(" more" in line for line in lines)
+
+
+@pytest.mark.parametrize("letter", ["\N{CJK UNIFIED IDEOGRAPH-8868}", "\N{GRINNING FACE}"])
+@pytest.mark.parametrize("width", [20, 60, 80])
+def test_wide_letters_have_two_columns(letter: str, width: int):
+    frame = replace(
+        FRAME,
+        replicas=[LiveReplica(0, "waits", None, f"for replica 1: read of {letter * 50}", 0.5, 1)],
+        variables=[
+            replace(FRAME.variables[0], name=name) for name in (letter * 50, f"{letter}\nb", "w")
+        ],
+    )
+    lines = text(frame, width)
+
+    assert max(map(cell_len, lines)) <= width
+    rows = [line for line in lines if "11.4 MiB" in line]
+    assert width == 20 or 3 == len(rows)
+    assert 1 == len({cell_len(line[: line.index("11.4")]) for line in rows}) or width == 20
+    assert f"{letter}\\nb" in "\n".join(lines)
 
 
 def test_control_characters_are_escaped():

@@ -105,15 +105,54 @@ def csv_text(text: str) -> str:
 
 
 def middle(text: str, width: int) -> str:
-    """Return the text on one line, shortened in the middle.
+    """Return the text on one line, shortened in the middle to at most `width` columns.
 
     The beginning and the end stay, because long names often differ there.
     """
-    text = visible(text).replace("\n", r"\n").replace("\t", r"\t")
-    if len(text) <= width:
+    text = on_one_line(text)
+    if columns(text) <= width:
         return text
     left = (width - 1) // 2
-    return f"{text[:left]}…{text[len(text) - (width - 1 - left) :]}"
+    return f"{begin_of(text, left)}…{end_of(text, width - 1 - left)}"
+
+
+def on_one_line(text: str) -> str:
+    """Return the text with escapes instead of control characters, line feeds and tabs."""
+    return visible(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def columns(text: str) -> int:
+    """Return the number of columns of a text in a terminal: letters of Chinese have two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def begin_of(text: str, width: int) -> str:
+    """Return as much of the beginning of a text as fits into `width` columns."""
+    if columns(text) <= width:
+        return text
+    size = min(len(text), max(0, width))
+    while columns(text[:size]) > width:
+        size -= 1
+    return text[:size]
+
+
+def end_of(text: str, width: int) -> str:
+    """Return as much of the end of a text as fits into `width` columns."""
+    if columns(text) <= width:
+        return text
+    begin = max(0, len(text) - max(0, width))
+    while columns(text[begin:]) > width:
+        begin += 1
+    return text[begin:]
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text with spaces after it, so that it has at least `width` columns."""
+    return text + " " * (width - columns(text))
 
 
 def bounded(text: str, whole: str) -> str:

@@ -7,7 +7,14 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final, TypeVar
 
-from varsim.report.formatting import count, middle, visible
+from varsim.report.formatting import (
+    begin_of,
+    columns,
+    count,
+    end_of,
+    middle,
+    on_one_line,
+)
 
 CUT: Final = "…"
 _MOST_NAMES: Final = 3  # names that are listed; more names are shown as a pattern
@@ -94,7 +101,7 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
 
     If several variables have the same name, all but the first get a number.
     """
-    whole = [visible(name) for name in names]
+    whole = [on_one_line(name) for name in names]
     seen: dict[str, int] = {}
     numbers = []
     for name in whole:
@@ -115,8 +122,8 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
 
 def short(name: str, width: int) -> str:
     """Shorten a name to at most `width` columns, with whole parts if they fit: `a/…/kernel`."""
-    name = visible(name)
-    if len(name) <= width:
+    name = on_one_line(name)
+    if columns(name) <= width:
         return name
     counted = _COUNTED.fullmatch(name)
     if counted is not None:
@@ -130,25 +137,26 @@ def short(name: str, width: int) -> str:
         for head in heads:
             for tail in range(1, len(parts) - head):
                 candidate = "/".join([*parts[:head], CUT, *parts[len(parts) - tail :]])
-                if len(best) < len(candidate) <= width:
+                if columns(best) < columns(candidate) <= width:
                     best = candidate
-        if len(best) * 2 > width:
+        if columns(best) * 2 > width:
             return best
     return middle(name, width)  # more informative than the few whole parts that fit
 
 
 def _apart(names: Sequence[str], width: int) -> list[str]:
     """Shorten names with the same beginning and end, but keep the part in which they differ."""
-    head = len(_begin(names))
-    tail = len(_begin([name[head:][::-1] for name in names]))
-    differs = [name[head : len(name) - tail] for name in names]
-    room = width - max(map(len, differs)) - 2 * len(CUT)
+    begin = _begin(names)
+    end = _begin([name[len(begin) :][::-1] for name in names])[::-1]
+    differs = [name[len(begin) : len(name) - len(end)] for name in names]
+    head, tail = columns(begin), columns(end)
+    room = width - max(map(columns, differs)) - 2 * len(CUT)
     if room < 0:
         return [middle(name, width) for name in differs]
     after = tail if tail <= room + len(CUT) else room // 2  # the last part is the most important
     before = min(head, room - after + (len(CUT) if after == tail else 0))
     return [
-        f"{CUT if before < head else ''}{name[head - before : len(name) - tail + after]}"
+        f"{CUT if before < head else ''}{end_of(begin, before)}{name}{begin_of(end, after)}"
         f"{CUT if after < tail else ''}"
-        for name in names
+        for name in differs
     ]

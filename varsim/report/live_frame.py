@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from varsim.report.formatting import NOTHING, count, duration, size, visible
+from varsim.report.formatting import (
+    NOTHING,
+    begin_of,
+    columns,
+    count,
+    duration,
+    on_one_line,
+    padded,
+    size,
+)
 from varsim.report.grouping import short_names
 
 MOST_REPLICAS: Final = 16
@@ -96,13 +105,18 @@ def _rooms(height: int, replicas: int, variables: int) -> tuple[int, int]:
 def _cut(line: Line, width: int) -> Line:
     cut: Line = []
     for text, style in line:
-        room = width - sum(len(one) for one, _ in cut)
-        if len(text) > room:
+        room = width - sum(columns(one) for one, _ in cut)
+        if columns(text) > room:
             if room > 0:
-                cut.append((f"{text[: room - 1]}…", style))
+                cut.append((_ended(text, room), style))
             break
         cut.append((text, style))
     return cut
+
+
+def _ended(text: str, width: int) -> str:
+    """Return a text without the end that does not fit."""
+    return text if columns(text) <= width else f"{begin_of(text, width - 1)}…"
 
 
 def _share_line(frame: LiveFrame) -> list[Line]:
@@ -131,15 +145,14 @@ def _replica_lines(frame: LiveFrame, room: int, width: int) -> list[Line]:
     lines: list[Line] = [[(f"{frame.noun:>{number}}  {'does':<{does}}{heads}", DIM)]]
     for one in shown:
         for_s = "" if one.for_s is None or one.for_s < _SHORTEST_S else f" {duration(one.for_s)}"
-        words = visible(" ".join(filter(None, [one.kind + for_s, one.rest])))
-        words = words if len(words) <= does else f"{words[: does - 1]}…"
+        words = _ended(on_one_line(" ".join(filter(None, [one.kind + for_s, one.rest]))), does)
         idle = NOTHING if one.idle is None else f"{one.idle:.0%}"
         most = NOTHING if one.held_up_by is None else str(one.held_up_by)
         style = {"waits": WAITS, "lost": LOST, "raised": LOST, "idle": DIM}.get(one.kind, "")
         lines.append(
             [
                 (f"{one.number:>{number}}  ", ""),
-                (f"{words:<{does}}", style),
+                (padded(words, does), style),
                 (f"{idle:>6}{most:>10}", ""),
             ]
         )
@@ -169,15 +182,15 @@ def _variable_lines(variables: Sequence[LiveVariable], room: int, width: int) ->
     shown = variables if len(variables) <= room else variables[: room - 1]
     has_mode = width >= _NAME_WIDTH + _MODE_WIDTH + _AMOUNTS_WIDTH  # else amounts are preferred
     mode = _MODE_WIDTH if has_mode else 0
-    name = max(len(one.name) for one in shown)
+    name = max(columns(on_one_line(one.name)) for one in shown)
     name = max(_NAME_WIDTH, min(width - mode - _AMOUNTS_WIDTH, name))
     head = f"{'variable':<{name}}{_mode_cell('mode', mode)}"
-    columns = f"{'bytes':>10}{'per second':>12}{'waited':>9}{'apart':>9}"
-    lines: list[Line] = [[(head + columns, DIM)]]
+    head += f"{'bytes':>10}{'per second':>12}{'waited':>9}{'apart':>9}"
+    lines: list[Line] = [[(head, DIM)]]
     for one, label in zip(shown, short_names([one.name for one in shown], name), strict=True):
         lines.append(
             [
-                (f"{label:<{name}}{_mode_cell(one.mode, mode)}", ""),
+                (padded(label, name) + _mode_cell(one.mode, mode), ""),
                 (_amounts([one]), ""),
                 (f"{one.apart:>9}", WAITS if one.apart not in {"0", UNREAD, NOTHING} else ""),
             ]
@@ -194,7 +207,7 @@ def _mode_cell(mode: str, width: int) -> str:
     room = width - 2
     if room <= 0:
         return ""
-    return f"  {mode if len(mode) <= room else f'{mode[: room - 1]}…':<{room}}"
+    return f"  {_ended(mode, room):<{room}}"
 
 
 def _amounts(variables: Sequence[LiveVariable]) -> str:
