@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.report.formatting import (
@@ -21,8 +21,10 @@ from varsim.report.grouping import short_names
 
 MOST_REPLICAS: Final = 16
 MOST_VARIABLES: Final = 8
-_LEAST_ROWS: Final = 2  # of replicas and of variables, however low the terminal is
-_OTHER_LINES: Final = 8  # the lines of a frame that are not rows, and the progress bar
+_LEAST_ROWS: Final = 2  # of replicas and of variables; a lower terminal does not have them
+_OTHER_LINES: Final = 6  # the lines of a frame that are not rows, and the progress bar
+_HEAD_OF_VARIABLES: Final = 2  # lines above the rows of variables
+_LOW: Final = _OTHER_LINES + _HEAD_OF_VARIABLES + 2 * _LEAST_ROWS
 _NAME_WIDTH: Final = 12  # names get more if there is room
 _MODE_WIDTH: Final = 20
 _AMOUNTS_WIDTH: Final = 40
@@ -78,7 +80,14 @@ Line = list[tuple[str, str]]
 
 
 def frame_lines(frame: LiveFrame, width: int, height: int) -> list[Line]:
-    """Return the lines of a frame; none is wider than `width`, and the progress bar fits too."""
+    """Return the lines of a frame; none is wider than `width`, and the progress bar fits too.
+
+    A low terminal gets no variables, and a still lower one gets no lines.
+    """
+    if frame.variables and height < _LOW:
+        frame = replace(frame, variables=(), note=f"variables: in a terminal of {_LOW} lines")
+    if height < _OTHER_LINES + min(_LEAST_ROWS, len(frame.replicas)):
+        return []
     replicas, variables = _rooms(height, len(frame.replicas), len(frame.variables))
     lines: list[Line] = [[("   ".join(frame.facts), BOLD)], *_share_line(frame)]
     lines += _replica_lines(frame, replicas, width)
@@ -96,7 +105,7 @@ def rate_text(rate: float) -> str:
 
 def _rooms(height: int, replicas: int, variables: int) -> tuple[int, int]:
     """Return how many rows of replicas and of variables fit."""
-    room = max(2 * _LEAST_ROWS, height - _OTHER_LINES)
+    room = height - _OTHER_LINES - (_HEAD_OF_VARIABLES if variables else 0)
     most = min(MOST_VARIABLES, variables, max(_LEAST_ROWS, room // 3))
     rows = min(MOST_REPLICAS, replicas, max(_LEAST_ROWS, room - most))
     return rows, max(most, min(MOST_VARIABLES, variables, room - rows))
