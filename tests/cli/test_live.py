@@ -30,6 +30,7 @@ with strategy.scope():
 for number in range(3):
     strategy.run(lambda: w.assign_add(1.0))
     print(f"printed {number}")
+print("without a line feed", end="")
 """
 
 
@@ -63,6 +64,7 @@ def test_frames_are_removed_before_the_report(simulated: None, words: tuple[str,
     assert shown.text.count(HIDDEN_CURSOR) == shown.text.count(SHOWN_CURSOR) > 0
     if command == "exec":
         assert ["0", "1", "2"] == re.findall(r"printed (\d)", shown.text)
+        assert "without a line feed" in shown.text.partition("cost of their synchronisation")[0]
 
 
 @pytest.mark.parametrize(

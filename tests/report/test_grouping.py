@@ -92,7 +92,11 @@ def test_variables_with_the_same_name_are_numbered() -> None:
 
 @settings(max_examples=many(60), deadline=None)
 @given(
-    st.lists(st.text("ab/_1\x1b\n\N{CJK UNIFIED IDEOGRAPH-8868}", min_size=1, max_size=30), min_size=1, max_size=12),
+    st.lists(
+        st.text("ab/_1\x1b\n\N{CJK UNIFIED IDEOGRAPH-8868}", min_size=1, max_size=30),
+        min_size=1,
+        max_size=12,
+    ),
     st.integers(8, 30),
 )
 def test_short_names_fit_and_are_distinct(names: list[str], width: int) -> None:

@@ -140,6 +140,7 @@ class LiveBar(Bar):
     def show(self, what: Callable[[Results], None]) -> None:
         """Show results above the bar, without the frame."""
         self._progress.frame = None
+        sys.stdout.flush()  # the bar keeps what the program printed without a line feed
         super().show(what)
 
     def _draw(self, done: float, total: float, count: str, metrics: str, left: str) -> None:
