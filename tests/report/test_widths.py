@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from tests.report.benches import bench
@@ -115,6 +116,17 @@ def test_a_page_fits_any_console(page: str, width: int) -> None:
         return
     others = {word for one in WIDTHS if one != width for word in WORD.findall(shown(page, one))}
     assert set() == set(WORD.findall(text)) - others
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_names_with_wide_letters_leave_room_for_the_numbers(width: int) -> None:
+    names = ("\N{CJK UNIFIED IDEOGRAPH-8868}" * 50, "\N{GRINNING FACE}" * 50)
+    file = io.StringIO()
+    print_report(summary(*(variable_summary(one, lens(1.25, 2.5)) for one in names)), file, width)
+    lines = file.getvalue().splitlines()
+
+    assert width >= max(map(cell_len, lines))
+    assert 2 == sum(line.split()[1:] == ["1.25", "2.5", "–", "1.25"] for line in lines)
 
 
 def test_variables_with_long_policies_are_a_table_at_80_columns() -> None:

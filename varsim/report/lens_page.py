@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -110,8 +111,8 @@ def relative(lens: Lens) -> float:
 
 def _beside(rows: Sequence[LensRow]) -> int:
     """Return the width of the cells beside the replicas' cells."""
-    label = max(len(row.label) for row in rows)
-    value = max(len("value"), *(len(row.value) for row in rows))
+    label = max(cell_len(row.label) for row in rows)
+    value = max(len("value"), *(cell_len(row.value) for row in rows))
     apart = max(len("apart"), *(len(row.apart) for row in rows))
     return label + GAP + value + GAP + apart
 

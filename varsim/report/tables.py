@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,13 +31,13 @@ class Column:
     @property
     def width(self) -> int:
         """Return the width of the widest line."""
-        return max(map(len, [*self.heading.splitlines(), *self.cells]), default=0)
+        return max(map(cell_len, [*self.heading.splitlines(), *self.cells]), default=0)
 
     @property
     def longest_word(self) -> int:
         """Return the width of the longest word: the least width that breaks no word."""
         words = (word for text in (self.heading, *self.cells) for word in text.split())
-        return max(map(len, words), default=0)
+        return max(map(cell_len, words), default=0)
 
 
 def new_table() -> Table:
@@ -59,7 +60,7 @@ def print_table(console: Console, title: str, table: Table) -> None:
 
 def fits(columns: Sequence[Column], labels: Sequence[str], width: int, least: int) -> bool:
     """Return whether a table fits with labels shortened to `least` columns."""
-    label = min(least, max(map(len, labels), default=0))
+    label = min(least, max(map(cell_len, labels), default=0))
     return label + sum(GAP + column.width for column in columns) <= width
 
 
