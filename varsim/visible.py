@@ -21,5 +21,10 @@ def visible(text: str) -> str:
     return OBEYED.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
 
 
+def on_one_line(text: str) -> str:
+    """Return the text with escapes instead of control characters, line feeds and tabs."""
+    return visible(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
 def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -159,6 +159,21 @@ def test_an_axis_has_no_exponents():
 
 
 @pytest.mark.usefixtures("renderer")
+@pytest.mark.parametrize(
+    ("name", "shown"), [("a\nb", r"a\nb"), ('a"b', 'a"b'), ("a\\", "a\\"), ("a\r", r"a\x0d")]
+)
+def test_any_name_can_be_the_title_of_an_axis(name: str, shown: str):
+    """Vega-Lite puts titles into expressions, and escapes only quotes there."""
+    line = Line(name=name, points=[(1, 2.0), (2, 3.0)])
+    dot = Dot(series="all", label="2", name="run", x=1, y=2)
+    for chart in (
+        line_chart("k", name, name, [line], x="call", y=name),
+        scatter_chart("k", name, name, [dot], x="bytes", y=name),
+    ):
+        assert 1 == rendering.svg(chart.spec).count(f">{shown}<")
+
+
+@pytest.mark.usefixtures("renderer")
 def test_charts_are_rendered_without_a_browser():
     drawn = rendering.svg(lens().spec)
 

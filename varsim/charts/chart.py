@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from varsim.visible import on_one_line
+
 Spec = dict[str, Any]
 """A Vega-Lite specification: https://vega.github.io/vega-lite/docs/spec.html"""
 
@@ -32,6 +34,14 @@ class Chart:
     styles: Mapping[str, str] = field(default_factory=dict)  # series → its style, if it has one
     areas: bool = False  # whether its marks are areas, as bars, and not lines
     notes: tuple[str, ...] = ()  # sentences on its numbers, such as on what is not drawn
+
+
+def in_expression(title: str) -> str:
+    """Return a title of a channel or tooltip, from which Vega-Lite makes a text in an expression.
+
+    Vega-Lite escapes only the quotes of such a text.
+    """
+    return on_one_line(title).replace("\\", "\\\\")
 
 
 def plain_number(value: float | None) -> float | None:

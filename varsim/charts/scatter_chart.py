@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, log_ticks, scale_of
+from varsim.charts.chart import (
+    HIDDEN,
+    STEADY,
+    Chart,
+    Spec,
+    in_expression,
+    log_ticks,
+    scale_of,
+)
 from varsim.charts.dot_labels import SIDES, sides_of
 from varsim.charts.series_chart import HEIGHT, SCHEMA, WIDTH, color_by_series
+from varsim.visible import on_one_line
 
 _DECIMAL: Final = ",~r"
 """The format of the numbers at an axis: never with an exponent, which `g` has for 20."""
@@ -100,21 +109,22 @@ def _places(
         "x": {
             "field": "x",
             "type": "quantitative",
-            "title": x,
+            "title": in_expression(x),
             "scale": {**scale, "padding": _PADDING},
-            "axis": axis,
+            "axis": {**axis, "title": on_one_line(x)},
         },
         "y": {
             "field": "y",
             "type": "quantitative",
-            "title": y,
+            "title": in_expression(y),
+            "axis": {"title": on_one_line(y)},
             "scale": scale_of([one.y for one in dots]),
         },
         "color": color_by_series(names)["color"],
         "tooltip": [
             {"field": "name", "type": "nominal", "title": "run"},
-            {"field": "x", "type": "quantitative", "title": x, "format": ".4~g"},
-            {"field": "y", "type": "quantitative", "title": y, "format": ".6~g"},
+            {"field": "x", "type": "quantitative", "title": in_expression(x), "format": ".4~g"},
+            {"field": "y", "type": "quantitative", "title": in_expression(y), "format": ".6~g"},
         ],
     }
 

@@ -6,8 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.charts.chart import HIDDEN, STEADY, Chart, Spec, not_drawn, plain_number, scale_of
+from varsim.charts.chart import (
+    HIDDEN,
+    STEADY,
+    Chart,
+    Spec,
+    in_expression,
+    not_drawn,
+    plain_number,
+    scale_of,
+)
 from varsim.charts.theme import COLORS, DASHES, FIRST
+from varsim.visible import on_one_line
 
 WIDTH: Final = 680
 HEIGHT: Final = 240
@@ -112,15 +122,21 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
         "x": {
             "field": "x",
             "type": "quantitative",
-            "title": x,
-            "axis": ticks,
+            "title": in_expression(x),
+            "axis": {**ticks, "title": on_one_line(x)},
             "scale": {"zero": False, "nice": False, "padding": _MARGIN},
         },
-        "y": {"field": "y", "type": "quantitative", "title": y, "scale": scale_of(values)},
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "title": in_expression(y),
+            "axis": {"title": on_one_line(y)},
+            "scale": scale_of(values),
+        },
         "tooltip": [
             {"field": "series", "type": "nominal", "title": "series"},
-            {"field": "x", "type": "quantitative", "title": x},
-            {"field": "y", "type": "quantitative", "title": y, "format": ".6~g"},
+            {"field": "x", "type": "quantitative", "title": in_expression(x)},
+            {"field": "y", "type": "quantitative", "title": in_expression(y), "format": ".6~g"},
         ],
     }
 

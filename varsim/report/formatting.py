@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from varsim.report.json_values import plain
 from varsim.report.summary import Plain
+from varsim.visible import on_one_line as on_one_line  # noqa: PLC0414
 from varsim.visible import visible as visible  # noqa: PLC0414  # reports import it from here
 
 NOTHING: Final = "–"
@@ -114,11 +115,6 @@ def middle(text: str, width: int) -> str:
         return text
     left = (width - 1) // 2
     return f"{begin_of(text, left)}…{end_of(text, width - 1 - left)}"
-
-
-def on_one_line(text: str) -> str:
-    """Return the text with escapes instead of control characters, line feeds and tabs."""
-    return visible(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def columns(text: str) -> int:
