@@ -98,7 +98,9 @@ def test_the_example_shows_its_objects_as_html(tmp_path: Path) -> None:
     ]
     assert "digits: 30 steps on 2 workers" in run
     assert "stale read" in findings
-    assert 3 == comparison.count("-digits</th>")
+    assert 3 == len(
+        re.findall(r"-digits(-\d)?</th>", comparison)
+    )  # runs of one second have numbers
     assert run.count("<svg") == comparison.count("<svg") == series.count("<svg") == 2
     assert sum(map(len, shown)) < 150_000
 

@@ -25,6 +25,7 @@ PAGES = {
     "lessons/one.md": "# One\n\n[Data](../data), [lessons](../lessons/).\n\n## The end\n",
     "lessons/one.yaml": "steps: 1\n",
     "data/x.csv": "1\n",
+    "_static/site.css": "",
 }
 SETTINGS = """\
 import sys
