@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,9 @@ def test_the_name_of_a_ready_made_experiment_gets_the_command_that_runs_it(
     monkeypatch.chdir(tmp_path)
     checkout = Path(__file__).parents[2] / "configs" / "digits_none.yaml"
 
-    assert f"run `varsim run {checkout}`" in init("--lesson", "digits_none").output
+    assert (
+        f"run `varsim run {shlex.quote(str(checkout))}`" in init("--lesson", "digits_none").output
+    )
 
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "digits_none.yaml").write_text("workload: digits")
