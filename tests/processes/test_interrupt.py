@@ -111,9 +111,9 @@ def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number:
 
 
 NOTES = {
-    "busy": r"was interrupted:\n(  replicas? .*: runs?(, now at .*replicas\.py:\d+)?\n)+",
+    "busy": r"was interrupted:\n(  replicas? .*: runs?(, now at .*:\d+)?\n)+",
     "one_busy": r"\n  replica 0: runs(, now at .*:\d+)?\n"
-    r"  replica 1: (waits in all_reduce\(|runs(, now at .*replicas\.py:\d+)?$)",
+    r"  replica 1: (waits in all_reduce\(|runs(, now at .*:\d+)?$)",
     "merging": r"was interrupted:\n  replicas 0, 1: wait in merge_call at .*replicas\.py:\d+$",
 }
 """What the interrupt says about the replicas. The line of a busy process can be missing. A replica
