@@ -40,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
-        fuzz interrupts docs docs-check transcripts browser notebook screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        fuzz interrupts docs docs-check site-check transcripts browser notebook screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -172,6 +172,8 @@ transcripts: $(INSTALLED) ## run the commands of the lessons and of docs/first-h
 
 docs-check: $(INSTALLED)
 	$(BIN)/python -m docs.generate --check
+
+site-check: $(INSTALLED)
 	$(BIN)/python -m docs.site --check
 
 # The wheel allows a range of releases for each package. This check installs the locked releases, so
@@ -217,7 +219,7 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 		"Open MPI is left out: mpirun is not installed (Debian, Ubuntu: apt install openmpi-bin)."
 	@touch $@
 
-check: lint types docs-check test test-thorough wheel-smoke install-smoke ## run the checks of .ci/run
+check: lint types docs-check site-check test test-thorough wheel-smoke install-smoke ## run the checks of .ci/run
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs site .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,4 +1,4 @@
-"""Build the site of the documents: `make docs`, and `make docs-check` for a copy that is not kept.
+"""Build the site of the documents: `make docs`, and `make site-check` for a copy that is not kept.
 
 Sphinx reads the Markdown files of the repository where they are (docs/conf.py). The build fails if
 Sphinx warns, for example of a link to a page or a heading that does not exist, and if a page loads
