@@ -38,6 +38,25 @@ program finish call=1
 """
 
 
+LATE = """\
+program forget w
+2 install w v=1 after w1
+program call call=2 as later
+0 begin call=2 after later
+1 begin call=2 after later
+2 begin call=2 after later
+0 return call=2 as last0
+1 return call=2 as last1
+2 return call=2 as last2
+program receive replica=0 after last0
+program receive replica=1 after last1
+program receive replica=2 after last2
+program finish call=2
+"""
+FORGOTTEN = JOINED.replace("2 install w v=1 after w1\n", "") + LATE
+"""The absent replica installs a commit of a variable that the program has dropped meanwhile."""
+
+
 def wrong(text: str, folder: Path) -> dict[str, str]:
     """Return the reasons of the verdicts that are not VALID."""
     found = verdicts(text, folder)
@@ -99,3 +118,35 @@ def test_a_wrong_record_of_the_call_is_not_valid(tmp_path: Path, before, after, 
     found = wrong(JOINED.replace(before, after), tmp_path)
 
     assert all(reason in found.get(name, "") for name, reason in expected.items()), found
+
+
+def test_an_absent_replica_may_install_a_commit_of_a_dropped_variable(tmp_path: Path):
+    assert {} == wrong(FORGOTTEN, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            "2 install w v=1 after w1\n",
+            "",
+            {
+                "lost-update": "w: version 1 has not reached replica 2 before a later call began "
+                "there",
+                "atomic": "w: version 1 had not reached replica 2 when the record ended",
+            },
+        ),
+        (
+            "2 install w v=1 after w1\n",
+            "2 install w v=1 after w1\n2 install w v=1 after w1\n",
+            {
+                "atomic": "w: replica 2 installs a commit that was not sent to it",
+                "versions": "w: replica 2 installs version 1 after 1",
+            },
+        ),
+    ],
+)
+def test_a_dropped_variable_has_its_commits_once_everywhere(
+    before: str, after: str, expected: dict[str, str], tmp_path: Path
+):
+    assert expected == wrong(FORGOTTEN.replace(before, after), tmp_path)

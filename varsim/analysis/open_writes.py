@@ -209,7 +209,6 @@ class CommitsInFlight:
                 yield replica, change
 
     def forget(self, number: int) -> None:
-        """Drop a variable."""
-        for replica, changes in enumerate(self._by_replica):
-            for change in self._by_variable.pop((number, replica), ()):
-                changes.pop((change.event.event, number), None)
+        """Drop a variable whose commits have arrived everywhere."""
+        for replica in range(len(self._by_replica)):
+            self._by_variable.pop((number, replica), None)

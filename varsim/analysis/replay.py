@@ -69,6 +69,7 @@ class Replay(EventObserver):
         """Whether a worker was lost so far: the program's own write can fail then."""
         self.on_arrive = self._presence.on_arrive
         self.on_answer = self._presence.on_answer
+        self._forgotten: set[int] = set()  # variables that the program has dropped
         self._answered: set[int] = set()  # variables with fetched components
         self._known = [0] * num_replicas  # for each replica, its last event that the program knows
 
@@ -91,14 +92,25 @@ class Replay(EventObserver):
         value = arithmetic.elements_of(event, promise.dtype) if self.from_start else None
         version = event.version if self.from_start else None
         one = ComponentState(version, value, event.event, event.event, (event.event, None))
+        self._drop_forgotten()
         self.variables[number] = ReplayedVariable(number, promise, [one] * self.num_replicas)
 
     def on_forget(self, event: Event) -> None:
-        """Drop a variable."""
+        """Expect no more writes to a variable.
+
+        Replicas that take no part in the last calls can install earlier commits later.
+        """
         assert event.variable is not None
-        self.variables.pop(event.variable, None)
         self.program_writes.forget(event.variable)
-        self.in_flight.forget(event.variable)
+        self._forgotten.add(event.variable)
+
+    def _drop_forgotten(self) -> None:
+        """Drop the forgotten variables of which no commit is in transit."""
+        for number in list(self._forgotten):
+            if not any(self.in_flight.of(number, replica) for replica in self.replicas):
+                self._forgotten.discard(number)
+                self.variables.pop(number, None)
+                self.in_flight.forget(number)
 
     def on_write_by_program(self, event: Event) -> None:
         """Store a write of the program; commits apply it."""
