@@ -12,6 +12,7 @@ from tests.launch.programs import NoObjects
 from tests.waiting import MS
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.link import Link, Lost
+from varsim.launch.local_host import LocalHost
 from varsim.launch.process import ProcessLauncher
 from varsim.launch.process_channel import ProcessChannel
 from varsim.protocol.messages import Abort, HostCall
@@ -25,7 +26,9 @@ class WorkerCluster:
 
     def __init__(self, link: Link) -> None:
         assert isinstance(link.channel, ProcessChannel)
+        assert isinstance(link.channel._hosts, LocalHost)
         self.channel = link.channel
+        self.host = link.channel._hosts
         self.exchange = link.exchange
         self.codec = link.codec
 

@@ -127,7 +127,7 @@ def test_a_process_with_a_reused_id_is_not_killed(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the program has waited for the fork server, another process may get the server's id."""
-    fork_server = launch(1).channel._fork_server
+    fork_server = launch(1).host._fork_server
     killed: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(os, "killpg", lambda group, _: killed.append(group))
@@ -143,13 +143,13 @@ def test_a_fork_of_the_program_does_not_delay_the_end(
 ) -> None:
     """A fork keeps the pipe open, so the fork server does not end when the program closes it."""
     monkeypatch.setattr("varsim.launch.fork_server._END_TIMEOUT_S", 1_000 * MS)
-    channel = launch(1).channel
+    cluster = launch(1)
     copy = os.fork()
     if not copy:
         signal.pause()
     try:
-        channel.close()
-        assert channel._fork_server.ended
+        cluster.channel.close()
+        assert cluster.host._fork_server.ended
     finally:
         os.kill(copy, signal.SIGKILL)
         os.waitpid(copy, 0)

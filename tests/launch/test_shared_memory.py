@@ -148,7 +148,7 @@ def test_if_shared_memory_is_full_values_are_sent_through_sockets(
 
     assert (array == 2.5).all()
     assert not is_shared(cluster, array)
-    said = cluster.channel._logs.tail(0)
+    said = cluster.host._logs.tail(0)
     assert "varsim: there is no room in shared memory for 524,288 bytes" in said
     assert f"{SHARED_MEMORY} sets how much memory a cluster may share" in said
     assert 1 == said.count("there is no room"), "one warning, however many values had no room"

@@ -149,7 +149,7 @@ def test_a_kill_during_a_restart_costs_another_restart(
 
         def kill_and_recreate() -> None:
             channel: Any = incarnations.coordinator.link.channel
-            killed.append(channel._process_ids[0])
+            killed.append(channel._hosts._process_ids[0])
             os.kill(killed[0], signal.SIGKILL)
             recreate()
 

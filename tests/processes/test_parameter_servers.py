@@ -90,7 +90,7 @@ def test_the_loss_of_a_server_ends_the_wait_for_its_answer():
         coordinator = Coordinator(strategy)
         v, w = variable(strategy, [0.0]), variable(strategy, 1.0)
         channel: Any = strategy.cluster.link.channel
-        processes = channel._process_ids
+        processes = channel._hosts._process_ids
 
         def closure(server):
             w.assign_add(1.0)

@@ -17,6 +17,7 @@ from varsim.launch.fork_server import ForkServer
 from varsim.launch.host_needs import DOCTOR, ensure_host
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link
+from varsim.launch.local_host import LocalHost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
@@ -107,9 +108,7 @@ class ProcessLauncher:
             trace=trace,
             exchange=exchange,
             listener=listener,
-            fork_server=fork_server,
-            logs=logs,
-            stacks=Stacks(directory),
+            hosts=LocalHost(count, fork_server, logs, Stacks(directory)),
             link_loss_s=options.link_loss_s,
         )
         return channel, exchange, trace

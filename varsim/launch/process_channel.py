@@ -1,15 +1,13 @@
-"""Carry messages to and from worker processes, and handle reports of the fork server."""
+"""Carry messages to and from worker processes, and report workers that have ended."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
 import time
 import weakref
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
 from typing import Any, Final
 
 import zmq
@@ -19,11 +17,8 @@ from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import MAX_WAIT_S, Interruptible, held
 from varsim.launch.backlog import Backlog
 from varsim.launch.clock import Clock
-from varsim.launch.fork_server import ForkServer
 from varsim.launch.link import Lost, Received
-from varsim.launch.logs import WorkerLogs
-from varsim.launch.sightings import sighting_of
-from varsim.launch.stacks import Stacks
+from varsim.launch.worker_hosts import WorkerHosts
 from varsim.protocol.limits import halves
 from varsim.protocol.messages import (
     Acknowledge,
@@ -58,9 +53,7 @@ class ProcessChannel:
         exchange: CoordinatorExchange,
         trace: Trace | None = None,
         listener: Listener,
-        fork_server: ForkServer,
-        logs: WorkerLogs,
-        stacks: Stacks,
+        hosts: WorkerHosts,
         link_loss_s: float,
     ) -> None:
         self.num_replicas: Final = num_replicas
@@ -69,11 +62,8 @@ class ProcessChannel:
         exchange.attach(_ExchangeChannel(self))
         self._listener = listener
         self._look_s = math.inf if listener.look_s is None else listener.look_s
-        self._fork_server = fork_server
-        self._logs = logs
+        self._hosts = hosts
         self._running = set(range(num_replicas))
-        self._process_ids: dict[int, int] = {}
-        self._stacks = stacks
         self._link_loss_s = link_loss_s
         self._inbox: list[tuple[int, Received]] = []
         self._clock = Clock()
@@ -81,7 +71,7 @@ class ProcessChannel:
         """Returns the time in seconds, without the time in which this process was stopped."""
         self._backlog = Backlog(num_replicas)
         self._poller = zmq.Poller()
-        for polled in (*listener.sockets, fork_server.reports):
+        for polled in (*listener.sockets, *hosts.sockets):
             self._poller.register(polled, zmq.POLLIN)
         self._finalizer: weakref.finalize[..., ProcessChannel] | None = None
         self._problems: list[str] = []  # malformed envelopes, one text for each
@@ -101,20 +91,20 @@ class ProcessChannel:
         while missing:
             left_s = deadline - time.monotonic()
             received = self.receive(min(left_s, MAX_WAIT_S))
-            if self._fork_server.ended:
-                raise StartError(self._fork_server.why_it_ended())
+            if self._hosts.problem:
+                raise StartError(self._hosts.problem)
             for replica_id, message in received:
                 if isinstance(message, Lost):
                     raise StartError(_error_about(replica_id, message))
                 if isinstance(message, Ready):
                     missing.discard(replica_id)
-                    self._process_ids[replica_id] = message.process_id
+                    self._hosts.is_ready(replica_id, message.process_id)
             if not received and left_s <= MAX_WAIT_S:
                 raise StartError(self._unready(missing))
 
     def _unready(self, missing: set[int]) -> str:
         outputs = [
-            f"replica {replica_id} said:\n{self._logs.tail(replica_id) or '(nothing)'}"
+            f"replica {replica_id} said:\n{self._hosts.tail(replica_id) or '(nothing)'}"
             for replica_id in sorted(missing)[:_MAX_OUTPUTS]
         ]
         return "\n".join(
@@ -201,20 +191,16 @@ class ProcessChannel:
     def _collect(self, ready: dict[Any, int]) -> None:
         if not ready.keys().isdisjoint(self._listener.sockets):
             self._hear()
-        if self._fork_server.reports in ready:
+        if not ready.keys().isdisjoint(self._hosts.sockets):
             self._collect_losses()
         if self._look_s < math.inf:
-            for replica_id in self._listener.look(self._is_stopped):
+            for replica_id in self._listener.look(self._hosts.is_stopped):
                 reason = (
                     f"had no connection for {self._link_loss_s:g} s (link_loss_s), and was ended"
                 )
                 lost = self.end(replica_id, reason)
                 if lost is not None:
                     self._inbox.append((replica_id, lost))
-
-    def _is_stopped(self, replica_id: int) -> bool:
-        process_id = self._process_ids.get(replica_id)
-        return process_id is not None and sighting_of(process_id).stopped
 
     def hear(self, timeout_s: float) -> bool:
         """Decode the envelopes that arrive within `timeout_s`; return False if none arrives."""
@@ -245,24 +231,20 @@ class ProcessChannel:
         self._take_finished()
 
     def _collect_losses(self) -> None:
-        lost = self._fork_server.exits()
-        if self._fork_server.ended:
-            why = f"ended, because the process that started it {self._fork_server.ending()}"
-            lost += [(replica_id, why) for replica_id in sorted(self._running)]
-        for replica_id, reason in lost:
+        for replica_id, reason in self._hosts.exits():
             if replica_id in self._running:  # not a worker that `end` has killed
                 self._inbox.append((replica_id, self._lose(replica_id, reason)))
 
     def _lose(self, replica_id: int, reason: str) -> Lost:
         if self._trace is not None:
             self._trace.lost(replica_id, reason)
-        said, log_path = self._logs.of_lost(replica_id)
+        said, log_path = self._hosts.last_words(replica_id)
         self._running.discard(replica_id)
         self._exchange.lose(replica_id)
         self._listener.lose(replica_id)
         self._backlog.lose(replica_id)
         self._take_finished()
-        return Lost(reason, said or self._fork_server.said(), log_path)
+        return Lost(reason, said, log_path)
 
     def _take_finished(self) -> None:
         for done in self._exchange.finished():
@@ -270,39 +252,24 @@ class ProcessChannel:
 
     def where(self, replica_id: int) -> str | None:
         """Return the line that a replica's function runs now, as file:line; None if unknown."""
-        process_id = self._process_ids.get(replica_id)
-        if process_id is None or replica_id not in self._running:
-            return None
-        return self._stacks.location(replica_id, process_id)
+        return self._hosts.where(replica_id) if replica_id in self._running else None
 
     def examine(
         self, replica_ids: Sequence[int], with_stacks: Collection[int]
     ) -> dict[int, Sighting]:
         """Return what the system shows about replicas' processes; leave out ended processes."""
-        seen: dict[int, Sighting] = {}
-        for replica_id in replica_ids:
-            process_id = self._process_ids.get(replica_id)
-            if process_id is None or replica_id not in self._running:
-                continue
-            one = sighting_of(process_id)
-            if replica_id in with_stacks and not one.stopped:
-                one = replace(one, stack=self._stacks.frames(replica_id, process_id))
-            seen[replica_id] = one
-        return seen
+        running = [one for one in replica_ids if one in self._running]
+        return self._hosts.examine(running, with_stacks)
 
     def end(self, replica_id: int, reason: str) -> Lost | None:
         """Kill the worker of a replica; return None if the worker has already ended.
 
         Later messages of the worker are dropped, and `receive` does not report it as lost.
         """
-        if dict(self._poller.poll(0)).get(self._fork_server.reports):
+        if not dict(self._poller.poll(0)).keys().isdisjoint(self._hosts.sockets):
             self._collect_losses()
-        process_id = self._process_ids.get(replica_id)
-        if process_id is None or replica_id not in self._running:
+        if replica_id not in self._running or not self._hosts.end_worker(replica_id):
             return None
-        # The fork server has not reported the end, so the process id belongs to the worker.
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(process_id, signal.SIGKILL)
         return self._lose(replica_id, reason)
 
     def close(self, busy: Collection[int] = ()) -> None:
@@ -329,7 +296,7 @@ class ProcessChannel:
         Call this only before a worker has run a function.
         """
         with held():
-            self._fork_server.kill()
+            self._hosts.kill()
             self._free()
 
     def _free(self) -> None:
@@ -342,14 +309,13 @@ class ProcessChannel:
         for replica_id in self._running:
             self.send(replica_id, [Shutdown()])
         poller = zmq.Poller()
-        poller.register(self._fork_server.reports, zmq.POLLIN)
+        for polled in self._hosts.sockets:
+            poller.register(polled, zmq.POLLIN)
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
-        while self._running - busy and not self._fork_server.ended:
+        while self._running - busy and not self._hosts.all_ended:
             if not poller.poll(timeout_ms(deadline - time.monotonic())):
                 break
-            self._running.difference_update(
-                replica_id for replica_id, _ in self._fork_server.exits()
-            )
+            self._running.difference_update(replica_id for replica_id, _ in self._hosts.exits())
 
 
 class _ExchangeChannel:
