@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.rendering import renderer  # noqa: F401  # a fixture
 from tests.webpage.runs import judged, saved
-from varsim.cli.commands.report import _file_name
+from varsim.cli.commands.report import _file_names
 from varsim.cli.main import main
 from varsim.experiments import reported_run
 from varsim.report.summary import Failure, RunStatus
@@ -71,13 +71,23 @@ def test_the_report_has_each_section_and_each_chart():
 @pytest.mark.parametrize("letter", ["x", "\N{CJK UNIFIED IDEOGRAPH-8868}"])
 def test_long_names_of_charts_get_short_and_different_file_names(letter: str):
     keys = [f"metric-{letter * 900}{end}" for end in "ab"]
-    names = [_file_name(key) for key in keys]
+    names = _file_names(keys)
 
     assert 2 == len(set(names))
     for name in names:
         assert name.startswith(f"metric-{letter * 33}-")
         Path(f".{name}.svg.unfinished").touch()
-    assert "lens-0-a-b" == _file_name("lens-0-a/b")
+    assert ["lens-0-a-b"] == _file_names(["lens-0-a/b"])
+
+
+@pytest.mark.parametrize("others", [("a/b", "a-b"), ("A-b",)])
+def test_similar_names_of_charts_get_different_file_names(others: tuple[str, ...]):
+    """Also on a file system that does not tell capital letters from small ones."""
+    keys = ["metric-a b", *(f"metric-{one}" for one in others)]
+    names = _file_names([*keys, "metric-c d"])
+
+    assert len(names) == len({name.casefold() for name in names})
+    assert "metric-c-d" == names[-1]
 
 
 def test_the_page_allows_only_its_own_scripts_and_no_request():

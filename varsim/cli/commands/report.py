@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -118,7 +119,7 @@ def report(
     written = [_write(file, text.encode())]
     for where, form in ((png, "png"), (svg, "svg")):
         if where is not None:
-            written += [_write_chart(where, form, one) for one in page.charts]
+            written += _write_charts(where, form, page.charts)
     for one in written:
         say(f"{one}: {one.stat().st_size:,} bytes")
     if opens:
@@ -198,7 +199,7 @@ def _write(file: Path, content: bytes) -> Path:
     return file
 
 
-def _write_chart(folder: Path, form: str, chart: Chart) -> Path:
+def _write_charts(folder: Path, form: str, charts: Sequence[Chart]) -> list[Path]:
     from varsim.charts import rendering
     from varsim.private import make_private_folder
 
@@ -206,16 +207,25 @@ def _write_chart(folder: Path, form: str, chart: Chart) -> Path:
         make_private_folder(folder)
     except OSError as error:
         raise NotWritten(f"{folder} cannot be created: {error.strerror}") from error
-    content = rendering.png(chart.spec) if form == "png" else rendering.svg(chart.spec).encode()
-    return _write(folder / f"{_file_name(chart.key)}.{form}", content)
+    names = _file_names([one.key for one in charts])
+    written = []
+    for chart, name in zip(charts, names, strict=True):
+        content = rendering.png(chart.spec) if form == "png" else rendering.svg(chart.spec).encode()
+        written.append(_write(folder / f"{name}.{form}", content))
+    return written
 
 
-def _file_name(key: str) -> str:
-    """Return a key with only letters, digits, dots and dashes.
+def _file_names(keys: Sequence[str]) -> list[str]:
+    """Return the keys with only letters, digits, dots, underscores and dashes, all different.
 
-    A long key is shortened, and gets a checksum that keeps it apart from similar keys.
+    A key that is long, or alike to another one, is shortened and gets a checksum. Keys are alike
+    if they differ only in other characters, or in capital letters, as some file systems have it.
     """
-    name = "".join(one if one.isalnum() or one in ".-_" else "-" for one in key)
-    if len(os.fsencode(name)) <= _LONGEST_NAME_BYTES:
-        return name
-    return f"{name[:_BEGIN_OF_NAME]}-{crc32(key.encode('utf-8', 'replace')):08x}"
+    names = ["".join(one if one.isalnum() or one in ".-_" else "-" for one in key) for key in keys]
+    uses = Counter(name.casefold() for name in names)
+    return [
+        name
+        if uses[name.casefold()] == 1 and len(os.fsencode(name)) <= _LONGEST_NAME_BYTES
+        else f"{name[:_BEGIN_OF_NAME]}-{crc32(key.encode('utf-8', 'replace')):08x}"
+        for key, name in zip(keys, names, strict=True)
+    ]
