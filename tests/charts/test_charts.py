@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,19 +17,19 @@ from varsim.charts.chart import Chart, log_ticks, without_legends
 from varsim.charts.dot_labels import sides_of
 from varsim.charts.scatter_chart import Dot, scatter_chart
 from varsim.charts.series_chart import Bar, Line, Mark, bar_chart, histogram, line_chart
-from varsim.charts.theme import COLORS, DARK, LIGHT, ORACLE
+from varsim.charts.theme import COLORS, DARK, LIGHT, ORACLE, VALUE
 from varsim.charts.units import byte_unit, time_unit
 from varsim.errors import ConfigError
 
 
-def lens(count: int = 2) -> Chart:
+def lens(count: int = 2, styles: Sequence[str] = (ORACLE,), at: float = 2) -> Chart:
     lines = [
         Line(name=f"replica {i}", points=[(1, float(i)), (2, None), (3, math.nan)])
         for i in range(count)
     ]
-    oracle = Line(name="oracle", points=[(1, 0.5), (2, 0.5)], style=ORACLE)
-    marks = [Mark(at=2, text="here")]
-    return line_chart("w", "w", "about w", [*lines, oracle], x="call", y="w", marks=marks)
+    styled = [Line(name=one, points=[(1, 0.5), (2, 0.5)], style=one) for one in styles]
+    marks = [Mark(at=at, text="here")]
+    return line_chart("w", "w", "about w", [*lines, *styled], x="call", y="w", marks=marks)
 
 
 def traffic() -> Chart:
@@ -66,6 +68,45 @@ def test_series_after_the_last_colour_have_another_dash():
     dashes = layer["encoding"]["strokeDash"]["scale"]["range"]
 
     assert dashes[0] == dashes[COLORS - 1] != dashes[COLORS]
+
+
+@pytest.mark.usefixtures("renderer")
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_legend_names_each_line_with_its_dash(count: int):
+    drawn = rendering.svg(lens(count, styles=(VALUE, ORACLE)).spec)
+    entries = re.findall(
+        r'role-legend-symbol.*?stroke-dasharray="([^"]*)".*?>([^<>]+)</text>', drawn
+    )
+
+    of_replicas = [("1,0", f"replica {i}") for i in range(count)]
+    assert [*of_replicas, ("7,3", VALUE), ("1.5,3", ORACLE)] == entries
+
+
+@pytest.mark.usefixtures("renderer")
+@pytest.mark.parametrize(("at", "anchor"), [(1, "start"), (3, "end")])
+def test_the_text_of_a_mark_is_at_the_side_with_more_room(at: float, anchor: str):
+    drawn = rendering.svg(lens(at=at).spec)
+
+    assert re.search(rf'text-anchor="{anchor}"[^>]*>here<', drawn)
+
+
+@pytest.mark.usefixtures("renderer")
+def test_bars_are_stacked_in_the_order_of_the_legend():
+    """The first series is at the bottom, whatever the names are."""
+    bars = [Bar(series=name, begin=1, end=1, value=1) for name in ("w", "b", "m")]
+    drawn = rendering.svg(bar_chart("k", "t", "d", bars, span=(1, 2), x="call", y="B").spec)
+    tops = dict(re.findall(r'aria-label="[^"]*series: (\w)[^>]* d="M[\d.]+,([\d.]+)', drawn))
+
+    assert ["w", "b", "m"] == sorted(tops, key=lambda name: -float(tops[name]))
+
+
+@pytest.mark.usefixtures("renderer")
+def test_each_of_few_calls_has_one_tick():
+    bars = [Bar(series="w", begin=1, end=1, value=1)]
+    chart = bar_chart("k", "t", "d", bars, span=(1, 2), x="call", y="B")
+    axis = rendering.svg(chart.spec).partition("X-axis")[2].partition("Y-axis")[0]
+
+    assert ["1", "2"] == re.findall(r">(\d+)</text>", axis)
 
 
 def test_a_page_with_its_own_legend_has_charts_without_one():

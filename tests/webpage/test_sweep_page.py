@@ -103,6 +103,20 @@ def test_a_line_under_another_one_is_named():
     assert "covers the others, which are the same: none and on_write." in note
 
 
+def test_a_series_has_its_colour_in_each_chart_also_if_another_one_is_not_in_it():
+    silent = [row(number, "none", 2 * number, None) for number in (1, 2)]
+    rows = [*silent, *(row(number, "on_write", number - 2, number / 8) for number in (3, 4))]
+    charts = {one.key: one for one in page(rows).charts}
+
+    for key in ("trade-off-messages", "by-workers-test_accuracy", "by-workers-messages"):
+        assert ("none", "on_write") == charts[key].palette
+        encoding = next(
+            one["encoding"] for one in charts[key].spec["layer"] if "color" in one["encoding"]
+        )
+        assert ["none", "on_write"] == encoding["color"]["scale"]["domain"]
+    assert ("on_write",) == charts["by-workers-test_accuracy"].series
+
+
 def test_a_sweep_without_a_numeric_key_has_no_lines_along_it():
     rows = [row(1, "none", 1, 0.8), row(2, "auto", 1, 0.9)]
     keys = [one.key for one in page(rows, ("mode",)).sections]

@@ -41,7 +41,14 @@ class Dot:
 
 
 def scatter_chart(
-    key: str, title: str, description: str, dots: Sequence[Dot], *, x: str, y: str
+    key: str,
+    title: str,
+    description: str,
+    dots: Sequence[Dot],
+    *,
+    x: str,
+    y: str,
+    palette: Sequence[str] = (),
 ) -> Chart:
     """Return a chart with a labelled dot for each run; a line joins the dots of a series.
 
@@ -50,23 +57,25 @@ def scatter_chart(
     Args:
         x: The title of the horizontal axis, with its unit.
         y: The title of the vertical axis.
+        palette: The names of all series in the order of their colours, also of those that only
+            other charts have; by default the series of `dots`.
     """
     names = list(dict.fromkeys(one.series for one in dots))
+    color = color_by_series(names, palette)["color"]
     log, height = all(one.x > 0 for one in dots), HEIGHT + 40
     sides = sides_of([(one.x, one.y, one.label) for one in dots], WIDTH, height, log=log)
     values = [
         {**asdict(one), "place": place, "side": side}
         for place, (one, side) in enumerate(zip(dots, sides, strict=True))
     ]
-    places = _places(dots, names, x, y, log=log)
+    places = {**_places(dots, x, y, log=log), "color": color}
     line = {
         "mark": {"type": "line", "opacity": 0.35},
         "encoding": {**places, "order": {"field": "place", "type": "quantitative"}},
     }
-    shape = {**places["color"], "scale": {"domain": names}}
     dot = {
         "mark": {"type": "point", "filled": True, "size": 90, "opacity": 0.8},
-        "encoding": {**places, "shape": shape},
+        "encoding": {**places, "shape": color},
     }
     texts = [_labels(places, name) for name in SIDES if name in sides]
     crowded = any(one.label and not side for one, side in zip(dots, sides, strict=True))
@@ -88,15 +97,13 @@ def scatter_chart(
         headings=("run", x, y),
         rows=tuple((one.name, f"{one.x:.6g}", f"{one.y:.6g}") for one in dots),
         series=tuple(names),
-        palette=tuple(names),
+        palette=tuple(palette or names),
         notes=(_CROWDED,) if crowded else (),
     )
 
 
-def _places(
-    dots: Sequence[Dot], names: Sequence[str], x: str, y: str, *, log: bool
-) -> dict[str, Any]:
-    """Return the channels that all marks have: the places, the colours, the tooltips."""
+def _places(dots: Sequence[Dot], x: str, y: str, *, log: bool) -> dict[str, Any]:
+    """Return the places and the tooltips, which all marks have."""
     scale = scale_of([one.x for one in dots], log=log)
     axis: dict[str, Any] = {"format": _DECIMAL, "grid": True}
     if log:
@@ -120,7 +127,6 @@ def _places(
             "axis": {"title": on_one_line(y)},
             "scale": scale_of([one.y for one in dots]),
         },
-        "color": color_by_series(names)["color"],
         "tooltip": [
             {"field": "name", "type": "nominal", "title": "run"},
             {"field": "x", "type": "quantitative", "title": in_expression(x), "format": ".4~g"},

@@ -16,7 +16,7 @@ from varsim.charts.chart import (
     plain_number,
     scale_of,
 )
-from varsim.charts.theme import COLORS, DASHES, FIRST
+from varsim.charts.theme import COLORS, DASHES, FIRST, STYLE_DASHES
 from varsim.visible import on_one_line
 
 WIDTH: Final = 680
@@ -31,6 +31,7 @@ _FEW: Final = 8  # ticks
 _INTEGER: Final = ",d"  # the format of the numbers of calls and steps
 _LETTER, _SYMBOL = 7, 28  # widths in a legend, in pixels, with the space around them
 _MARGIN: Final = 6  # pixels at both ends of an axis, so that no mark covers a label
+_APART: Final = {"color": "independent", "strokeDash": "independent"}  # scales of the layers
 _INVISIBLE: Final = 0  # opacity of a mark that only shows a tooltip
 
 
@@ -70,21 +71,29 @@ def line_chart(
     x: str,
     y: str,
     marks: Sequence[Mark] = (),
+    palette: Sequence[str] = (),
 ) -> Chart:
     """Return a chart of lines.
 
     Args:
         x: The title of the horizontal axis, with its unit.
         y: The title of the vertical axis, with its unit.
+        palette: The names of all lines without a style in the order of their colours, also of
+            those that only other charts have; by default those of `lines`.
     """
     every = sorted({at for one in lines for at, _ in one.points})
     places = _xy(x, y, every, [value for one in lines for _, value in one.points])
-    layers = [_line_layer(one, places) for one in lines if one.style]
     colored = [one for one in lines if not one.style]
+    styled = [one for one in lines if one.style]
+    layers = []
     if colored:
-        layers.insert(0, _colored_layer(colored, places))
-    layers += [_mark_layer(one, x) for one in marks]
-    spec = _spec(description, {"layer": layers})
+        color = color_by_series([one.name for one in colored], palette, beside=bool(styled))
+        layers.append(_colored_layer(colored, {**places, **color}))
+    if styled:
+        layers.append(_styled_layer(styled, places, beside=bool(colored)))
+    middle = (every[0] + every[-1]) / 2 if every else 0
+    layers += [_mark_layer(one, x, middle) for one in marks]
+    spec = _spec(description, {"layer": layers, "resolve": {"scale": _APART}})
     by_line = [dict(one.points) for one in lines]
     return Chart(
         key=key,
@@ -93,9 +102,9 @@ def line_chart(
         spec=spec,
         headings=(x, *(one.name for one in lines)),
         rows=tuple((f"{at:g}", *(_cell(one.get(at)) for one in by_line)) for at in every),
-        series=tuple(one.name for one in (*colored, *(it for it in lines if it.style))),
-        palette=tuple(one.name for one in colored),
-        styles={one.name: one.style for one in lines if one.style},
+        series=tuple(one.name for one in (*colored, *styled)),
+        palette=tuple(palette) or tuple(one.name for one in colored),
+        styles={one.name: one.style for one in styled},
         notes=not_drawn([value for one in lines for _, value in one.points]),
     )
 
@@ -115,7 +124,7 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
         every: The numbers at the horizontal axis; few of them have a tick each.
         values: The numbers at the vertical axis.
     """
-    ticks: dict[str, Any] = {"values": list(every)} if len(every) <= _FEW else {"tickMinStep": 1}
+    ticks = _ticks(every)
     if all(float(at).is_integer() for at in every):
         ticks["format"] = _INTEGER
     return {
@@ -141,22 +150,27 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
     }
 
 
-def color_by_series(names: Sequence[str], palette: Sequence[str] = ()) -> dict[str, Any]:
+def _ticks(every: Sequence[float]) -> dict[str, Any]:
+    """Return the ticks of an axis: one at each number, if the numbers are few."""
+    return {"values": list(every)} if len(every) <= _FEW else {"tickMinStep": 1}
+
+
+def color_by_series(
+    names: Sequence[str], palette: Sequence[str] = (), *, beside: bool = False
+) -> dict[str, Any]:
     """Return the channels `color` and `strokeDash` of series, and their legend.
 
     Args:
         names: The series of the chart.
         palette: These names, and those of series of other charts, in the order of their colours;
             by default `names`.
+        beside: Whether the chart has other lines beside these, so that one series has a legend.
     """
     domain = list(palette or names)
     dashes = [DASHES[index // COLORS % len(DASHES)] for index in range(len(domain))]
-    columns = max(1, WIDTH // (_LETTER * max(map(len, names)) + _SYMBOL))
-    legend: dict[str, Any] | None = None
-    if len(domain) > 1:
-        legend = {"title": None, "orient": "top", "columns": columns}
-        if len(domain) > len(names):
-            legend["values"] = list(names)
+    legend = _legend(names) if beside or len(domain) > 1 else None
+    if legend is not None and len(domain) > len(names):
+        legend["values"] = list(names)
     common = {"field": "series", "type": "nominal", "legend": legend}
     return {
         "color": {**common, "scale": {"domain": domain}},
@@ -164,31 +178,60 @@ def color_by_series(names: Sequence[str], palette: Sequence[str] = ()) -> dict[s
     }
 
 
+def _legend(names: Sequence[str]) -> dict[str, Any]:
+    """Return a legend that is not wider than the chart."""
+    columns = max(1, WIDTH // (_LETTER * max(map(len, names)) + _SYMBOL))
+    return {"title": None, "orient": "top", "columns": columns}
+
+
 def _points(longest: int) -> dict[str, Any]:
     sparse = longest <= _SPARSE
     return {"filled": True, "size": 28 if sparse else 60, "opacity": 1 if sparse else _INVISIBLE}
 
 
-def _colored_layer(lines: Sequence[Line], places: dict[str, Any]) -> Spec:
+def _colored_layer(lines: Sequence[Line], encoding: dict[str, Any]) -> Spec:
     longest = max(len(one.points) for one in lines)
     return {
         "data": {"values": [row for one in lines for row in _values(one)]},
         "transform": [{"filter": STEADY}],
         "mark": {"type": "line", "point": _points(longest)},
-        "encoding": {**places, **color_by_series([one.name for one in lines])},
+        "encoding": encoding,
     }
 
 
-def _line_layer(line: Line, places: dict[str, Any]) -> Spec:
-    return {
-        "data": {"values": _values(line)},
-        "transform": [{"filter": STEADY}],
-        "mark": {"type": "line", "style": line.style},
-        "encoding": places,
+def _styled_layer(lines: Sequence[Line], places: dict[str, Any], *, beside: bool) -> Spec:
+    """Return the lines with a style of the theme; a legend tells them by their dashes.
+
+    Args:
+        beside: Whether the chart has other lines beside these, so that one line has a legend.
+    """
+    names = [one.name for one in lines]
+    dash = {
+        "field": "series",
+        "type": "nominal",
+        "legend": _legend(names) if beside or len(names) > 1 else None,
+        "scale": {"domain": names, "range": [STYLE_DASHES[one.style] for one in lines]},
     }
+    layers: list[Spec] = [
+        {
+            "data": {"values": _values(one)},
+            "transform": [{"filter": STEADY}],
+            "mark": {"type": "line", "style": one.style},
+            "encoding": {**places, "strokeDash": dash},
+        }
+        for one in lines
+    ]
+    return {"layer": layers}
 
 
-def _mark_layer(mark: Mark, x: str) -> Spec:
+def _mark_layer(mark: Mark, x: str, middle: float) -> Spec:
+    """Return a mark. Its text is at the side where there is more room.
+
+    Args:
+        x: The title of the horizontal axis.
+        middle: The number in the middle of that axis.
+    """
+    side, dx = ("right", -4) if mark.at > middle else ("left", 4)
     at = {"field": "x", "type": "quantitative", "title": x}
     return {
         "data": {"values": [{"x": mark.at, "text": mark.text}]},
@@ -200,8 +243,8 @@ def _mark_layer(mark: Mark, x: str) -> Spec:
                     "style": FIRST,
                     "strokeWidth": 0,
                     "baseline": "top",
-                    "align": "left",
-                    "dx": 4,
+                    "align": side,
+                    "dx": dx,
                     "fontSize": 11,
                 },
                 "encoding": {"x": at, "y": {"value": 0}, "text": {"field": "text"}},
@@ -221,7 +264,7 @@ def bar_chart(
     y: str,
     palette: Sequence[str] = (),
 ) -> Chart:
-    """Return a chart of stacked bars over calls.
+    """Return a chart of stacked bars over calls; the first series of the legend is at the bottom.
 
     Args:
         span: The first and the last call of the axis.
@@ -234,6 +277,7 @@ def bar_chart(
     values = [
         {
             "series": one.series,
+            "place": names.index(one.series),
             "x": one.begin - 0.5,
             "end": one.end + 0.5,
             "y": one.value,
@@ -272,7 +316,7 @@ def _bar_encoding(
     along = {
         "type": "quantitative",
         "title": x,
-        "axis": {"tickMinStep": 1, "format": _INTEGER},
+        "axis": {**_ticks(range(span[0], span[1] + 1)), "format": _INTEGER},
         "scale": {"domain": [span[0] - 0.5, span[1] + 0.5], "zero": False, "nice": False},
     }
     color = color_by_series(names, palette)
@@ -281,7 +325,7 @@ def _bar_encoding(
         "x2": {"field": "end"},
         "y": {"field": "y", "type": "quantitative", "title": y, "stack": "zero"},
         "color": color["color"],
-        "order": {"field": "series", "sort": names},
+        "order": {"field": "place", "type": "quantitative"},
         "tooltip": [
             {"field": "series", "type": "nominal", "title": "series"},
             {"field": "calls", "type": "nominal", "title": x},

@@ -21,6 +21,9 @@ COLORS: Final = 7
 VALUE, ORACLE, FIRST = "value", "oracle", "first"
 """Styles of marks: what the program reads, what a single device has, the first difference."""
 
+STYLE_DASHES: Final = {VALUE: [7, 3], ORACLE: [1.5, 3]}
+"""The dashes of the styles of lines."""
+
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
@@ -41,13 +44,17 @@ def _theme(*, text: str, faint: str, grid: str, mark: str, colors: list[str]) ->
         "axisX": {"grid": False},
         "axisY": {"domain": False, "ticks": False},
         "header": lines,
-        "legend": lines,
+        "legend": {
+            **lines,
+            "symbolBaseStrokeColor": text,  # of lines that have no colour of their own
+            "layout": {"top": {"direction": "vertical", "margin": 4}},  # one below the other
+        },
         "title": {"color": text, "fontSize": 13, "anchor": "start"},
         "line": {"strokeWidth": 1.8},
         "range": {"category": colors},
         "style": {
-            VALUE: {"color": text, "strokeWidth": 2.4, "strokeDash": [7, 3]},
-            ORACLE: {"color": text, "strokeWidth": 1.4, "strokeDash": [1.5, 3]},
+            VALUE: {"color": text, "strokeWidth": 2.4},
+            ORACLE: {"color": text, "strokeWidth": 1.4},
             FIRST: {"color": mark, "strokeWidth": 1.5},
             "guide-label": {"font": _FONT},
         },

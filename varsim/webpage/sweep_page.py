@@ -192,6 +192,11 @@ def _series(row: RunRow, keys: Sequence[str]) -> str:
     return ", ".join(f"{key}={_text(row.settings[key])}" for key in keys) or "all"
 
 
+def _palette(comparison: Comparison, keys: Sequence[str]) -> list[str]:
+    """Return all series in the order of their colours, which are the same in all charts."""
+    return list(dict.fromkeys(_series(row, keys) for row in _done(comparison)))
+
+
 def _scatter(comparison: Comparison, metric: str, cost: str) -> Chart | None:
     keys, along = _split(comparison)
     found = [
@@ -223,6 +228,7 @@ def _scatter(comparison: Comparison, metric: str, cost: str) -> Chart | None:
         dots,
         x=f"{cost_title} [{unit.name}]" if unit.name else cost_title,
         y=metric,
+        palette=_palette(comparison, keys),
     )
 
 
@@ -278,6 +284,7 @@ def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: s
         ],
         x=along,
         y=f"{title} [{unit.name}]" if unit.name else title,
+        palette=_palette(comparison, keys),
     )
     return replace(chart, notes=(*chart.notes, *_covered(lines)))
 
