@@ -21,7 +21,7 @@ INTERRUPTS ?= 167
 TRACED ?= 4# under coverage, the deadlines of tests are this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
-USUAL := not slow and not thorough
+USUAL := not slow and not thorough and not hosts
 
 # Create the environment (1) with the Python (2), and install exactly the packages of the lock (3).
 define install_locked
@@ -40,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
-        fuzz interrupts docs docs-check site-check transcripts browser notebook screenshots test-thorough wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        fuzz interrupts docs docs-check site-check transcripts browser notebook screenshots test-thorough test-hosts wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -132,7 +132,10 @@ golden: $(INSTALLED) ## compare with recorded results of TensorFlow; print count
 		tests/golden/test_golden.py::test_every_case_is_the_same_or_different_on_purpose
 
 test-thorough: $(INSTALLED) ## run the tests that `make test` leaves out and `make check` runs
-	$(TESTS) -q -m thorough
+	$(TESTS) -q -m "thorough and not hosts"
+
+test-hosts: $(INSTALLED) ## run the tests on several hosts, which are network namespaces (needs Linux and root)
+	VARSIM_TEST_HOSTS=required $(TESTS) -m hosts tests/hosts
 
 test-random: $(INSTALLED) ## test EFFORT times as many random programs, message orders and faults as usual
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/seeded tests/testing \

@@ -1,0 +1,45 @@
+"""Labs for tests. Where hosts are not possible, these tests are skipped, or fail if they must run.
+
+`make test-hosts` sets VARSIM_TEST_HOSTS=required, so that these tests fail without namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.hosts.lab import Lab
+from tests.hosts.namespaces import why_impossible
+
+
+@pytest.fixture(scope="session")
+def hosts_are_possible() -> None:
+    """Skip a test that needs hosts, or fail it, if hosts cannot be made here."""
+    if why := why_impossible():
+        if os.environ.get("VARSIM_TEST_HOSTS") == "required":
+            pytest.fail(f"test hosts are required: {why}", pytrace=False)
+        pytest.skip(f"no test hosts: {why}")
+
+
+@pytest.fixture
+def make_lab(hosts_are_possible: None) -> Iterator[Callable[..., Lab]]:
+    """Return a function with the arguments of `Lab`. The labs end with the test."""
+    with ExitStack() as labs:
+        yield lambda *args, **options: labs.enter_context(Lab(*args, **options))
+
+
+@pytest.fixture(scope="module")
+def shared_lab(hosts_are_possible: None) -> Iterator[Lab]:
+    """Make one lab of three hosts for the tests of a module."""
+    with Lab(3) as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(shared_lab: Lab) -> Lab:
+    """Return the module's lab, with wires that deliver every packet at once."""
+    shared_lab.switch.shape(delay_s=0.0, jitter_s=0.0, bit_per_s=None, loss=0.0, is_cut=False)
+    return shared_lab
