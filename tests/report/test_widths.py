@@ -14,18 +14,24 @@ from rich.console import Console
 
 from tests.report.benches import bench
 from tests.report.summaries import lens, summary, variable_summary
+from tests.report.test_comparison_page import row as run_row
 from tests.report.test_findings_text import finding
 from tests.report.test_run_page import LAYERS, RUN
+from tests.report.test_space_time import story
 from varsim.analysis.examination import Examination
 from varsim.analysis.lens import Moment
 from varsim.analysis.outcome import Note, Outcome, Verdict
 from varsim.cli.commands.explain import _blocks
 from varsim.report.bench_page import print_bench, print_comparison
 from varsim.report.check_page import print_check
+from varsim.report.comparison_page import print_comparison as print_comparison_of_runs
 from varsim.report.explain_text import print_blocks
+from varsim.report.findings_text import findings_text, told_findings
 from varsim.report.lens_calls_page import print_calls, title_of
 from varsim.report.page import print_page
 from varsim.report.run_page import print_report
+from varsim.report.run_rows import Comparison
+from varsim.report.space_time import space_time
 
 WIDTHS = (40, 50, 60, 64, 76, 80, 100, 120, 200)
 NARROWEST = {"explain on_read": 50}  # the page names methods that are wider than 40 columns
@@ -127,6 +133,62 @@ def test_names_with_wide_letters_leave_room_for_the_numbers(width: int) -> None:
 
     assert width >= max(map(cell_len, lines))
     assert 2 == sum(line.split()[1:] == ["1.25", "2.5", "–", "1.25"] for line in lines)
+
+
+WIDE = {
+    "CJK": "\N{CJK UNIFIED IDEOGRAPH-8868}",
+    "emoji": "\N{GRINNING FACE}",
+    "combining": "e\u0301",
+}
+
+
+def _result(file: io.StringIO, width: int, letter: str) -> list[str]:
+    name = letter * ((width - 11) // 2)  # two columns each leave no room for a word beside it
+    print_report(summary(result={name: "twelveletter " * 5, "loss": 0.25}), file, width)
+    return [name, "twelveletter", "0.25"]
+
+
+def _matrix(file: io.StringIO, width: int, letter: str) -> list[str]:
+    first, second, third, fourth = (f"{end}{letter * (width // 5)}{end}" for end in "abcd")
+    row = {first: 0.25, second: 0.125}
+    print_report(summary(result={third: row, fourth: row}), file, width)
+    return [first, second, third, fourth, "0.25", "0.125"]
+
+
+def _runs(file: io.StringIO, width: int, letter: str) -> list[str]:
+    rows = [run_row(i, name=f"{letter * 16}{i}", settings={"tag": letter * 9}) for i in (1, 2)]
+    runs = Comparison(keys=["tag"], metrics=[], rows=rows, notes=[f"{letter * 5} " * 12])
+    print_page(lambda console: print_comparison_of_runs(console, runs), file, width)
+    return ["12,000", "24,000", letter * 9]
+
+
+def _findings(file: io.StringIO, width: int, letter: str) -> list[str]:
+    locations = ((f"{letter * 40}.py:7", 3),)
+    wordy = finding(variable=letter * 14, locations=locations, what=f"{letter * 6} " * 9)
+    file.write("\n".join(findings_text(told_findings([wordy], everything=True), width)))
+    return [letter * 14, f"{letter * 3}.py:7", letter * 6]
+
+
+def _events(file: io.StringIO, width: int, letter: str) -> list[str]:
+    told = story(2)
+    for replica in range(2):
+        told.add(replica, "arrive", None, call=1, position=0, operation=letter * 30)
+    file.write("\n".join(space_time(told.events, {}, width)))
+    return ["1  arrive call 1", "2  "]
+
+
+@pytest.mark.parametrize("letter", WIDE.values(), ids=WIDE)
+@pytest.mark.parametrize("page", [_result, _matrix, _runs, _findings, _events])
+@pytest.mark.parametrize("width", [45, 80])
+def test_texts_with_wide_letters_fit_any_console(
+    page: Callable[[io.StringIO, int, str], list[str]], width: int, letter: str
+) -> None:
+    file = io.StringIO()
+    whole = page(file, width, letter)
+    text = file.getvalue()
+
+    assert width >= max(map(cell_len, text.splitlines()))
+    assert [] == [one for one in whole if one not in text]
 
 
 def test_variables_with_long_policies_are_a_table_at_80_columns() -> None:

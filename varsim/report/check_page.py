@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
 from typing import Final
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from varsim.report.findings_text import (
     findings_text,
     told_findings,
 )
+from varsim.report.formatting import filled
 from varsim.report.space_time import space_time
 from varsim.report.verdict_text import end_of, nothing_found
 
@@ -48,14 +48,14 @@ def print_check(
     others = print_judged(console, found)
     for verdict in found.verdicts:
         if verdict.events:
-            reason = wrap(f"{verdict.checker}: {verdict.reason}", width, break_on_hyphens=False)
+            reason = filled(f"{verdict.checker}: {verdict.reason}", width)
             _print_lines(console, ["", *reason, *space_time(verdict.events, names, width)])
     if found.compared is not None:
         most = None if everything else MOST
         caused = any(one.kind.about_values for one in found.findings)
         _print_lines(console, ["", *compared_text(found.compared, width, most, caused=caused)])
     told = told_findings(others, everything=everything)
-    lines = findings_text(told, width) or wrap(nothing_found(found), width)
+    lines = findings_text(told, width) or filled(nothing_found(found), width)
     hint = how_to_see(found, told, record, width)
     _print_lines(console, ["", *lines, *hint, "", *end_of(found, width)])
 
@@ -77,7 +77,7 @@ def how_to_see(
     option = f"--event {events[0]}"
     command = f"varsim check {record} {option}" if record else option
     said = f"`{command}` shows that event, and the events around it."
-    return ["", *wrap(said, width, break_on_hyphens=False)]
+    return ["", *filled(said, width)]
 
 
 def print_judged(console: Console, found: Examination | ServedExamination) -> list[Finding]:
@@ -101,7 +101,7 @@ def _ended(
         return [*finding_text(failed[0], width), ""]
     if found.ending is not None and found.ending.early:
         said = f"{found.ending.early}: the following is about the events recorded until then."
-        return [*wrap(said, width), ""]
+        return [*filled(said, width), ""]
     return []
 
 
@@ -116,7 +116,7 @@ def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -
         room = width - 2 if stacked else width - indent
         told = _SAME_REASON if verdict.reason == before else verdict.reason
         before = verdict.reason
-        reason = wrap(told, room, break_on_hyphens=False)
+        reason = filled(told, room)
         said = verdict.outcome.value
         line = Text.assemble((f"{said:{marks}}", _COLOR[verdict.outcome]), f"  {verdict.checker}")
         if not stacked:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -55,7 +56,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     settings, others, same = _columns(comparison, narrow=True)
     labels = [row.name for row in comparison.rows]
     title = f"{len(labels)} run{'s' * (len(labels) != 1)}"
-    label_width = max(map(len, [_CORNER, *labels]))
+    label_width = max(map(cell_len, [_CORNER, *labels]))
     settings, *further = _parts(settings, console.width // 2 - LEAST_LABEL)
     more = [column for part in further for column in part]
     if _width(settings) > console.width // 2:
@@ -173,13 +174,13 @@ def _cell(name: str, value: Plain) -> str:
 
 def _narrow(heading: str, cells: Sequence[str]) -> str:
     """Return a heading that is broken between or in its words if the cells are narrower."""
-    width = max([*map(len, cells), 4])
+    width = max([*map(cell_len, cells), 4])
     lines: list[str] = []
     for word in heading.split():
-        if len(word) > max(width, _LONG - 1):
+        if cell_len(word) > max(width, _LONG - 1):
             middle = (len(word) + 1) // 2
             lines += [f"{word[:middle]}-", word[middle:]]
-        elif lines and len(lines[-1]) + 1 + len(word) <= width and not lines[-1].endswith("-"):
+        elif lines and cell_len(f"{lines[-1]} {word}") <= width and not lines[-1].endswith("-"):
             lines[-1] = f"{lines[-1]} {word}"
         else:
             lines.append(word)

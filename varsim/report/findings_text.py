@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import Final
 
 from varsim.analysis.causes import leading
 from varsim.analysis.findings.model import Cause, Finding, most
-from varsim.report.formatting import bounded, count, middle, visible, wrapped
+from varsim.report.formatting import (
+    bounded,
+    columns,
+    count,
+    end_of,
+    filled,
+    middle,
+    on_one_line,
+    visible,
+    wrapped,
+)
 from varsim.report.grouping import grouped, name_of, short, without_numbers
 from varsim.report.terminal import WIDTH
 
@@ -94,7 +103,7 @@ def findings_text(told: ToldFindings, width: int = WIDTH) -> list[str]:
     """
     if not told.shown:
         return []
-    lines = wrap(told.summary, width)
+    lines = filled(told.summary, width)
     for one in told.shown:
         lines += ["", *_told(one, width)]
     return lines
@@ -191,7 +200,7 @@ def cause_text(cause: Cause) -> str:
 def _heading(title: str, width: int) -> list[str]:
     """Return the heading. If it is too wide, the variables are on a separate line."""
     kind, colon, name = title.partition(": ")
-    if len(title) <= width or not colon:
+    if columns(title) <= width or not colon:
         return [middle(title, width)]
     return [f"{kind}:", f"{'':{_INDENT}}{short(name, width - _INDENT)}"]
 
@@ -208,8 +217,8 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
 
 def _end_of(location: str, width: int) -> str:
     """Return a location. If it is too long, shorten its beginning: file name and line remain."""
-    location = visible(location)
-    return location if len(location) <= width else f"…{location[len(location) - width + 1 :]}"
+    location = on_one_line(location)
+    return location if columns(location) <= width else f"…{end_of(location, width - 1)}"
 
 
 def _histogram(histogram: Sequence[tuple[int, int]], width: int) -> Iterator[str]:

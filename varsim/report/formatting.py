@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import textwrap
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ _LONGEST_INTEGER: Final = 10  # digits; a longer integer is shown as a float
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """The first characters of a formula; see https://owasp.org/www-community/attacks/CSV_Injection"""
 
+_WORDS: Final = re.compile(r"([ \n\r\f\v]*)([^ \n\r\f\v]+)")  # a hard blank is part of a word
 _TEXT_WIDTH: Final = 24
 _CHARACTERS: Final = (3_000, 1_000)
 _LINES: Final = (60, 20)
@@ -175,15 +176,39 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     lines = []
     for line in text.splitlines():
         begin = line[: len(line) - len(line.lstrip())]
-        lines += textwrap.wrap(
-            line.lstrip(),
-            width,
-            initial_indent=begin,
-            subsequent_indent=begin + indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [""]
+        lines += filled(line, width, begin, begin + indent) or [""]
     return lines
+
+
+def filled(
+    text: str, width: int, first: str = "", rest: str = "", *, break_words: bool = False
+) -> list[str]:
+    """Break a text between words into lines of at most `width` columns; [] for a blank text.
+
+    `textwrap` counts characters, and wide letters have two columns each.
+
+    Args:
+        first: The text before the first line.
+        rest: The text before each further line.
+        break_words: Whether to break words that are wider than a line. If false, such a word gets
+            a separate line.
+    """
+    lines: list[str] = []
+    line, used, begins = first, columns(first), True
+    for blank, whole in _WORDS.findall(text.expandtabs()):
+        gap, word = "" if begins else " " * len(blank), whole
+        while word and used + len(gap) + columns(word) > width:
+            left = width - used - len(gap)
+            if break_words and left > 0 and columns(word) > width - columns(rest):
+                part = begin_of(word, left) or word[: begins and 1]
+                line, word = f"{line}{gap}{part}", word[len(part) :]
+            elif begins:
+                break
+            lines.append(line)
+            line, used, gap, begins = rest, columns(rest), "", True
+        if word:
+            line, used, begins = f"{line}{gap}{word}", used + len(gap) + columns(word), False
+    return lines if begins else [*lines, line]
 
 
 def reflowed(docstring: str, width: int) -> list[str]:

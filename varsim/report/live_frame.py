@@ -216,7 +216,7 @@ def _mode_cell(mode: str, width: int) -> str:
     room = width - 2
     if room <= 0:
         return ""
-    return f"  {_ended(mode, room):<{room}}"
+    return f"  {padded(_ended(mode, room), room)}"
 
 
 def _amounts(variables: Sequence[LiveVariable]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from varsim.report.formatting import names
+from varsim.report.formatting import columns, names
 from varsim.report.tables import GAP
 
 
@@ -48,7 +48,7 @@ def replica_columns(rows: Sequence[Sequence[str]], room: int) -> ReplicaColumns:
         room: Console columns for these cells, including GAP columns before each.
     """
     count = len(rows[0])
-    widest = [max(1, len(str(i)), *(len(row[i]) for row in rows)) for i in range(count)]
+    widest = [max(1, len(str(i)), *(columns(row[i]) for row in rows)) for i in range(count)]
     everyone: list[int | None] = list(range(count))
     if sum(widest) + GAP * count <= room:
         long = [f"replica {i}" for i in range(count)]

@@ -14,6 +14,7 @@ from rich.text import Text
 from varsim.errors import StartError
 from varsim.report.formatting import (
     bounded,
+    columns,
     count,
     dimensions,
     is_scalar,
@@ -265,7 +266,7 @@ def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
         return
     console.print(Text(title, style="bold"))
     rows = flat_rows("", result)
-    beside = max(len(name) for name, _ in rows)
+    beside = max(columns(name) for name, _ in rows)
     room = console.width - beside - GAP
     if room >= _LEAST_VALUE:
         table = new_table()
@@ -292,7 +293,7 @@ def _matrix(console: Console, result: Mapping[str, Plain]) -> Table | None:
         return None
     upright = [["", *keys], *([name, *map(number, result[name].values())] for name in result)]
     for cells in (upright, [list(column) for column in zip(*upright, strict=True)]):
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
         if sum(widths) + GAP * (len(widths) - 1) <= console.width:
             table = new_table()
             table.add_column("")

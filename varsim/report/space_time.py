@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -65,7 +64,7 @@ def space_time(
             rows.append(f"{'⋮'.rjust(left)}{_GAP}{event}")
             continue
         index = processes.index(event.process)
-        lines = textwrap.wrap(cell(event, names), column)
+        lines = formatting.filled(cell(event, names), column, break_words=True)
         for number, line in enumerate(lines):
             label = str(event.event) if number == 0 else ""
             rows.append(_row([label.rjust(left), *[""] * index, line], column))
@@ -144,7 +143,7 @@ def _shown(events: Sequence[Event]) -> Iterator[Event | str]:
 
 def _row(cells: Sequence[str], column: int) -> str:
     first, *others = cells
-    return (first + "".join(f"{_GAP}{one:{column}}" for one in others)).rstrip()
+    return (first + "".join(_GAP + formatting.padded(one, column) for one in others)).rstrip()
 
 
 def _in_one_column(
@@ -160,7 +159,7 @@ def _in_one_column(
             rows.append(f"{'⋮'.rjust(left)}{_GAP}{event}")
             continue
         label, process = str(event.event), who(event.process)
-        for line in textwrap.wrap(cell(event, names), column):
+        for line in formatting.filled(cell(event, names), column, break_words=True):
             rows.append(f"{label.rjust(left)}{_GAP}{process:{name}}{_GAP}{line}")
             label = process = ""
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from varsim.report.formatting import filled
 from varsim.report.grouping import short_names
 
 GAP: Final = 2  # columns between the cells of a table
@@ -148,10 +148,8 @@ def flowing(parts: Sequence[str], width: int, indent: int = 0, separator: str = 
         return []
     room = width - indent - 1
     text = separator.join(
-        one.replace(" ", _HARD_BLANK) if len(one) <= room else one for one in parts
+        one.replace(" ", _HARD_BLANK) if cell_len(one) <= room else one for one in parts
     )
     blanks = " " * indent
-    lines = textwrap.wrap(
-        text, width, initial_indent=blanks, subsequent_indent=blanks, break_on_hyphens=False
-    )
+    lines = filled(text, width, blanks, blanks, break_words=True)
     return [line.replace(_HARD_BLANK, " ") for line in lines]

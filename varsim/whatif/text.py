@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -211,10 +212,10 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
     # Shorten the names so that the table fits, but not below the width of the settings.
     room = console.width - sum(GAP + column.width for column in columns)
     broken = [line for pair in settings for one in pair for line in _broken(one, room)]
-    fits = max(map(len, broken)) <= room
+    fits = max(map(cell_len, broken)) <= room
     names = short_names(
         [name_of([one.name for one in group]) for group in groups],
-        min(_NAME_WIDTH, max(room, *map(len, broken))),
+        min(_NAME_WIDTH, max(room, *map(cell_len, broken))),
     )
     whole = [label for name, pair in zip(names, settings, strict=True) for label in (name, *pair)]
     labels: list[str] = []
@@ -239,7 +240,9 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[Column]:
 def _broken(label: str, room: int) -> list[str]:
     """Return settings as one line, or as two lines if they are too wide."""
     policy, _, aggregation = label.partition(" with ")
-    return [label] if len(label) <= room or not aggregation else [policy, f"  with {aggregation}"]
+    if cell_len(label) <= room or not aggregation:
+        return [label]
+    return [policy, f"  with {aggregation}"]
 
 
 _STALE: Final = (
