@@ -148,3 +148,18 @@ def test_a_variable_without_writes_is_left_out():
     )
 
     assert ["w was written by each"] == [sentence[:21] for sentence in told]
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((), r"a\nb was"),
+        (("v",), r"a\nb and v were"),
+        (("a\nc", "a\nd", "a\ne"), r"a\n* (4 variables) were"),
+    ],
+)
+def test_a_name_with_a_line_feed_stays_on_one_line(others: tuple[str, ...], said: str) -> None:
+    variables = [variable_summary(name, APART, **NONE) for name in ("a\nb", *others)]
+    (sentence,) = sentences_on_synchronisation(summary(*variables))
+
+    assert sentence.startswith(f"{said} never synchronised")

@@ -231,8 +231,8 @@ def dimensions(shape: Sequence[int | None]) -> str:
 
 
 def names(words: Sequence[str], most: int = 3) -> str:
-    """Join words for a sentence: "a, b and c", or "a, b and 5 more"."""
-    unique = list(dict.fromkeys(words))
+    """Join words for a sentence, on one line: "a, b and c", or "a, b and 5 more"."""
+    unique = list(dict.fromkeys(map(on_one_line, words)))
     if len(unique) > most:
         unique = [*unique[: most - 1], f"{len(unique) - most + 1} more"]
     return " and ".join(filter(None, [", ".join(unique[:-1]), unique[-1]]))

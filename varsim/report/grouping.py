@@ -40,10 +40,13 @@ def without_numbers(text: str, name: str) -> str:
 
 
 def name_of(names: Sequence[str]) -> str:
-    """Return one name for several variables: `layer_*/kernel (64 variables)`, or a short list."""
-    unique = list(dict.fromkeys(names))
+    """Return one name for several variables: `layer_*/kernel (64 variables)`, or a short list.
+
+    It is on one line, whatever the names are.
+    """
+    unique = list(dict.fromkeys(map(on_one_line, names)))
     if len(names) == 1:
-        return names[0]
+        return unique[0]
     if len(unique) == 1:
         return f"{unique[0]} ({count(len(names))} variables)"
     pattern = pattern_of(unique)

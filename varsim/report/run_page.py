@@ -19,6 +19,7 @@ from varsim.report.formatting import (
     dimensions,
     is_scalar,
     number,
+    on_one_line,
     seconds,
     visible,
     wrapped,
@@ -312,7 +313,7 @@ def flat_rows(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain
         if isinstance(value, dict):
             rows += flat_rows(f"{prefix}{name}.", value)
         else:
-            rows.append((f"{prefix}{name}".replace("\n", "\\n"), value))
+            rows.append((on_one_line(f"{prefix}{name}"), value))
     return rows
 
 

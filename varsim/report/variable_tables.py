@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.formatting import count, dimensions, seconds, size
+from varsim.report.formatting import count, dimensions, on_one_line, seconds, size
 from varsim.report.grouping import grouped, name_of
 from varsim.report.served_table import print_served
 from varsim.report.summary import BoundedUse, CompressionUse, OneSidedUse, VariableSummary
@@ -116,7 +116,7 @@ def _print_rows(console: Console, sparse: Sequence[VariableSummary]) -> None:
 def _print_uses(console: Console, said: Sequence[tuple[str, str]]) -> None:
     """Print a text about each of several variables, after its name."""
     for name, text in said[:MAX_ROWS]:
-        console.print(Text(f"{name}: {text}"))
+        console.print(Text(f"{on_one_line(name)}: {text}"))
     if len(said) > MAX_ROWS:
         console.print(Text(f"{count(len(said) - MAX_ROWS)} more variables are in summary.json."))
     if said:
