@@ -161,6 +161,14 @@ def test_an_axis_of_equal_values_has_ticks(value: float, domain: list[float]):
     assert pytest.approx(domain) == dot["encoding"]["y"]["scale"]["domain"]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_an_axis_of_values_that_cannot_be_drawn_has_ticks(value: float | None):
+    (line,) = [Line(name="a", points=[(3, value), (5, value)])]
+    (layer,) = line_chart("k", "t", "d", [line], x="step", y="a").spec["layer"]
+
+    assert ([3, 5], [0, 1]) == tuple(layer["encoding"][one]["scale"]["domain"] for one in "xy")
+
+
 @pytest.mark.parametrize(("calls", "format_"), [((1, 2, 3), ",d"), ((1, 1.5), None)])
 def test_numbers_of_calls_are_whole(calls: tuple[float, ...], format_: str | None):
     lines = [Line(name="a", points=[(call, 0.0) for call in calls])]
@@ -201,17 +209,29 @@ def test_an_axis_has_no_exponents():
 
 @pytest.mark.usefixtures("renderer")
 @pytest.mark.parametrize(
-    ("name", "shown"), [("a\nb", r"a\nb"), ('a"b', 'a"b'), ("a\\", "a\\"), ("a\r", r"a\x0d")]
+    ("name", "shown"),
+    [
+        ("a\nb", r"a\nb"),
+        ('a"b', 'a"b'),
+        ("a\\", "a\\"),
+        ("a\r", r"a\x0d"),
+        ("constructor", "constructor"),
+    ],
 )
 def test_any_name_can_be_the_title_of_an_axis(name: str, shown: str):
-    """Vega-Lite puts titles into expressions, and escapes only quotes there."""
+    """Vega-Lite puts titles into expressions, and escapes only quotes there.
+
+    Vega draws no chart whose axis has the name of a member of all objects of JavaScript.
+    """
     line = Line(name=name, points=[(1, 2.0), (2, 3.0)])
     dot = Dot(series="all", label="2", name="run", x=1, y=2)
     for chart in (
         line_chart("k", name, name, [line], x="call", y=name),
         scatter_chart("k", name, name, [dot], x="bytes", y=name),
     ):
-        assert 1 == rendering.svg(chart.spec).count(f">{shown}<")
+        drawn = rendering.svg(chart.spec)
+        assert 1 == drawn.replace(" <", "<").count(f">{shown}<")
+        assert "mark-line" in drawn
 
 
 @pytest.mark.usefixtures("renderer")

@@ -36,12 +36,37 @@ class Chart:
     notes: tuple[str, ...] = ()  # sentences on its numbers, such as on what is not drawn
 
 
+_OF_EVERY_OBJECT: Final = frozenset(
+    (
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+        "__proto__",
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    )
+)
+"""The members of every object of JavaScript. Vega does not draw a chart with such a title."""
+
+
+def in_title(text: str) -> str:
+    """Return a text that can be the title of an axis: one line, and not a name of JavaScript."""
+    shown = on_one_line(text)
+    return f"{shown} " if shown in _OF_EVERY_OBJECT else shown
+
+
 def in_expression(title: str) -> str:
     """Return a title of a channel or tooltip, from which Vega-Lite makes a text in an expression.
 
     Vega-Lite escapes only the quotes of such a text.
     """
-    return on_one_line(title).replace("\\", "\\\\")
+    return in_title(title).replace("\\", "\\\\")
 
 
 def plain_number(value: float | None) -> float | None:
@@ -59,13 +84,15 @@ def not_drawn(values: Sequence[float | None], what: str = "value") -> tuple[str,
 
 
 def scale_of(values: Iterable[float | None], *, log: bool = False) -> dict[str, Any]:
-    """Return a scale that need not begin at 0, and that has ticks also if all values are equal.
+    """Return a scale that need not begin at 0, with ticks also if values are equal or missing.
 
     Args:
         log: Whether the scale is logarithmic; then all values must be positive.
     """
     scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"zero": False}
     known = {value for value in values if value is not None and math.isfinite(value)}
+    if not known:
+        return scale | {"domain": [0, 1]}  # a scale without numbers is a warning of Vega
     if len(known) == 1:
         (value,) = known
         domain = [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)]

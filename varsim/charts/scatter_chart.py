@@ -12,12 +12,12 @@ from varsim.charts.chart import (
     Chart,
     Spec,
     in_expression,
+    in_title,
     log_ticks,
     scale_of,
 )
 from varsim.charts.dot_labels import SIDES, sides_of
 from varsim.charts.series_chart import HEIGHT, SCHEMA, WIDTH, color_by_series
-from varsim.visible import on_one_line
 
 _DECIMAL: Final = ",~r"
 """The format of the numbers at an axis: never with an exponent, which `g` has for 20."""
@@ -118,13 +118,13 @@ def _places(dots: Sequence[Dot], x: str, y: str, *, log: bool) -> dict[str, Any]
             "type": "quantitative",
             "title": in_expression(x),
             "scale": {**scale, "padding": _PADDING},
-            "axis": {**axis, "title": on_one_line(x)},
+            "axis": {**axis, "title": in_title(x)},
         },
         "y": {
             "field": "y",
             "type": "quantitative",
             "title": in_expression(y),
-            "axis": {"title": on_one_line(y)},
+            "axis": {"title": in_title(y)},
             "scale": scale_of([one.y for one in dots]),
         },
         "tooltip": [

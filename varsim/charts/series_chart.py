@@ -12,12 +12,12 @@ from varsim.charts.chart import (
     Chart,
     Spec,
     in_expression,
+    in_title,
     not_drawn,
     plain_number,
     scale_of,
 )
 from varsim.charts.theme import COLORS, DASHES, FIRST, STYLE_DASHES
-from varsim.visible import on_one_line
 
 WIDTH: Final = 680
 HEIGHT: Final = 240
@@ -127,19 +127,22 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
     ticks = _ticks(every)
     if all(float(at).is_integer() for at in every):
         ticks["format"] = _INTEGER
+    along: dict[str, Any] = {"zero": False, "nice": False, "padding": _MARGIN}
+    if every and not any(plain_number(value) is not None for value in values):
+        along["domain"] = [every[0], every[-1]]  # Vega takes it from points with a value
     return {
         "x": {
             "field": "x",
             "type": "quantitative",
             "title": in_expression(x),
-            "axis": {**ticks, "title": on_one_line(x)},
-            "scale": {"zero": False, "nice": False, "padding": _MARGIN},
+            "axis": {**ticks, "title": in_title(x)},
+            "scale": along,
         },
         "y": {
             "field": "y",
             "type": "quantitative",
             "title": in_expression(y),
-            "axis": {"title": on_one_line(y)},
+            "axis": {"title": in_title(y)},
             "scale": scale_of(values),
         },
         "tooltip": [

@@ -20,8 +20,8 @@
 
   /** Return the colour and the dash of a series in a legend. */
   function look(data, name, config) {
-    const style = data.styles[name];
-    if (style) {
+    if (Object.hasOwn(data.styles, name)) {
+      const style = data.styles[name];
       return { color: config.style[style].color, dash: style === "oracle" ? "dotted" : "dashed" };
     }
     const place = data.palette.indexOf(name);
@@ -77,7 +77,12 @@
 
   async function drawAll() {
     for (const figure of figures) {
-      await draw(figure);
+      try {
+        await draw(figure);
+      } catch (error) { // the other charts are drawn
+        console.error(error);
+        figure.querySelector(".drawing").textContent = `This chart cannot be drawn: ${error}`;
+      }
     }
     document.documentElement.dataset.drawn = scheme();
   }
