@@ -22,6 +22,7 @@ import numpy as np
 
 import varsim as tf
 from benchmarks.measure import Quartiles, Ratio, timed
+from benchmarks.ours import cluster
 from benchmarks.peers.checkout import LIMIT_BYTES
 from benchmarks.processes import peak_bytes
 from benchmarks.record import Rows, keep, question, show
@@ -52,9 +53,8 @@ ROWS = {
 
 def record(folder: Path, workers: int, events: int) -> None:
     """Run as many steps as needed for a history of `events` events, and record them."""
-    devices = [f"cpu:{i}" for i in range(workers)]
     options = TraceOptions(folder, limit_bytes=LIMIT_BYTES)
-    with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:
+    with cluster(workers, trace=options) as strategy:
         with strategy.scope():
             scalars = [
                 tf.Variable(0.0, name=f"w{i}", aggregation=tf.VariableAggregation.MEAN)

@@ -15,7 +15,6 @@ examines up to 100 of them per second.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -27,7 +26,7 @@ from typing import Any, TextIO
 import varsim as tf
 from benchmarks.measure import Ratio, once_each
 from benchmarks.ours import cluster, on_write_mean, step_of
-from benchmarks.record import Rows, keep, question, show
+from benchmarks.record import Rows, answer_by_work
 from varsim.cli.live import LiveProgress
 from varsim.distribute.supervision import supervised
 from varsim.experiments.live_run import Followed, follow
@@ -194,15 +193,7 @@ def _steps_of_a_turn(turn: Work) -> int:
 
 def main() -> None:
     """Measure, print, and keep the results if asked."""
-    options = question(__doc__, (4,)).parse_args()
-    rows: Rows = []
-    for workers in options.workers:
-        for work in WORK:
-            rows += measure(workers, work, options.rounds or ROUNDS)
-            print(f"{workers} workers, {work}: measured", file=sys.stderr)
-    show("with the live view", rows)
-    if options.keep:
-        keep("live", rows)
+    answer_by_work("live", __doc__, measure, "with the live view", work=WORK, rounds=ROUNDS)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -147,3 +148,33 @@ def answer(
         versions |= more
     if options.keep:
         keep(name, rows, versions)
+
+
+def answer_by_work(
+    name: str,
+    doc: str | None,
+    measure: Callable[[int, str, int], Rows],
+    title: str,
+    *,
+    work: Iterable[str],
+    rounds: int,
+) -> None:
+    """Measure each work for each number of workers, print one table, and keep it if asked.
+
+    Args:
+        name: The name of the file in `results/`.
+        doc: The description of the command.
+        measure: Measures, given a number of workers, a work and the turns of each contender.
+        title: The title of the table.
+        work: The works.
+        rounds: The turns of each contender, if the command does not name them.
+    """
+    options = question(doc, (4,)).parse_args()
+    rows: Rows = []
+    for workers in options.workers:
+        for one in work:
+            rows += measure(workers, one, options.rounds or rounds)
+            print(f"{workers} workers, {one}: measured", file=sys.stderr)
+    show(title, rows)
+    if options.keep:
+        keep(name, rows)

@@ -20,6 +20,7 @@ import numpy as np
 
 import varsim as tf
 from benchmarks.measure import Ratio, Turn, in_bytes, side_by_side, turn_of
+from benchmarks.ours import cluster
 from benchmarks.record import Measured, Rows, answer
 
 ROWS, WIDTH, CHANGED = 100_000, 64, 128
@@ -31,12 +32,6 @@ SPARSE, DENSE, WHOLE = "scatter_add of 128 rows", "assign_add, as many bytes", "
 ROUNDS = 15
 COUNTED = 10  # number of steps whose bytes are counted
 BUDGET_S = 20.0
-
-
-def cluster(workers: int) -> tf.distribute.MirroredStrategy:
-    """Return a strategy that sends all values through sockets."""
-    devices = [f"cpu:{i}" for i in range(workers)]
-    return tf.distribute.MirroredStrategy(devices=devices, exchange="star")
 
 
 def table(strategy: tf.distribute.Strategy, shape: tuple[int, ...]) -> tf.Variable:
@@ -99,7 +94,7 @@ def counted(strategy: Any) -> Iterator[list[int]]:
 
 def measure(workers: int, rounds: int) -> Measured:
     """Return a row for each contender."""
-    with cluster(workers) as strategy:
+    with cluster(workers, exchange="star") as strategy:  # all values go through sockets
         # A dense add moves its value 2 N times. A sparse add moves its rows N + N × N times.
         moved = workers * (1 + workers) * CHANGED * ROW_BYTES
         small = (moved // (2 * workers * 4),)

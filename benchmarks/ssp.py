@@ -26,6 +26,7 @@ import numpy as np
 
 import varsim as tf
 from benchmarks.measure import Quartiles, Turn, side_by_side
+from benchmarks.ours import cluster
 from benchmarks.record import Measured, Rows, answer
 
 WRITES = 40
@@ -137,9 +138,8 @@ def measure(workers: int, rounds: int) -> Measured:
     rows: Rows = []
     for scenario in (SLOW, IN_TURN):
         faults = [*delays(scenario, workers)]
-        devices = [f"cpu:{i}" for i in range(workers)]
         with ExitStack() as stack:
-            strategy = stack.enter_context(tf.distribute.MirroredStrategy(devices, faults=faults))
+            strategy = stack.enter_context(cluster(workers, faults=faults))
             every = contenders(strategy, workers)
             turns = {one.name: turn(strategy, one, work(one, workers)) for one in every}
             spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)

@@ -8,7 +8,6 @@ a record. The difference of its ratio from 1 shows the uncertainty of all figure
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -16,7 +15,7 @@ import varsim as tf
 from benchmarks.measure import Quartiles, Ratio, Turn, side_by_side, turn_of
 from benchmarks.ours import checked_turn, on_write_mean, step_of
 from benchmarks.peers.checkout import recording_cluster
-from benchmarks.record import Rows, keep, question, show
+from benchmarks.record import Rows, answer_by_work
 from varsim.tracing.trace import MESSAGES, OPS
 from varsim.workloads import digits
 
@@ -80,15 +79,7 @@ def _ratio(work: str, name: str, spread: Quartiles, off: Quartiles) -> Ratio | N
 
 def main() -> None:
     """Measure, print, and keep the results if asked."""
-    options = question(__doc__, (4,)).parse_args()
-    rows: Rows = []
-    for workers in options.workers:
-        for work in WORK:
-            rows += measure(workers, work, options.rounds or ROUNDS)
-            print(f"{workers} workers, {work}: measured", file=sys.stderr)
-    show("with a record", rows)
-    if options.keep:
-        keep("tracing", rows)
+    answer_by_work("tracing", __doc__, measure, "with a record", work=WORK, rounds=ROUNDS)
 
 
 if __name__ == "__main__":
