@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from docs.browser import NoBrowserError, executable
 from docs.site import build
+from tests.browser import ROOT, browser_installed, looked_at  # noqa: F401  # a fixture
 
-ROOT = Path(__file__).parents[2]
 PAGES = [
     "docs/index.html",
     "README.html",
@@ -26,22 +21,13 @@ PAGES = [
 ]
 
 
+@pytest.mark.usefixtures("browser_installed")
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # seconds; the build takes 25 on an idle machine
 def test_pages_need_no_network_and_fit_their_window(tmp_path: Path):
-    try:
-        executable()
-    except NoBrowserError as error:
-        if os.environ.get("VARSIM_TEST_BROWSER") == "required":
-            raise
-        pytest.skip(str(error))
     build(ROOT, tmp_path)
+    found = looked_at("tests.site.look", str(tmp_path), "staleness", *PAGES)
 
-    command = [sys.executable, "-m", "tests.site.look", str(tmp_path), "staleness", *PAGES]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-
-    assert 0 == done.returncode, done.stderr
-    found = json.loads(done.stdout)
     assert 2 * len(PAGES) == len(found["looks"])
     for look in found["looks"]:
         assert ([], [], 0) == (look["errors"], look["requests"], look["overflow"]), look["page"]

@@ -1,13 +1,7 @@
-"""Reports of real runs in headless Chromium: every chart has marks, and nothing asks the network.
-
-They need Playwright and Chromium; `.ci/run` installs both, and sets VARSIM_TEST_BROWSER=required,
-so that these tests fail without them.
-"""
+"""Reports of real runs in headless Chromium: charts have marks, and nothing asks the network."""
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,36 +9,22 @@ from typing import Any
 
 import pytest
 
-from docs.browser import NoBrowserError, executable
+from tests.browser import browser_installed, looked_at  # noqa: F401  # a fixture
 from tests.webpage.look import SCHEMES, WIDTHS
 from tests.webpage.runs import saved
 
-ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.thorough, pytest.mark.processes, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _browser() -> None:
-    try:
-        executable()
-    except NoBrowserError as error:
-        if os.environ.get("VARSIM_TEST_BROWSER") == "required":
-            raise
-        pytest.skip(str(error))
+pytestmark = [
+    pytest.mark.usefixtures("browser_installed"),
+    pytest.mark.thorough,
+    pytest.mark.processes,
+    pytest.mark.timeout(300),
+]
 
 
 def varsim(folder: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "varsim", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     assert 0 == done.returncode, done.stderr
-
-
-def looked_at(file: Path, module: str = "look") -> dict[str, Any]:
-    command = [sys.executable, "-m", f"tests.webpage.{module}", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert 0 == done.returncode, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def assert_fine(found: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +51,7 @@ def assert_fine(found: dict[str, Any]) -> dict[str, Any]:
 def test_the_report_of_a_digits_run(tmp_path: Path):
     varsim(tmp_path, "run", "--workers", "4", "--mode", "on_write", "--steps", "66", "--quiet")
     varsim(tmp_path, "report", "-o", "x.html")
-    found = looked_at(tmp_path / "x.html")
+    found = looked_at("tests.webpage.look", str(tmp_path / "x.html"))
     behaviour = assert_fine(found)
 
     charts = found["looks"][0]["charts"]
@@ -83,7 +63,7 @@ def test_the_report_of_a_digits_run(tmp_path: Path):
 def test_the_report_of_a_run_with_findings(tmp_path: Path):
     saved(tmp_path / "run")
     varsim(tmp_path, "report", "run", "-o", "x.html")
-    found = looked_at(tmp_path / "x.html")
+    found = looked_at("tests.webpage.look", str(tmp_path / "x.html"))
     behaviour = assert_fine(found)
 
     assert (0, 1) == (behaviour["cost findings"], behaviour["other findings"])
@@ -93,7 +73,7 @@ def test_the_report_of_a_run_with_findings(tmp_path: Path):
 def test_the_space_time_diagram_follows_mouse_and_keyboard(tmp_path: Path):
     saved(tmp_path / "run")
     varsim(tmp_path, "report", "run", "-o", "x.html", "--no-advice")
-    for one in looked_at(tmp_path / "x.html", "look_at_space_time").values():
+    for one in looked_at("tests.webpage.look_at_space_time", str(tmp_path / "x.html")).values():
         assert ([], [], 0) == (one["errors"], one["requests"], one["overflow"])
         assert one["start"] < one["dragged"] < one["turned"]
         assert not one["chosen after a drag"]
@@ -118,7 +98,7 @@ def test_the_report_of_a_sweep_of_sixteen_points(tmp_path: Path):
     axes = ["mode=auto,none,on_read,on_write", "workers=1,2,4,8"]
     varsim(tmp_path, "sweep", *axes, "--steps", "22")
     varsim(tmp_path, "report", "latest-sweep", "-o", "x.html")
-    found = looked_at(tmp_path / "x.html")
+    found = looked_at("tests.webpage.look", str(tmp_path / "x.html"))
     behaviour = assert_fine(found)
 
     assert (16, 4) == (behaviour["rows"], behaviour["filtered rows"])
