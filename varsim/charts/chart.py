@@ -69,6 +69,30 @@ def in_expression(title: str) -> str:
     return in_title(title).replace("\\", "\\\\")
 
 
+def numbers_along(field: str, title: str, *, axis: Spec, scale: Spec) -> Spec:
+    """Return a channel of numbers, with an axis.
+
+    Args:
+        field: The numbers in the data.
+        title: The title of the axis, with its unit.
+        axis: The other properties of the axis.
+        scale: The scale.
+    """
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": in_expression(title),
+        "axis": {**axis, "title": in_title(title)},
+        "scale": scale,
+    }
+
+
+def in_tooltip(field: str, title: str, number_format: str = "") -> Spec:
+    """Return a line of a tooltip: a number, with a format of D3 or as it is."""
+    said = {"field": field, "type": "quantitative", "title": in_expression(title)}
+    return {**said, "format": number_format} if number_format else said
+
+
 def plain_number(value: float | None) -> float | None:
     """Return a number that JSON and a scale can hold; None for NaN, infinity and no number."""
     return value if value is not None and math.isfinite(value) else None

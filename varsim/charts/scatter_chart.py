@@ -11,9 +11,9 @@ from varsim.charts.chart import (
     STEADY,
     Chart,
     Spec,
-    in_expression,
-    in_title,
+    in_tooltip,
     log_ticks,
+    numbers_along,
     scale_of,
 )
 from varsim.charts.dot_labels import SIDES, sides_of
@@ -113,24 +113,12 @@ def _places(dots: Sequence[Dot], x: str, y: str, *, log: bool) -> dict[str, Any]
     else:
         axis["tickCount"] = _TICKS
     return {
-        "x": {
-            "field": "x",
-            "type": "quantitative",
-            "title": in_expression(x),
-            "scale": {**scale, "padding": _PADDING},
-            "axis": {**axis, "title": in_title(x)},
-        },
-        "y": {
-            "field": "y",
-            "type": "quantitative",
-            "title": in_expression(y),
-            "axis": {"title": in_title(y)},
-            "scale": scale_of([one.y for one in dots]),
-        },
+        "x": numbers_along("x", x, axis=axis, scale={**scale, "padding": _PADDING}),
+        "y": numbers_along("y", y, axis={}, scale=scale_of([one.y for one in dots])),
         "tooltip": [
             {"field": "name", "type": "nominal", "title": "run"},
-            {"field": "x", "type": "quantitative", "title": in_expression(x), "format": ".4~g"},
-            {"field": "y", "type": "quantitative", "title": in_expression(y), "format": ".6~g"},
+            in_tooltip("x", x, ".4~g"),
+            in_tooltip("y", y, ".6~g"),
         ],
     }
 

@@ -12,8 +12,9 @@ from varsim.charts.chart import (
     Chart,
     Spec,
     in_expression,
-    in_title,
+    in_tooltip,
     not_drawn,
+    numbers_along,
     plain_number,
     scale_of,
 )
@@ -31,6 +32,8 @@ _FEW: Final = 8  # ticks
 _INTEGER: Final = ",d"  # the format of the numbers of calls and steps
 _LETTER, _SYMBOL = 7, 28  # widths in a legend, in pixels, with the space around them
 _MARGIN: Final = 6  # pixels at both ends of an axis, so that no mark covers a label
+_ANYWHERE: Final = {"zero": False, "nice": False}  # a scale from the first number to the last one
+_SERIES: Final = {"field": "series", "type": "nominal", "title": "series"}  # in a tooltip
 _APART: Final = {"color": "independent", "strokeDash": "independent"}  # scales of the layers
 _INVISIBLE: Final = 0  # opacity of a mark that only shows a tooltip
 
@@ -127,29 +130,13 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
     ticks = _ticks(every)
     if all(float(at).is_integer() for at in every):
         ticks["format"] = _INTEGER
-    along: dict[str, Any] = {"zero": False, "nice": False, "padding": _MARGIN}
+    along: dict[str, Any] = {**_ANYWHERE, "padding": _MARGIN}
     if every and not any(plain_number(value) is not None for value in values):
         along["domain"] = [every[0], every[-1]]  # Vega takes it from points with a value
     return {
-        "x": {
-            "field": "x",
-            "type": "quantitative",
-            "title": in_expression(x),
-            "axis": {**ticks, "title": in_title(x)},
-            "scale": along,
-        },
-        "y": {
-            "field": "y",
-            "type": "quantitative",
-            "title": in_expression(y),
-            "axis": {"title": in_title(y)},
-            "scale": scale_of(values),
-        },
-        "tooltip": [
-            {"field": "series", "type": "nominal", "title": "series"},
-            {"field": "x", "type": "quantitative", "title": in_expression(x)},
-            {"field": "y", "type": "quantitative", "title": in_expression(y), "format": ".6~g"},
-        ],
+        "x": numbers_along("x", x, axis=ticks, scale=along),
+        "y": numbers_along("y", y, axis={}, scale=scale_of(values)),
+        "tooltip": [_SERIES, in_tooltip("x", x), in_tooltip("y", y, ".6~g")],
     }
 
 
@@ -316,23 +303,19 @@ def _bar_encoding(
     names: Sequence[str], palette: Sequence[str], span: tuple[int, int], x: str, y: str
 ) -> dict[str, Any]:
     """Return the channels of stacked bars, as `bar_chart` has them."""
-    along = {
-        "type": "quantitative",
-        "title": x,
-        "axis": {**_ticks(range(span[0], span[1] + 1)), "format": _INTEGER},
-        "scale": {"domain": [span[0] - 0.5, span[1] + 0.5], "zero": False, "nice": False},
-    }
+    ticks = {**_ticks(range(span[0], span[1] + 1)), "format": _INTEGER}
+    scale = {**_ANYWHERE, "domain": [span[0] - 0.5, span[1] + 0.5]}
     color = color_by_series(names, palette)
     return {
-        "x": {"field": "x", "bin": "binned", **along},
+        "x": {"bin": "binned", **numbers_along("x", x, axis=ticks, scale=scale)},
         "x2": {"field": "end"},
-        "y": {"field": "y", "type": "quantitative", "title": y, "stack": "zero"},
+        "y": {"stack": "zero", **numbers_along("y", y, axis={}, scale={})},
         "color": color["color"],
         "order": {"field": "place", "type": "quantitative"},
         "tooltip": [
-            {"field": "series", "type": "nominal", "title": "series"},
-            {"field": "calls", "type": "nominal", "title": x},
-            {"field": "y", "type": "quantitative", "title": y, "format": ".4~g"},
+            _SERIES,
+            {"field": "calls", "type": "nominal", "title": in_expression(x)},
+            in_tooltip("y", y, ".4~g"),
         ],
     }
 
