@@ -8,6 +8,11 @@ from varsim.analysis.findings.comparison import Relation
 from varsim.analysis.findings.shard_weights import Weights
 from varsim.texts.faces import Face, reduced_lines, reduction_in_words, weighted_mean_in_words
 
+_BY_MOMENTS: Final = (
+    "Merge the count, the sum of the values and the sum of their squares by SUM, and compute the "
+    "{} from what you read."
+)
+
 _OTHER_MEANS: Final[dict[Relation, tuple[str, str, tuple[str, str, str] | None]]] = {
     Relation.GEOMETRIC: (
         "A single device has exactly the geometric mean of the replicas' values: the value is an "
@@ -42,15 +47,13 @@ _OTHER_MEANS: Final[dict[Relation, tuple[str, str, tuple[str, str, str] | None]]
     Relation.VARIANCE: (
         "A single device has exactly their mean plus the variance of the replicas' means, which "
         "MEAN leaves out.",
-        "Merge the count, the sum of the values and the sum of their squares by SUM, and compute "
-        "the variance from what you read.",
+        _BY_MOMENTS.format("variance"),
         None,
     ),
     Relation.DEVIATION: (
         "The square on a single device is exactly the mean of their squares plus the variance of "
         "the replicas' means, which MEAN leaves out.",
-        "Merge the count, the sum of the values and the sum of their squares by SUM, and compute "
-        "the standard deviation from what you read.",
+        _BY_MOMENTS.format("standard deviation"),
         None,
     ),
 }
