@@ -22,7 +22,7 @@ from varsim.analysis.findings.model import (
     finding_of,
     milliseconds,
 )
-from varsim.analysis.findings.waits import STRAGGLER
+from varsim.analysis.findings.waits import NOTICEABLE_S, STRAGGLER
 from varsim.analysis.observer import Take
 from varsim.texts.facts import times
 from varsim.tracing.bounded import WAITS
@@ -34,9 +34,6 @@ BOUND_NOT_REACHED: Final = FindingKind(
 
 _SHARE: Final = 0.2
 """Part of the time of the calls that replicas must have waited for one replica, for a finding."""
-
-_NOTICEABLE_S: Final = 0.5e-3
-"""Shorter waits are not counted: messages alone take about as long."""
 
 _SLOWER: Final = 1.5
 """How much longer such a replica must compute between two writes than the others, on average."""
@@ -206,7 +203,7 @@ class Pace(Finder):
         if write is None or slowest is None:
             return
         waited_s = event.time_s - write.time_s
-        if waited_s < _NOTICEABLE_S:
+        if waited_s < NOTICEABLE_S:
             return
         waits = self._variables[event.variable].late[slowest]
         waits.total_s += waited_s
