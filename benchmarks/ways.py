@@ -128,7 +128,7 @@ def row_of(name: str, run: FinishedRun) -> dict[str, object]:
         "accuracy": f"{reached['test_accuracy']:.3f}",
         "drift": reached["drift"],
         "messages": f"{messages:,}",
-        "MB": f"{'' if is_whole else '≥ '}{size_bytes / 1e6:.2f}",
+        "MB": size_bytes / 1e6 if is_whole else f"≥ {size_bytes / 1e6:.3g}",
         "behind": _behind(model),
         "training s": summary.seconds["training"],
     }
