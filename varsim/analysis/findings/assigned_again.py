@@ -22,7 +22,7 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat, value_of
 from varsim.analysis.findings.context import FindingContext
-from varsim.analysis.findings.model import Evidence, Finder, Finding, finding_of
+from varsim.analysis.findings.model import Evidence, Finding, SelectiveFinder, finding_of
 from varsim.analysis.findings.summed_again import SUMMED_AGAIN
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.texts.facts import times
@@ -45,23 +45,18 @@ class _Assigned:
     evidence: Evidence = field(default_factory=Evidence)
 
 
-class AssignedAgain(Finder):
+class AssignedAgain(SelectiveFinder):
     """Finds variables with SUM to which replicas assign the value that they have read."""
 
     kinds = (SUMMED_AGAIN,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if one.aggregation == "SUM" and one.merged
-        }
         self._found: defaultdict[int, _Assigned] = defaultdict(_Assigned)
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether the values that replicas assign are summed."""
-        return variable is None or variable in self._variables
+        return facts.aggregation == "SUM" and facts.merged
 
     def on_create(self, event: Event) -> None:
         """Record the initial value."""

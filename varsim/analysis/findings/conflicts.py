@@ -20,10 +20,10 @@ from varsim.analysis.findings.fitting_aggregations import AGGREGATIONS, FittingA
 from varsim.analysis.findings.model import (
     OWN_VALUES,
     Evidence,
-    Finder,
     Finding,
     FindingKind,
     Proposed,
+    SelectiveFinder,
     finding_of,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
@@ -84,22 +84,21 @@ class _Accesses:
     reads: _Suspect = field(default_factory=_Suspect)
 
 
-class Conflicts(Finder):
+class Conflicts(SelectiveFinder):
     """Finds write-write and read-write conflicts, and states of replicas in a mirrored variable."""
 
     kinds = (WRITE_WRITE, READ_WRITE, DIVERGENCE)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {number: one for number, one in context.variables.items() if one.unmerged}
         self._clocks, self._components = context.clocks, context.components
         self._accesses: dict[int, _Accesses] = {}
         self._touched: set[int] = set()  # variables that were accessed in the running call
         self._fitting = FittingAggregations(context.comparisons, self._variables)
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether replicas write their own components of the variable."""
-        return variable is None or variable in self._variables
+        return facts.unmerged
 
     def on_finish(self, event: Event) -> None:
         """Judge the accesses of the call."""

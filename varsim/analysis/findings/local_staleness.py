@@ -26,7 +26,7 @@ from typing import Final
 
 from varsim.analysis.findings.components import sets_back
 from varsim.analysis.findings.context import FindingContext
-from varsim.analysis.findings.model import Finder, Finding, Proposed
+from varsim.analysis.findings.model import Finding, Proposed, SelectiveFinder
 from varsim.analysis.findings.staleness import STALE_READ, Staleness, stale_finding
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
@@ -148,18 +148,13 @@ class UnsyncedWrites:
         return self.until_synced if self.syncs and not facts.summed else self.in_call
 
 
-class LocalStaleness(Finder):
+class LocalStaleness(SelectiveFinder):
     """Finds reads in replicas that lack earlier writes of other replicas."""
 
     kinds = (STALE_READ,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if not (one.merged or one.deferred)
-        }
         self._clocks, self._components = context.clocks, context.components
         self._states: dict[int, UnsyncedWrites] = {}
         self._waiting: list[set[int]] = [set() for _ in range(self.num_replicas)]
@@ -169,9 +164,9 @@ class LocalStaleness(Finder):
         self._obtained: dict[tuple[int, int], int | None] = {}
         """(variable, replica): the digest of a copy, until the replica writes its component."""
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether a write in a replica changes only its own component."""
-        return variable is None or variable in self._variables
+        return not (facts.merged or facts.deferred)
 
     def on_finish(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
         """End the calls of all replicas."""

@@ -168,6 +168,24 @@ class Finder(EventObserver):
         return []
 
 
+class SelectiveFinder(Finder):
+    """Looks only at some variables, and at the events that are about none."""
+
+    def __init__(self, context: FindingContext) -> None:
+        super().__init__(context)
+        self._variables = {
+            number: facts for number, facts in context.variables.items() if self.examines(facts)
+        }
+
+    @abstractmethod
+    def examines(self, facts: VariableFacts) -> bool:
+        """Return whether the finder looks at a variable."""
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether the finder gets the events of a variable."""
+        return variable is None or variable in self._variables
+
+
 @dataclass(slots=True)
 class Evidence:
     """Occurrences of a problem: their count, locations, and first events."""

@@ -31,9 +31,9 @@ from varsim.analysis.arithmetic import Flat, is_finite, value_of
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
-    Finder,
     Finding,
     FindingKind,
+    SelectiveFinder,
     finding_of,
     led_by,
 )
@@ -83,18 +83,13 @@ class _Rounds:
     finite: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
-class NotFinite(Finder):
+class NotFinite(SelectiveFinder):
     """Finds variables that become NaN or infinite, and collectives that get such values."""
 
     kinds = (NOT_FINITE,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if kind_of(one.numpy_dtype) in "fc"
-        }
         self._contributions = context.contributions
         self._meant: dict[int, Mask] = {}  # elements that are not finite in the initial value
         self._num_meant: dict[int, int] = {}  # their number, if only a sample was recorded
@@ -118,9 +113,9 @@ class NotFinite(Finder):
             or one.numpy_dtype.kind == "c"
         }
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether the variable can hold NaN and infinity."""
-        return variable is None or variable in self._variables
+        return kind_of(facts.numpy_dtype) in "fc"
 
     def on_begin(self, event: Event) -> None:
         """Record that the replica's arguments have no rows."""

@@ -22,7 +22,13 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.analysis.findings.model import MOST_LOCATIONS, Evidence, Finder, Finding, finding_of
+from varsim.analysis.findings.model import (
+    MOST_LOCATIONS,
+    Evidence,
+    Finding,
+    SelectiveFinder,
+    finding_of,
+)
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.texts.facts import name_replicas, times
 from varsim.texts.program_lines import lines_that_write_outside
@@ -60,7 +66,7 @@ class _Use:
     combined: bool = False  # whether the program or the replicas ever gave components values
 
 
-class OneTruth(Finder):
+class OneTruth(SelectiveFinder):
     """Finds variables that only some replicas write, and whose other components are read, too.
 
     It uses the results of `Conflicts` and `Divergence`.
@@ -70,19 +76,14 @@ class OneTruth(Finder):
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if one.own or one.unmerged or (one.gathered and one.first)
-        }
         self._uses: defaultdict[int, _Use] = defaultdict(_Use)
         self._turns: defaultdict[str | None, int] = defaultdict(int)
         """The line of `strategy.run` → the number of its calls so far."""
         self._turn = 0
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether a write in a replica changes only its own component."""
-        return variable is None or variable in self._variables
+        return facts.own or facts.unmerged or (facts.gathered and facts.first)
 
     def on_call(self, event: Event) -> None:
         """Count the calls of each line."""

@@ -26,9 +26,9 @@ from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
-    Finder,
     Finding,
     FindingKind,
+    SelectiveFinder,
     finding_of,
 )
 from varsim.analysis.findings.not_finite_given import MASKED, became
@@ -71,20 +71,13 @@ class _SeenGiven:
     recovered: bool = False  # whether a later sum at this line fitted
 
 
-class Overflow(Finder):
+class Overflow(SelectiveFinder):
     """Finds sums that do not fit into the dtype of their variable or of their collective."""
 
     kinds = (OVERFLOW,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if (one.merged or one.gathered)
-            and one.aggregation in {"SUM", "MEAN"}
-            and kind_of(one.numpy_dtype) in "iuf"
-        }
         self._contributions = context.contributions
         self._exact: dict[int, list[Exact | None]] = {}  # exact components of gathered variables
         self._wrote: dict[int, dict[int, int]] = {}  # gathered variable → replica → last write
@@ -98,9 +91,13 @@ class Overflow(Finder):
         if context.comparisons is not None:
             context.comparisons.pass_to(self._count_explained)
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether replicas' values are summed for the variable."""
-        return variable is None or variable in self._variables
+        return (
+            (facts.merged or facts.gathered)
+            and facts.aggregation in {"SUM", "MEAN"}
+            and kind_of(facts.numpy_dtype) in "iuf"
+        )
 
     def on_answer(self, event: Event) -> None:
         """Recompute the sums of a collective without a variable."""

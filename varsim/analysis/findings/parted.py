@@ -27,7 +27,7 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat, digest_of, flat
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.analysis.findings.model import Evidence, Finder, Finding, finding_of
+from varsim.analysis.findings.model import Evidence, Finding, SelectiveFinder, finding_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close
 from varsim.texts.faces import Face, reducing
@@ -64,24 +64,19 @@ class _Parts:
     evidence: Evidence = field(default_factory=Evidence)
 
 
-class Parted(Finder):
+class Parted(SelectiveFinder):
     """Finds components that part by a value that was not reduced, or by a different start."""
 
     kinds = (DIVERGENCE,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if one.has_own_values or one.unmerged
-        }
         self._parts: defaultdict[int, _Parts] = defaultdict(_Parts)
         self._agreed: set[int] = set()  # replicas that came to a collective in the running call
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether each replica has its own component of the variable."""
-        return variable is None or variable in self._variables
+        return facts.has_own_values or facts.unmerged
 
     def on_call(self, event: Event) -> None:  # noqa: ARG002  # each observer gets the event
         """Keep the components as they are before the call."""

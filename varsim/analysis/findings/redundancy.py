@@ -16,10 +16,10 @@ from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Certainty,
     Evidence,
-    Finder,
     Finding,
     FindingKind,
     Proposed,
+    SelectiveFinder,
     finding_of,
 )
 from varsim.analysis.findings.same_contributions import (
@@ -85,18 +85,13 @@ class _Synchronisations:
     eager: Evidence = field(default_factory=Evidence)
 
 
-class Redundancy(Finder):
+class Redundancy(SelectiveFinder):
     """Finds unnecessary merges and reads."""
 
     kinds = (UNREAD_MERGES, REPEATED_READS, SAME_CONTRIBUTIONS, SAME_DATA, EAGER_SYNCHRONISATION)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if one.merged or one.gathered or one.own
-        }
         self._components, self._contributions = context.components, context.contributions
         self._same = SameContributions()
         self._agreed: set[int] = set()  # replicas that had a collective in their running call
@@ -108,9 +103,9 @@ class Redundancy(Finder):
         self._own_reads: dict[tuple[int, int], Event] = {}  # (variable, replica) → last read
         self._gathered: dict[int, int | None] = {}  # variable → digest of its last gathered value
 
-    def concerns(self, variable: int | None) -> bool:
-        """Return True unless the variable is adaptive."""
-        return variable is None or variable in self._variables
+    def examines(self, facts: VariableFacts) -> bool:
+        """Return whether a merge or a read of the variable can be unnecessary."""
+        return facts.merged or facts.gathered or facts.own
 
     def on_write(self, event: Event) -> None:
         """Record that a local write changes a component."""

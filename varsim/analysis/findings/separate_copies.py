@@ -28,7 +28,7 @@ from typing import Final
 
 from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.divergence import DIVERGENCE
-from varsim.analysis.findings.model import Cause, Evidence, Finder, Finding, finding_of
+from varsim.analysis.findings.model import Cause, Evidence, Finding, SelectiveFinder, finding_of
 from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.outcome import Note
 from varsim.texts.facts import times
@@ -80,21 +80,18 @@ class _Copies:
         )
 
 
-class SeparateCopies(Finder):
+class SeparateCopies(SelectiveFinder):
     """Finds variables that are skipped when components are combined, and notes separate ones."""
 
     kinds = (DIVERGENCE,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one for number, one in context.variables.items() if one.has_own_values
-        }
         self._copies: defaultdict[int, _Copies] = defaultdict(_Copies)
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether each replica has its own copy of the variable."""
-        return variable is None or variable in self._variables
+        return facts.has_own_values
 
     def on_read_by_replica(self, event: Event) -> None:
         """Record that the replica knows its copy."""

@@ -24,9 +24,9 @@ from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.gathered_rows import GatheredRows
 from varsim.analysis.findings.model import (
     Evidence,
-    Finder,
     Finding,
     FindingKind,
+    SelectiveFinder,
     finding_of,
     most,
 )
@@ -66,24 +66,19 @@ class _Again:
     location: str = ""  # the location of the first all_reduce
 
 
-class SummedAgain(Finder):
+class SummedAgain(SelectiveFinder):
     """Finds variables with SUM to which all replicas write the result of an all_reduce."""
 
     kinds = (SUMMED_AGAIN,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._variables = {
-            number: one
-            for number, one in context.variables.items()
-            if one.aggregation == "SUM" and (one.merged or one.gathered or one.deferred)
-        }
         self._found: defaultdict[int, _Again] = defaultdict(_Again)
         self._gathered = GatheredRows()
 
-    def concerns(self, variable: int | None) -> bool:
+    def examines(self, facts: VariableFacts) -> bool:
         """Return whether the values that replicas write are summed."""
-        return variable is None or variable in self._variables
+        return facts.aggregation == "SUM" and (facts.merged or facts.gathered or facts.deferred)
 
     def on_begin(self, event: Event) -> None:
         """Record that a replica begins a call."""
