@@ -159,3 +159,7 @@ def test_repeated_warnings_are_counted(monkeypatch: pytest.MonkeyPatch):
         "warning: variable 'w2': same warning as for 'w0'",
         "warning: 7 more such warnings; summary.json has each warning",
     ] == stderr.getvalue().splitlines()
+
+
+def test_the_name_of_a_metric_stays_on_its_line():
+    assert r"a\nb 1  c 2" == progress.in_words({"a\nb": 1, "c": 2})

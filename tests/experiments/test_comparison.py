@@ -13,6 +13,7 @@ from varsim.errors import ConfigError
 from varsim.experiments.comparison import compare, compare_folders
 from varsim.experiments.store import RunFiles
 from varsim.experiments.sweep_folder import PointStatus, Sweep, SweepFolder, SweepPoint
+from varsim.report.comparison_page import as_markdown
 from varsim.report.summary import Failure, Judgement, RunStatus
 
 W = variable_summary("w", lens([1.0, 2.0], [1.0, 4.5]), aggregation="MEAN", waited_s=0.5)
@@ -97,6 +98,19 @@ def test_a_row_has_the_outcome_the_costs_and_the_settings_that_differ() -> None:
         row.verdict,
         row.findings,
     )
+
+
+def test_texts_of_a_program_cannot_change_a_table_of_markdown() -> None:
+    first = run("a", metrics={"x\ny": 0.5, "s\nt": 1}, experiment={"params": {"word": "<b>*x*|"}})
+    other = run(
+        "b", metrics={"x\ny": 1.5, "s\nt": 1}, experiment={"params": {"word": "in_w _y_ < 1"}}
+    )
+    headings, _, *rows = as_markdown(compare_folders([first, other])).splitlines()
+
+    assert r"| x\\ny |" in headings
+    assert r" \<b\>\*x\*\| " in rows[0]
+    assert r" in_w \_y\_ < 1 " in rows[1]
+    assert r"s\nt 1" in rows[3]
 
 
 def test_the_points_of_a_sweep_are_rows() -> None:

@@ -133,6 +133,7 @@ def test_a_closure_cannot_log():
         ({"loss": 1j}, "complex 1j"),
         ({"loss": np.zeros(2)}, "ndarray of shape [2]"),
         ({"loss": 10**400}, "int 1000"),
+        ({" ": 1.0}, "a metric is called ' '"),
         ({"seconds": 1.0}, "no metric can be called 'seconds'"),
         ({"step": -1}, "step=-1 is not a whole number from 0"),
         ({"step": 0.5}, "step=0.5 is not"),

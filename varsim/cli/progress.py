@@ -12,7 +12,7 @@ import click
 
 from varsim.cli.output import complain, in_lines
 from varsim.interrupts import Interrupts
-from varsim.report.formatting import SAME_WARNING, number, visible
+from varsim.report.formatting import SAME_WARNING, number, on_one_line, visible
 from varsim.report.summary import Failure, Phase, Plain, Summary
 from varsim.report.terminal import is_terminal, takes_escapes
 from varsim.tracing.progress import Tell
@@ -346,4 +346,4 @@ def bar_of(kind: type[AnyProgress]) -> AnyProgress:
 
 def in_words(metrics: dict[str, Plain]) -> str:
     """Return metrics in one line: "loss 0.3  accuracy 0.9"."""
-    return "  ".join(f"{visible(name)} {number(value)}" for name, value in metrics.items())
+    return "  ".join(f"{on_one_line(name)} {number(value)}" for name, value in metrics.items())

@@ -60,7 +60,7 @@ def log(*, step: int | None = None, **metrics: Any) -> None:
             so far; in a script of all workers, the number of calls of `log` so far.
         metrics: Numbers: of Python, of NumPy, or any value without axes that `float` accepts.
     Raises:
-        MetricError: A value is not a number, or a metric has a reserved name.
+        MetricError: A value is not a number, or a metric has a reserved or an empty name.
         ContextError: A function of `strategy.run`, or a closure, logs.
     """
     values = numbers(metrics)
@@ -119,7 +119,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return the metrics as numbers of Python. Integers stay integers.
 
     Raises:
-        MetricError: A value is not a number, or a name is reserved.
+        MetricError: A value is not a number, or a name is reserved or empty.
     """
     return {name: _number(name, value) for name, value in metrics.items()}
 
@@ -127,6 +127,8 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 def _number(name: str, value: Any) -> float:
     if name in RESERVED:
         raise _error(f"no metric can be called {name!r}", "choose another name")
+    if not name.strip():
+        raise _error(f"a metric is called {name!r}", "give it a name")
     number = number_or_none(value)
     if number is None:
         text = repr(value) if np.ndim(value) == 0 else f"of shape {list(np.shape(value))}"

@@ -13,7 +13,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.formatting import NOTHING, csv_text, number, seconds, size, visible, wrapped
+from varsim.report.formatting import (
+    NOTHING,
+    as_markdown_text,
+    csv_text,
+    number,
+    on_one_line,
+    seconds,
+    size,
+    visible,
+    wrapped,
+)
 from varsim.report.run_rows import (
     VERSION,
     Comparison,
@@ -138,9 +148,9 @@ def _columns(
         known = [row.metrics.get(name) for row in rows if row.metrics]
         values = tuple(row.metrics.get(name) for row in rows)
         if len(known) > 1 and len({_cell(name, value) for value in known}) == 1:
-            same.append(f"{name} {_cell(name, known[0])}")
+            same.append(f"{on_one_line(name)} {_cell(name, known[0])}")
         elif len(known) > 1 and values in told:
-            same.append(f"{name} is {told[values]}")
+            same.append(f"{on_one_line(name)} is {on_one_line(told[values])}")
         else:
             told[values] = name
             others.append(column(column_of_metric(name, comparison.keys), name.replace("_", " ")))
@@ -209,7 +219,7 @@ def _below(comparison: Comparison, same: Sequence[str]) -> list[str]:
 
 def _line(cells: Sequence[str]) -> str:
     """Return a row of a table in Markdown."""
-    return f"| {' | '.join(visible(cell).replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(as_markdown_text(on_one_line(cell)) for cell in cells)} |"
 
 
 def _exact(value: Plain) -> str:

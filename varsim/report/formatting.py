@@ -106,6 +106,15 @@ def csv_text(text: str) -> str:
     return text
 
 
+_MARKDOWN: Final = re.compile(r"[\\`*\[\]>#|~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
+"""The characters that Markdown gives a meaning at their place, such as `<` before a letter."""
+
+
+def as_markdown_text(text: str) -> str:
+    """Return a text in which a backslash makes literal what Markdown would give a meaning."""
+    return _MARKDOWN.sub(r"\\\g<0>", text)
+
+
 def middle(text: str, width: int) -> str:
     """Return the text on one line, shortened in the middle to at most `width` columns.
 

@@ -7,7 +7,6 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html. Names of secti
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from varsim.analysis.unexplained import DIFFERENCE
 from varsim.report.check_json import line_of
 from varsim.report.difference_text import difference_text, meaning_of, remedy_of
 from varsim.report.findings_text import cause_text
+from varsim.report.formatting import as_markdown_text
 from varsim.report.verdict_text import verdict_of
 
 _SCHEMA: Final = (
@@ -34,9 +34,6 @@ _ROOT: Final = "SRCROOT"
 
 _PROGRAM_ROOT: Final = "PROGRAMROOT"
 """The base of the file names of a program that is not below the working directory."""
-
-_MARKDOWN: Final = re.compile(r"[\\`*_\[\]<>#|~]")
-"""The characters that Markdown gives a meaning, and that a backslash makes literal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +230,7 @@ def _message(*paragraphs: str, paste: Sequence[str] = ()) -> dict[str, str]:
     if not paste:
         return {"text": _literal("\n\n".join(said))}
     code = "\n".join(paste)
-    shown = [_MARKDOWN.sub(r"\\\g<0>", one).replace("\n", "  \n") for one in said]
+    shown = [as_markdown_text(one).replace("\n", "  \n") for one in said]
     return {
         "text": _literal("\n\n".join([*said, code])),
         "markdown": _literal("\n\n".join([*shown, f"```python\n{code}\n```"])),
