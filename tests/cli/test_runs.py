@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from varsim import disk
 from varsim.cli.main import main
 from varsim.experiments.store import RunFiles
 from varsim.testing import simulated_cluster
@@ -173,6 +174,27 @@ def test_named_runs_are_removed():
     with RunFiles(Path("runs/20260105-030405-digits")).claimed():
         refused = varsim("runs", "20260105", "--remove")
     assert (2, True) == (refused.exit_code, "has not ended" in refused.stderr)
+
+
+def test_a_removed_run_is_not_mistaken_for_one_of_the_same_second():
+    again = Path("runs/20260101-030405-mine-2")
+    shutil.copytree("runs/20260101-030405-mine", again)
+
+    removals = [varsim("runs", "20260101-030405-mine", "--remove") for _ in range(2)]
+    assert [0, 2] == [one.exit_code for one in removals]
+    assert "give its whole name" in removals[1].stderr
+    assert again.is_dir()
+
+
+def test_a_tag_that_cannot_be_written_gives_code_6():
+    runs = Path("runs").absolute()
+    disk.fill(runs)
+    try:
+        done = varsim("runs", "20260101", "--tag", "x")
+    finally:
+        disk.free(runs)
+
+    assert (6, True) == (done.exit_code, "tag.txt cannot be written: No space" in done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from varsim import disk
 from varsim.cli.main import main
 from varsim.experiments.carried_program import ORIGIN
 from varsim.experiments.store import SWEEP, SWEEP_FILE
@@ -19,6 +20,7 @@ PROGRAM = '''
 """A user's program."""
 from pathlib import Path
 import varsim as tf
+from varsim import disk
 
 def run(job, *, trouble: str = "", rate: float = 1.0):
     print("the program speaks")
@@ -30,6 +32,8 @@ def run(job, *, trouble: str = "", rate: float = 1.0):
         job.progress(number + 1, 2, loss=rate)
         if trouble == "interrupt" and not Path("heeded").exists():
             raise KeyboardInterrupt
+        if trouble == "fill":
+            disk.fill(Path("runs/latest-sweep").resolve())
         if trouble == "raise":
             raise ValueError(trouble)
 '''
@@ -102,6 +106,18 @@ def test_an_interrupted_sweep_is_continued() -> None:
 
     assert (0, 2) == (result.exit_code, result.stdout.count("the program speaks"))
     assert "3 points: params.trouble (3 values), 1 of them finished" in result.stderr
+
+
+def test_a_sweep_whose_state_cannot_be_saved_says_how_to_continue() -> None:
+    result = varsim("sweep", "program.py", "params.trouble=a,fill", "--quiet")
+    (sweep,) = (one for one in Path("runs").iterdir() if not one.is_symlink())
+    disk.free(sweep.absolute())
+
+    assert (6, "") == (result.exit_code, result.stdout)
+    assert f"{SWEEP} cannot be written: No space left on device. The points that" in result.stderr
+    assert f"continue with `varsim sweep {sweep}`" in result.stderr
+    statuses = [one["status"] for one in json.loads((sweep / SWEEP).read_text())["points"]]
+    assert ["done", "running"] == statuses
 
 
 def test_the_file_of_a_sweep_begins_another_one_if_it_is_trusted() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from varsim.cli.main import main
 from varsim.errors import ConfigError
-from varsim.experiments import room
+from varsim.experiments import room, run_list
 from varsim.experiments.run_files import foreign_files
 from varsim.experiments.store import EXPERIMENT, RunFiles
 from varsim.testing import simulated_cluster
@@ -59,6 +61,26 @@ def test_tagged_running_and_newest_runs_are_not_removed(tmp_path: Path) -> None:
         assert [one.path for one in room.make_room(tmp_path, 0, kept).removed] == [other]
     room.set_tag(tagged, "")
     assert [one.path for one in room.make_room(tmp_path, 0, kept).removed] == [tagged, running]
+
+
+def test_a_run_that_another_process_removes_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [stored(tmp_path, day) for day in (1, 2)]
+    found = room.stored_runs(tmp_path)
+    files = list(os.scandir(runs[0]))
+
+    def meanwhile(run: Path) -> list[str]:
+        shutil.rmtree(run)
+        return foreign_files(run)
+
+    monkeypatch.setattr(room, "foreign_files", meanwhile)
+    assert room.make_room(tmp_path, 0) == room.Room(removed=(), left_bytes=0)
+    assert [room.bytes_of(one) for one in files if one.is_file()] == [0]
+    monkeypatch.setattr(run_list, "stored_runs", lambda _: found)
+    assert run_list.listed_runs(tmp_path) == []
+    with pytest.raises(FileNotFoundError):
+        room.remove_run(runs[0])
 
 
 def test_a_directory_that_varsim_did_not_make_is_never_removed(tmp_path: Path) -> None:

@@ -96,6 +96,17 @@ def test_discarding_a_run_removes_only_its_own_files(tmp_path: Path):
     assert kept.path == (tmp_path / "a" / "latest").resolve()
 
 
+def test_a_folder_that_another_run_creates_at_once_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, exists = tmp_path / "runs", Path.exists
+    out.mkdir()
+    monkeypatch.setattr(Path, "exists", lambda path: path != out and exists(path))
+
+    RunDirectory.make(out, "x", NOW).discard()
+    assert out.is_dir()
+
+
 def test_a_folder_called_latest_is_not_replaced_by_a_link(tmp_path: Path):
     (tmp_path / "latest").mkdir()
     RunDirectory.make(tmp_path, "x", NOW)

@@ -36,6 +36,8 @@ def run(job, *, trouble: str = "", rate: float = 1.0):
         job.progress(number + 1, 2, loss=rate)
         if trouble == "raise":
             raise ValueError("a program's trouble\\nin two lines")
+        if trouble == "print":
+            raise ValueError("it printed:\\nno room\\n")
         if trouble == "interrupt" and not Path("heeded").exists():
             raise KeyboardInterrupt
     return {"twice": 2 * rate}
@@ -69,12 +71,13 @@ def states(folder: SweepFolder) -> list[str]:
 
 
 def test_a_point_that_fails_is_kept_with_its_error_and_the_others_run() -> None:
-    plan = planned("params.trouble=a,raise,b", "variables.v=on_read/mean,on_write/mean")
+    plan = planned("params.trouble=a,raise,print", "variables.v=on_read/mean,on_write/mean")
     folder = begin_sweep(plan)
     failed = "failed ValueError: a program's trouble"
+    printed = "failed ValueError: it printed: no room"
 
-    assert ["done", "done", failed, failed, "done", "done"] == ran(folder, plan)
-    assert "4 of 6 points, 2 failed" == folder.sweep.state
+    assert ["done", "done", failed, failed, printed, printed] == ran(folder, plan)
+    assert "2 of 6 points, 4 failed" == folder.sweep.state
     runs = [folder.run_folder(point) for point in folder.sweep.points]
     assert ["done", "failed"] == [load_summary(runs[i]).status.value for i in (1, 2)]
     assert runs[4] == find_run(f"{folder.path}/5") == find_run("latest-sweep/5")
@@ -156,6 +159,17 @@ def test_two_processes_do_not_run_one_sweep() -> None:
     folder = begin_sweep(plan)
     with folder.files.claimed(), pytest.raises(ConfigError, match="running in another process"):
         ran(folder, plan)
+
+
+def test_a_sweep_that_another_process_has_ended_meanwhile_does_not_run_again() -> None:
+    plan = planned("params.rate=1.0,2.0")
+    folder = begin_sweep(plan)
+    resumed, plan_again = resume_sweep(folder.path)
+    assert ["done", "done"] == ran(folder, plan)
+    before = [(one / "summary.json").stat() for one in sorted(folder.path.glob("points/*"))]
+
+    assert ["done", "done"] == ran(resumed, plan_again)
+    assert before == [(one / "summary.json").stat() for one in sorted(folder.path.glob("points/*"))]
 
 
 def test_a_sweep_is_removed_as_a_whole_to_make_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,19 +64,16 @@ def set_tag(run: Path, tag: str) -> None:
     """Tag a run, so that it is never removed to make room. An empty tag removes the tag.
 
     Raises:
-        ConfigError: The tag has several lines or is too long, the run is a point of a sweep, or the
-            file cannot be written.
+        ConfigError: The tag has several lines or is too long, or the run is a point of a sweep.
+        OSError: The file cannot be written or removed.
     """
     _require_whole(run)
     if len(tag) > _MAX_TAG or not tag.isprintable():
         raise ConfigError(f"the tag {tag!r} is not one line of at most {_MAX_TAG} characters")
-    try:
-        if tag.strip():
-            RunFiles(run).write(TAG, tag.strip())
-        else:
-            (run / TAG).unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{run / TAG} cannot be written: {error.strerror}") from None
+    if tag.strip():
+        RunFiles(run).write(TAG, tag.strip())
+    else:
+        (run / TAG).unlink(missing_ok=True)
 
 
 def _require_whole(run: Path) -> None:
@@ -132,9 +129,13 @@ def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
     for run in reversed(runs):
         if left <= most_bytes:
             break
-        spared = run.tag or run.path == kept or foreign_files(run.path)
-        if not spared and _remove(run.path):
-            removed.append(run)
+        if run.tag or run.path == kept:
+            continue
+        try:
+            if not foreign_files(run.path) and _remove(run.path):
+                removed.append(run)
+                left -= run.size_bytes
+        except FileNotFoundError:  # another process has removed it
             left -= run.size_bytes
     return Room(tuple(removed), left)
 
@@ -147,6 +148,7 @@ def remove_run(run: Path, *, force: bool = False) -> StoredRun:
     Raises:
         ConfigError: It has a tag, it has not ended, it is a point of a sweep, it has files that
             varsim did not write, or varsim did not make its directory.
+        FileNotFoundError: Another process has removed it.
         OSError: It cannot be removed.
     """
     _require_whole(run)
@@ -226,7 +228,15 @@ def _remove(run: Path) -> bool:
 
 def bytes_in(folder: Path) -> int:
     """Return the total size of the files in a folder. Links are not followed."""
-    return sum(entry.stat(follow_symlinks=False).st_size for entry in _files_in(folder))
+    return sum(map(bytes_of, _files_in(folder)))
+
+
+def bytes_of(file: os.DirEntry[str]) -> int:
+    """Return the size of a file; 0 if another process, such as that of the run, removes it now."""
+    try:
+        return file.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _files_in(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from typing import Any, Final
 from varsim.errors import ConfigError
 from varsim.experiments import yaml_lines
 from varsim.experiments.nested_keys import in_force, leaves
-from varsim.experiments.room import StoredRun, bytes_in
+from varsim.experiments.room import StoredRun, bytes_in, bytes_of, stored_runs
 from varsim.experiments.run_checkpoints import how_to_continue
 from varsim.experiments.store import (
     EXPERIMENT,
@@ -45,8 +46,21 @@ Points = tuple[tuple[str, dict[str, Plain]], ...]
 _STAMP: Final = re.compile(r"(\d{8}-\d{6})-")
 
 
+def listed_runs(out: Path) -> list[ListedRun]:
+    """Return the rows of the runs and sweeps in a folder, the newest first."""
+    found = []
+    for stored in stored_runs(out):
+        with suppress(FileNotFoundError):  # another process has removed it
+            found.append(listed(stored))
+    return found
+
+
 def listed(stored: StoredRun) -> ListedRun:
-    """Return the row of a run or a sweep. A file that cannot be read is said in the status."""
+    """Return the row of a run or a sweep. A file that cannot be read is said in the status.
+
+    Raises:
+        FileNotFoundError: Another process has removed the run.
+    """
     path = stored.path
     is_sweep = (path / SWEEP).is_file()
     points: Points = ()
@@ -167,7 +181,7 @@ def _pairs(settings: Mapping[str, Plain]) -> list[str]:
 def _size_of(entry: os.DirEntry[str]) -> int:
     if entry.is_dir(follow_symlinks=False):
         return bytes_in(Path(entry.path))
-    return entry.stat(follow_symlinks=False).st_size
+    return bytes_of(entry)
 
 
 def _outcome(path: Path) -> dict[str, Plain]:

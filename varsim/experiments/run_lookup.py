@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,9 @@ from varsim.tracing.trace import OFF
 
 OUT: Final = Path("runs")
 """The folder in which runs are looked up by name: the default of `varsim run`."""
+
+_SAME_SECOND: Final = re.compile(r"-\d+")
+"""What the name of a run has after the name of an earlier run of the same second and title."""
 
 _MAX_LISTED: Final = 5  # largest number of names in an error
 
@@ -203,6 +207,19 @@ def find_run_or_sweep(text: str, out: Path = OUT) -> Path:
         raise ConfigError(f"several runs and sweeps begin with {path.name!r}: {several}")
     found = find_run(text, out)
     return found if found.is_dir() else found.parent
+
+
+def require_same_name(word: str, path: Path) -> None:
+    """Refuse a run whose name has only a number after the word, as that of the same second has.
+
+    The word can be the whole name of a run that was removed before.
+
+    Raises:
+        ConfigError: The run has such a name.
+    """
+    name = Path(word).name
+    if _SAME_SECOND.fullmatch(path.name.removeprefix(name)):
+        raise ConfigError(f"there is no run {word!r}; if you mean {path}, give its whole name")
 
 
 def sweep_names(out: Path = OUT) -> list[str]:

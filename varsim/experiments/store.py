@@ -112,6 +112,9 @@ class RunFiles:
         """Lock the folder within the block. Yield False if another process has locked it.
 
         The lock distinguishes a run that has not ended from one whose process was killed.
+
+        Raises:
+            FileNotFoundError: There is no such folder, or another process has removed it.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
@@ -154,8 +157,9 @@ class RunDirectory(RunFiles):
         try:
             for folder in reversed([out, *out.parents]):
                 if not folder.exists():
-                    folder.mkdir()
-                    made.insert(0, folder)
+                    with suppress(FileExistsError):  # another run has created it meanwhile
+                        folder.mkdir()
+                        made.insert(0, folder)
             path = _new_folder(out, f"{now:%Y%m%d-%H%M%S}-{title}")
         except (OSError, ValueError) as error:  # ValueError: a null character in the name
             _remove_empty(made)

@@ -116,6 +116,14 @@ class SweepFolder:
         self.save()
         return changed
 
+    def read_again(self) -> None:
+        """Read what another process, which has run the sweep meanwhile, has saved.
+
+        Raises:
+            ConfigError: The sweep cannot be read any more.
+        """
+        self.sweep = read_sweep(self.path).sweep
+
     def save(self) -> None:
         """Write `sweep.json`; a failure leaves the file as it was.
 

@@ -159,6 +159,7 @@ def run_sweep(folder: SweepFolder, plan: SweepPlan, watcher: SweepWatcher) -> No
     with folder.files.claimed() as ours:
         if not ours:
             raise ConfigError(f"{folder.path} is running in another process")
+        folder.read_again()
         for planned in points_to_run(folder, plan):
             _run_point(folder, planned, watcher)
     said = room_after(folder.path)
@@ -207,5 +208,7 @@ def _ended(point: SweepPoint, summary: Summary) -> SweepPoint:
 
 
 def _one_line(text: str) -> str:
-    line = next(iter(text.strip().splitlines()), "")
+    line, *others = text.strip().splitlines() or [""]
+    if line.endswith(":") and others:  # what a worker has printed follows
+        line = f"{line} {others[0].strip()}"
     return line if len(line) <= _MAX_ERROR else f"{line[: _MAX_ERROR - 1]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -97,12 +98,10 @@ def runs(
     try:
         wanted = _filter(None if names else tag, keys, conditions)
         found = [find_run_or_sweep(name, folder) for name in names]
-        for path in found:
-            if remove:
-                gone = room.remove_run(path.resolve() if path.is_symlink() else path, force=force)
-                say(f"removed {gone.path.name}", err=as_json)
-            elif changes:
-                room.set_tag(path, tag or "")
+        if remove:
+            _remove(names, found, force=force, err=as_json)
+        elif changes:
+            _tag(found, tag or "")
         if limit is not None:
             most_bytes = room.parsed_limit(limit, f"--limit {limit}")
             for gone in room.make_room(folder, most_bytes).removed:
@@ -132,6 +131,45 @@ def _check(names: list[str], *, changes: bool, untag: bool, filters: list[str | 
             raise WrongUse(f"{name} is a file: name the directory of the run")
     if len(names) > 1 and not changes:
         raise WrongUse("one RUN is shown at a time; `varsim compare` puts several side by side")
+
+
+def _remove(words: Sequence[str], found: Sequence[Path], *, force: bool, err: bool) -> None:
+    """Remove the runs that words name, and say so.
+
+    Raises:
+        ConfigError: A run must be kept, or a word is the name of another run, which was removed.
+        OSError: A run cannot be removed.
+    """
+    from varsim.experiments import room
+    from varsim.experiments.run_lookup import require_same_name
+
+    for word, path in zip(words, found, strict=True):
+        require_same_name(word, path)
+    for one in found:
+        path = one.resolve() if one.is_symlink() else one
+        try:
+            room.remove_run(path, force=force)
+            said = f"removed {path.name}"
+        except FileNotFoundError:
+            said = f"{path.name}: another process has removed it"
+        say(said, err=err)
+
+
+def _tag(found: Sequence[Path], tag: str) -> None:
+    """Give runs a tag, or remove it.
+
+    Raises:
+        ConfigError: The tag or a run cannot be used.
+        NotWritten: The file of the tag cannot be written.
+    """
+    from varsim.experiments import room
+    from varsim.experiments.store import TAG
+
+    for path in found:
+        try:
+            room.set_tag(path, tag)
+        except OSError as error:
+            raise NotWritten(f"{path / TAG} cannot be written: {error.strerror}") from error
 
 
 def _near_folder(missing: Path) -> str:
@@ -169,12 +207,11 @@ def _show(path: Path, *, as_json: bool) -> None:
 
 def _list(folder: Path, wanted: RunFilter, *, as_json: bool) -> None:
     from varsim.errors import ConfigError
-    from varsim.experiments.room import stored_runs
     from varsim.experiments.run_filter import check_filter
-    from varsim.experiments.run_list import listed
+    from varsim.experiments.run_list import listed_runs
     from varsim.report.runs_page import print_runs
 
-    every = [listed(one) for one in stored_runs(folder)]
+    every = listed_runs(folder)
     try:
         check_filter(wanted, every)
     except ConfigError as error:

@@ -17,6 +17,7 @@ from varsim.cli.exit_codes import (
     NOT_WRITTEN,
     WRONG_USE,
     Failed,
+    NotWritten,
     WrongUse,
     exit_codes,
     only_one,
@@ -120,7 +121,7 @@ def sweep(
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
-        raise Failed(f"the sweep could not begin or end: {error}") from error
+        raise Failed(f"the sweep could not begin: {error}") from error
     _show(folder, form)
     if interrupted:
         say(f"interrupted: continue with `varsim sweep {folder.path}`", err=True)
@@ -189,6 +190,7 @@ def _run(
 
     from varsim.cli.output import printed_visibly, stdout_as_stderr
     from varsim.cli.sweep_progress import watching_sweep
+    from varsim.experiments.store import SWEEP
     from varsim.experiments.sweep_plan import title_of
     from varsim.experiments.sweep_runner import begin_sweep, points_to_run, run_sweep
     from varsim.interrupts import Interrupts
@@ -208,6 +210,12 @@ def _run(
             except KeyboardInterrupt:
                 interrupts.enabled = False
                 interrupted = True
+            except OSError as error:
+                raise NotWritten(
+                    f"{error.filename or folder.path / SWEEP} cannot be written: {error.strerror}. "
+                    "The points that have ended are kept: when it can be written, continue with "
+                    f"`varsim sweep {folder.path}`"
+                ) from error
     if interrupted:
         ends_with(INTERRUPTED, f"interrupted: continue with `varsim sweep {folder.path}`")
     return folder, watcher, interrupted
