@@ -95,7 +95,7 @@ def test_bars_are_stacked_in_the_order_of_the_legend():
     """The first series is at the bottom, whatever the names are."""
     bars = [Bar(series=name, begin=1, end=1, value=1) for name in ("w", "b", "m")]
     drawn = rendering.svg(bar_chart("k", "t", "d", bars, span=(1, 2), x="call", y="B").spec)
-    tops = dict(re.findall(r'aria-label="[^"]*series: (\w)[^>]* d="M[\d.]+,([\d.]+)', drawn))
+    tops = dict(re.findall(r'aria-label="call 1: (\w) 1 B"[^>]* d="M[\d.]+,([\d.]+)', drawn))
 
     assert ["w", "b", "m"] == sorted(tops, key=lambda name: -float(tops[name]))
 

@@ -272,6 +272,7 @@ def bar_chart(
             "end": one.end + 0.5,
             "y": one.value,
             "calls": _calls(one),
+            "said": f"{x} {_calls(one)}: {one.series} {one.value:.4g} {y}",
         }
         for one in bars
     ]
@@ -312,6 +313,7 @@ def _bar_encoding(
         "y": {"stack": "zero", **numbers_along("y", y, axis={}, scale={})},
         "color": color["color"],
         "order": {"field": "place", "type": "quantitative"},
+        "description": {"field": "said", "type": "nominal"},
         "tooltip": [
             _SERIES,
             {"field": "calls", "type": "nominal", "title": in_expression(x)},
