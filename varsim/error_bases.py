@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from varsim.texts.facts import Fact
 from varsim.texts.incarnations import NoRecovery, Recovery, RecoveryAfterCall
 from varsim.texts.losses import GOES_ON, Loss
 from varsim.texts.stalls import StallFailure
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Fix:
     """A fix of an error: a legal change of the program, and the resulting value."""
 

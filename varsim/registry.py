@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from varsim.errors import ConfigError
 from varsim.nearest import did_you_mean
+from varsim.value_class import value_class
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -22,7 +22,7 @@ _MOST_LISTINGS: Final = 16
 """Largest number of listings of entry points in memory: a few groups, of a few search paths."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class BuiltIn:
     """The location and the summary of one of varsim's own implementations."""
 

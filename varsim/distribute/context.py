@@ -7,7 +7,6 @@ TensorFlow, and every replica of a simulated cluster has its own current frame.
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 
 from varsim.distribute.home import Home, check_thread
 from varsim.distribute.ports import ReplicaPort, StrategyPort, UpdatePort
@@ -15,9 +14,10 @@ from varsim.distribute.supervision import are_refused
 from varsim.errors import ContextError
 from varsim.texts.mixtures import OF_CALL, OF_SCRIPT, Mixture
 from varsim.threads import this_thread
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Frame:
     """One level of context.
 

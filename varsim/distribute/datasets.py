@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -20,12 +20,13 @@ from varsim.distribute.values import PerReplica
 from varsim.errors import DistributedValueError
 from varsim.location import user_location
 from varsim.texts.uneven import UNEVEN, cannot_join, nothing_to_repeat, refusal_of, warning_of
+from varsim.value_class import value_class
 
 COUNT: Final = "num_replicas_in_sync"
 """The attribute of `InputContext` and `ValueContext` whose use by the program is recorded."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class InputContext:
     """The argument of a function that returns a dataset. One dataset serves all replicas."""
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from varsim.errors import DistributedValueError
 from varsim.nearest import did_you_mean, listed
 from varsim.transport.transport import TRANSPORTS
+from varsim.value_class import value_class
 
 KILL, EXIT, RAISE, PAUSE, SLOW, DELAY = "kill", "exit", "raise", "pause", "slow", "delay"
 DISK_FULL, MEMORY_FULL = "disk_full", "memory_full"
@@ -67,7 +68,7 @@ SYNTAX: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Fault:
     """A fault as the user wrote it; `drawn` chooses what is random."""
 

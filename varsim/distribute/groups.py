@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -11,9 +10,10 @@ from varsim.distribute.strategy_arguments import is_count
 from varsim.errors import ContextError, DistributedValueError
 from varsim.launch.devices import host_of, kind_of
 from varsim.texts.facts import name_replicas
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ProcessGroup:
     """Some replicas of a strategy, for collectives of only these replicas.
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from varsim.spec import Operand, Operation
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ReadVariable:
     """Read a plain variable, or another replica's component. The result is an array."""
 
     variable: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class WriteVariable:
     """Write a plain variable, or another replica's component."""
 
@@ -25,21 +25,21 @@ class WriteVariable:
     operand: Operand
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class DescribeVariable:
     """Return the `repr` of a distributed variable with all its components."""
 
     variable: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class CreateVariable:
     """Create a distributed variable. All replicas of a call must create the same variables."""
 
     arguments: dict[str, Any]  # name → value, for all arguments of `tf.Variable`
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class LogMetrics:
     """Keep metrics of a script that every worker runs. The result is None."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from varsim.value_class import value_class
 
 
 class OnWorkerLost(StrEnum):
@@ -18,7 +19,7 @@ class OnWorkerLost(StrEnum):
 MAX_RESTARTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LostWorkers:
     """The settings for lost workers."""
 

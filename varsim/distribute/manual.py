@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,9 +39,10 @@ from varsim.sync.replica_events import (
     ReplicaPush,
 )
 from varsim.texts.facts import name_replicas
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class VersionedValue:
     """A published component, or the authoritative copy of a variable, as it was at one time.
 

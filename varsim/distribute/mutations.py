@@ -18,7 +18,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -31,6 +30,7 @@ from varsim.distribute.lease import VARIABLES_END
 from varsim.distribute.source_use import may_be_used_outside
 from varsim.distribute.variable import Variable
 from varsim.location import location_in_code
+from varsim.value_class import value_class
 
 MAX_OBJECTS: Final = 1_000
 """Largest number of checked objects. The limit keeps the first call of a function short."""
@@ -58,7 +58,7 @@ Change = tuple[str, Fingerprint]
 """The name of a changed object, such as `a.losses`, and its new fingerprint."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class _Object:
     """An object of the program that a function can change."""
 
@@ -68,7 +68,7 @@ class _Object:
     value: object = None  # the object itself; None for a name that can be bound to another object
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ChangedObject:
     """A change that a function made to its copy of an object of the program."""
 

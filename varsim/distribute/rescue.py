@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Generic, Self, TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ from varsim.texts.incarnations import (
     LostValues,
     LostWrites,
 )
+from varsim.value_class import value_class
 
 UNANSWERED: Final = (WorkerLost, CallTimeout, StillRunning)
 """The errors of a read whose replica has ended or does not answer."""
@@ -38,7 +39,7 @@ T = TypeVar("T")
 THE_START: Final = "the start"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class _OfReplicas(Generic[T]):
     """What is known of the component of each replica of one variable."""
 
@@ -49,7 +50,7 @@ class _OfReplicas(Generic[T]):
         return replace(self, each=tuple(x for i, x in enumerate(self.each) if i not in replica_ids))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SavedComponents(_OfReplicas[str]):
     """The names of the arrays in a checkpoint that hold the components of a variable."""
 
@@ -57,14 +58,14 @@ class SavedComponents(_OfReplicas[str]):
     call: int  # the number of the program's calls before the checkpoint
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WrittenComponents(_OfReplicas[Array | None]):
     """The components of a variable after a write of the program; None if they are not known."""
 
     call: int  # the number of the program's calls before the write
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class KeptVariable(_OfReplicas[Array]):
     """The components of a variable in the next incarnation."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, partial
 from typing import Any, Self
 
@@ -39,9 +39,10 @@ from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
 from varsim.location import user_location, warn
 from varsim.texts.uneven import UNEVEN
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ValueContext:
     """The replica for which `experimental_distribute_values_from_function` calls a function."""
 

@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from varsim.distribute.lost_workers import LostWorkers
 from varsim.errors import ContextError
+from varsim.value_class import value_class
 
 if TYPE_CHECKING:
     from varsim.launch.launcher import Backends, LaunchOptions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from varsim.texts.incarnations import Recovery
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class Choices:
     """The arguments of a strategy that a program creates."""
 

@@ -8,7 +8,6 @@ worker that leaves one out, or does something else, is found as at any other col
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -35,9 +34,10 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.texts.facts import name_replicas
 from varsim.tracing.kinds import OWN
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Part:
     """What one worker gives to an operation of all workers; merge_calls do not look into it."""
 
@@ -45,7 +45,7 @@ class Part:
     location: str  # file:line in the worker's program
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Result:
     """What all workers get from an operation: a value, or the error to raise."""
 
@@ -192,7 +192,7 @@ _ALIKE: Final = ("trainable", "name", "shape", "synchronization", "aggregation")
 """The arguments of `tf.Variable` that all workers must give alike."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class _Creation:
     """A variable as one worker creates it."""
 

@@ -9,7 +9,6 @@ reading them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,9 +23,10 @@ from varsim.spec import Array
 from varsim.sync.actions import Reduce
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.transport.transport import Transport
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Handover:
     """The values that workers need to take part in an exchange."""
 

@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -35,6 +34,7 @@ from varsim.transport import arena
 from varsim.transport.arena import Arena
 from varsim.transport.leases import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Leases
 from varsim.transport.transport import Transport
+from varsim.value_class import value_class
 
 SLICE_BYTES: Final = 2 * 2**20
 """Smallest slice for a worker. For a smaller slice, the request takes longer than the computation.
@@ -212,7 +212,7 @@ class SharedCoordinator:
         self._codec.close()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class _Shared:
     """A reduction that the workers compute in slices."""
 

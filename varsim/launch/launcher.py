@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from varsim.launch.link import Link
 from varsim.protocol.references import References
 from varsim.tracing.trace import TraceOptions
+from varsim.value_class import value_class
 
 LINK_LOSS_S: Final = 20.0
 """By default, a worker is lost after this time without a connection. A network repairs itself in
@@ -16,7 +16,7 @@ less time, for example when a laptop joins another access point. A blocked repli
 after 60 s."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class Backends:
     """The names of the implementations that a cluster uses; see `varsim.launch.backends`."""
 
@@ -25,7 +25,7 @@ class Backends:
     exchange: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LaunchOptions:
     """The options with which a program starts its workers."""
 

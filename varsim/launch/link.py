@@ -7,7 +7,6 @@ values to payloads and back. A *recorder* writes the trace of the process.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from varsim.sync.stalls import Sighting
 from varsim.texts.losses import LostWorker
 from varsim.tracing.trace import Trace, TraceOptions
 from varsim.transport.link_faults import LinkFaults
+from varsim.value_class import value_class
 
 
 class Codec(Protocol):
@@ -46,7 +46,7 @@ class Codec(Protocol):
 # ---------------------------------------------------------------- the coordinator's end
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Lost:
     """A worker process has ended: `Channel.receive` returns this instead of a message."""
 
@@ -134,7 +134,7 @@ class Observer(Protocol):
         """Inspect the state, which has just handled an event."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Link:
     """The coordinator's end, which a launcher returns."""
 
@@ -181,7 +181,7 @@ class Allocator(Protocol):
         """Simulate that shared memory is full; return False if this exchange has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class WorkerLink:
     """A worker's end, without the codec: only the worker's entry point can create the codec."""
 

@@ -6,18 +6,18 @@ read the arguments of a process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from varsim.exchange.exchange import Handover
 from varsim.launch.dataclass_json import from_json, to_json
 from varsim.launch.launcher import LaunchOptions
+from varsim.value_class import value_class
 
 ENTRY_POINT: Final = "varsim.distribute.program_functions:serve"
 """The function that a worker calls with its `WorkerLink`, in the form `module:function`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class Rendezvous:
     """The settings that the fork server and the workers need."""
 

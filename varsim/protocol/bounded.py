@@ -6,13 +6,12 @@ too many writes ahead of the slowest one waits for the answer to its write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message
 from varsim.spec import Array, Operation
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class BoundedWrite(Message):
     """Replica → coordinator: change the copy of a variable by this operand.
 
@@ -30,7 +29,7 @@ class BoundedWrite(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class CopyRequest(Message):
     """Replica → coordinator: send the copy of a variable. The answer is a `FreshCopy`."""
 
@@ -39,7 +38,7 @@ class CopyRequest(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class FreshCopy(Message):
     """Coordinator → replica: the copy of a variable, which replaces the replica's cache.
 

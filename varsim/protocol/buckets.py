@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from varsim.protocol.messages import Write
 from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
+from varsim.value_class import value_class
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
 """A larger value has its own bucket, because a copy would take longer than a separate merge."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Bucket:
     """Writes that are merged together, at most one of each variable."""
 

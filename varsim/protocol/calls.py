@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message, Payload, Report
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Define(Message):
     """Coordinator → replica: store a function, to which later `Start` messages refer by its id.
 
@@ -18,7 +17,7 @@ class Define(Message):
     function: Payload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Start(Message):
     """Coordinator → replica: call a function in replica context.
 
@@ -31,7 +30,7 @@ class Start(Message):
     present: int  # number of replicas that take part in the call: 0 … present - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Abort(Message):
     """Coordinator → every replica of a call: the call has failed.
 
@@ -44,7 +43,7 @@ class Abort(Message):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class HostCall(Message):
     """Replica → coordinator: perform a request in the program's process.
 
@@ -58,7 +57,7 @@ class HostCall(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class HostResult(Message):
     """Coordinator → replica: the answer to a `HostCall`."""
 
@@ -67,7 +66,7 @@ class HostResult(Message):
     failed: bool = False  # whether the result is an exception
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Output(Message):
     """Replica → coordinator: print these lines of the running function now, not at its end.
 
@@ -79,14 +78,14 @@ class Output(Message):
     is_error: bool  # whether the lines belong to stderr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Printed(Message):
     """Coordinator → replica: the output is printed or will be; answers `Output`."""
 
     call_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Returned(Message):
     """Replica → coordinator: the function of a call has returned."""
 
@@ -95,7 +94,7 @@ class Returned(Message):
     report: Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Raised(Message):
     """Replica → coordinator: the function of a call has raised."""
 
@@ -105,7 +104,7 @@ class Raised(Message):
     report: Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Left(Message):
     """Replica → coordinator: this replica does not run the function of a call; answers `Abort`.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from varsim.protocol.parts import Message, Write
 from varsim.spec import Array
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class CompressedContribution(Message):
     """Replica → coordinator: this replica's compressed value for the merge of one write.
 

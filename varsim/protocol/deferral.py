@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message
 from varsim.spec import Array, Operation
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class DeltaPart:
     """Consecutive writes of a delta, combined into one write."""
 
@@ -17,7 +16,7 @@ class DeltaPart:
     """One value; or the indices and the values of a sparse write; empty if they are not needed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Delta:
     """The effect of one replica's writes to a deferred variable since the last exchange.
 
@@ -35,7 +34,7 @@ class Delta:
     parts: tuple[DeltaPart, ...]  # in the order of the writes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class PullDeltas(Message):
     """Coordinator → replica: send your delta of a deferred variable. The answer is a `DeltaReply`.
 
@@ -47,7 +46,7 @@ class PullDeltas(Message):
     count: int  # number of the last write that the delta must cover
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class WriteCounts(Message):
     """Replica → coordinator: how often this replica has written deferred variables.
 
@@ -63,7 +62,7 @@ class WriteCounts(Message):
     row_bytes: Array  # int64, (n,); see `Delta`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class SyncRequest(Message):
     """Replica → coordinator: the replica's program waits until this delta is exchanged.
 
@@ -75,7 +74,7 @@ class SyncRequest(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class DeltaReply(Message):
     """Replica → coordinator: the delta of a deferred variable that `PullDeltas` has requested."""
 

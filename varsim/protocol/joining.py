@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Join(Message):
     """Replica → coordinator: this replica takes part in no more collectives until all have joined.
 
@@ -19,7 +18,7 @@ class Join(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Joined(Message):
     """Coordinator → replica: all replicas have joined; take part in the next collectives."""
 

@@ -6,12 +6,11 @@ waits in one of them sends no other message until it has the answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message, Payload
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class LockRequest(Message):
     """Replica → coordinator: this replica waits for a lock. The answer is a `Granted`."""
 
@@ -21,7 +20,7 @@ class LockRequest(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class LockRelease(Message):
     """Replica → coordinator: this replica no longer holds a lock. There is no answer.
 
@@ -33,7 +32,7 @@ class LockRelease(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class BarrierArrival(Message):
     """Replica → coordinator: this replica waits until all replicas, or all members, have arrived.
 
@@ -46,7 +45,7 @@ class BarrierArrival(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class SendRequest(Message):
     """Replica → coordinator: pass a value to another replica.
 
@@ -59,7 +58,7 @@ class SendRequest(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ReceiveRequest(Message):
     """Replica → coordinator: wait for a value of another replica. The answer is a `Passed`."""
 
@@ -68,14 +67,14 @@ class ReceiveRequest(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Granted(Message):
     """Coordinator → replica: continue; answers a lock request, a barrier arrival or a send."""
 
     call_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Passed(Message):
     """Coordinator → replica: the value that another replica has sent to you."""
 

@@ -15,8 +15,6 @@ group are numbered and paired separately.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.bounded import BoundedWrite, CopyRequest, FreshCopy
 from varsim.protocol.calls import (
     Abort,
@@ -72,6 +70,7 @@ from varsim.protocol.policy_messages import (
 )
 from varsim.protocol.slices import ReduceSlice, SliceReduced
 from varsim.spec import Array, Operation, Rows, VariableSpec
+from varsim.value_class import value_class
 
 __all__ = [  # only the names from other modules; all classes below are public too
     "BY_PROGRAM",
@@ -131,7 +130,7 @@ __all__ = [  # only the names from other modules; all classes below are public t
 # ---------------------------------------------------------------- coordinator → worker
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Create(Message):
     """Coordinator → every replica: create a variable; your component gets this value.
 
@@ -142,7 +141,7 @@ class Create(Message):
     value: Array  # shape and dtype of the variable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Forget(Message):
     """Coordinator → every replica: free these variables and functions, which are no longer used.
 
@@ -153,7 +152,7 @@ class Forget(Message):
     function_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Commit(Message):
     """Coordinator → replica: apply `operation` with `value` to your components of these variables.
 
@@ -169,7 +168,7 @@ class Commit(Message):
     value: Array  # shape and dtype of the variable; one-dimensional for several variables
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ScatterCommit(Message):
     """Coordinator → replica: apply a sparse write to your component of a variable.
 
@@ -184,7 +183,7 @@ class ScatterCommit(Message):
     rows: Rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Fetch(Message):
     """Coordinator → replica: send your component of a variable. The answer is a `Component`."""
 
@@ -192,7 +191,7 @@ class Fetch(Message):
     variable_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Reduced(Message):
     """Coordinator → replica: the leaves of your result of a `Combine`."""
 
@@ -202,7 +201,7 @@ class Reduced(Message):
     group: tuple[int, ...] = ()  # that of the `Combine`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Merged(Message):
     """Coordinator → replica: your part of the value that a merge_call's function returned."""
 
@@ -211,12 +210,12 @@ class Merged(Message):
     result: Payload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Shutdown(Message):
     """Coordinator → every replica: end your process with exit code 0."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Acknowledge(Message):
     """Coordinator → worker: confirm that you have received everything before this message.
 
@@ -230,14 +229,14 @@ class Acknowledge(Message):
 # ---------------------------------------------------------------- worker → coordinator
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Ready(Message):
     """Worker → coordinator: the worker is connected and ready for messages. Sent only once."""
 
     process_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Layout(Message):
     """Replica → coordinator: the writes of an outbox, in order.
 
@@ -249,7 +248,7 @@ class Layout(Message):
     writes: tuple[Write, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Contribution(Message):
     """Replica → coordinator: this replica's values for the merges of all writes of an outbox.
 
@@ -263,7 +262,7 @@ class Contribution(Message):
     buckets: tuple[Array, ...]  # the values, as `protocol.buckets` arranges the writes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Scatter(Message):
     """Replica → coordinator: this replica's rows for the merge of one sparse write.
 
@@ -277,7 +276,7 @@ class Scatter(Message):
     rows: Rows  # empty if the aggregation does not use this replica's rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Combine(Message):
     """Replica → coordinator: combine these leaves with those of all replicas, or of a group.
 
@@ -295,7 +294,7 @@ class Combine(Message):
     performs: str = ""  # see `MergeCall`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class MergeCall(Message):
     """Replica → coordinator: run a function in cross-replica context, once for all replicas.
 
@@ -313,7 +312,7 @@ class MergeCall(Message):
     performs: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Waiting(Message):
     """Replica → coordinator: the replica's program waits for the commit of a variable."""
 
@@ -323,7 +322,7 @@ class Waiting(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Component(Message):
     """Replica → coordinator: one replica's value of a variable; answers `Fetch`."""
 
@@ -333,7 +332,7 @@ class Component(Message):
     value: Array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Acknowledged(Message):
     """Worker → coordinator: the worker has received everything before an `Acknowledge`."""
 

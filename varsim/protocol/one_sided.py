@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message
 from varsim.spec import Array
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Publish(Message):
     """Replica → coordinator: store this component for later fetches of any process.
 
@@ -22,7 +21,7 @@ class Publish(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Push(Message):
     """Replica → coordinator: add this delta to the authoritative copy of a variable.
 
@@ -35,7 +34,7 @@ class Push(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class FetchPublished(Message):
     """Replica → coordinator: send the last published component of a replica.
 
@@ -48,7 +47,7 @@ class FetchPublished(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Pull(Message):
     """Replica → coordinator: send the authoritative copy of a variable.
 
@@ -60,7 +59,7 @@ class Pull(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class SharedValue(Message):
     """Coordinator → replica: a published component, or the authoritative copy.
 

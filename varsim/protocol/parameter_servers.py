@@ -7,13 +7,12 @@ Workers run closures: a closure is a `Start`, whose `call_id` is the number of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message, Payload
 from varsim.spec import Array, Operation, Rows
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedCreated(Message):
     """Server → coordinator: the variable of a `Create` exists.
 
@@ -24,7 +23,7 @@ class ServedCreated(Message):
     variable_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedRead(Message):
     """Client → server: send the value of a variable. The answer is a `ServedValue`."""
 
@@ -34,7 +33,7 @@ class ServedRead(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedWrite(Message):
     """Client → server: apply an operation to a variable. The answer is a `ServedVersion`.
 
@@ -50,7 +49,7 @@ class ServedWrite(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedScatter(Message):
     """Client → server: apply a sparse write to a variable; as `ServedWrite`."""
 
@@ -63,7 +62,7 @@ class ServedScatter(Message):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedValue(Message):
     """Server → client: the value of a variable; answers `ServedRead`."""
 
@@ -72,7 +71,7 @@ class ServedValue(Message):
     value: Array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedVersion(Message):
     """Server → client: a write was applied, and made this version of the variable."""
 
@@ -80,7 +79,7 @@ class ServedVersion(Message):
     version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedRefusal(Message):
     """Server → client: the request is refused, and no variable has changed."""
 
@@ -88,7 +87,7 @@ class ServedRefusal(Message):
     exception: Payload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class AskForCosts(Message):
     """Client → server: send the costs of a variable. The answer is a `ServedCosts`.
 
@@ -99,7 +98,7 @@ class AskForCosts(Message):
     variable_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ServedCosts(Message):
     """Server → client: what happened to a variable until now; answers `AskForCosts`."""
 
@@ -115,7 +114,7 @@ class ServedCosts(Message):
     values: tuple[Array, ...]  # the value; empty if the program has dropped the variable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class MakeResource(Message):
     """Coordinator → worker: call a function, and keep its result for later closures.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, Final
 
 from varsim.spec import Array, Operation, ReduceOp
+from varsim.value_class import value_class
 
 BY_PROGRAM = 0
 """The `call_id` of the commit of a write by the program, which belongs to no call."""
@@ -38,7 +38,7 @@ LEAF: Final = "an array"
 """The kind of a node without children."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Payload:
     """A structure of Python values that is sent to another process.
 
@@ -63,7 +63,7 @@ class CombineKind(Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Combination:
     """How a collective combines the replicas' values; must be the same on all replicas."""
 
@@ -104,7 +104,7 @@ class Combination:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Report:
     """A replica's report of one call, sent together with the result."""
 
@@ -114,7 +114,7 @@ class Report:
     output: str = ""  # the text that the function printed
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Write:
     """One write of a variable in replica context, without its value."""
 
@@ -124,7 +124,7 @@ class Write:
     location: str  # file:line in the user's program
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Message:
     """Base of all messages."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message
 from varsim.spec import Array
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class FetchPolicyState(Message):
     """Coordinator → replica: send what the policy keeps beside your component of a variable.
 
@@ -19,7 +18,7 @@ class FetchPolicyState(Message):
     variable_id: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ShownPolicyState(Message):
     """Replica → coordinator: what the policy keeps beside this replica's component.
 
@@ -32,7 +31,7 @@ class ShownPolicyState(Message):
     arrays: tuple[Array, ...]  # one array for each name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class SetPolicyState(Message):
     """Coordinator → replica: replace what the policy keeps beside your component of a variable.
 
@@ -44,7 +43,7 @@ class SetPolicyState(Message):
     arrays: tuple[Array, ...]  # one array for each name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ComponentCommit(Message):
     """Coordinator → replica: your component of a variable, as the policy has computed it.
 

@@ -55,7 +55,7 @@ class Record:
         rows = product(*[(int,)] * len(prefix), *(encoding.accepted for encoding in encodings))
         scope["accepted"] = frozenset(rows)
         for name, encoding in zip(names, encodings, strict=True):
-            # The __init__ of a frozen dataclass also sets each field, but takes twice as long.
+            # Setting each slot takes less time than a call of __init__.
             scope[f"set_{name}"] = getattr(cls, name).__set__
             scope[f"encode_{name}"], scope[f"decode_{name}"] = encoding.encode, encoding.decode
         encoded = [

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.protocol.parts import Message
 from varsim.spec import Array, Operation, VariableAggregation
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class ReduceSlice(Message):
     """Coordinator → waiting worker: compute a slice of a reduction, in shared memory.
 
@@ -23,7 +22,7 @@ class ReduceSlice(Message):
     out: Array  # the worker writes the result here
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class SliceReduced(Message):
     """Worker → coordinator: the slice is computed."""
 

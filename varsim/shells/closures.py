@@ -7,6 +7,7 @@ from typing import Any
 
 from varsim.protocol.messages import Payload, Raised
 from varsim.sync.call_site import CallSite
+from varsim.value_class import value_class
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +33,7 @@ class Outcome:
         return not (self.result is None and self.raised is None and self.cancelled is None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Closure:
     """A function with arguments, for one run on any worker.
 

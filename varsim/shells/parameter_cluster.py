@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
@@ -57,6 +56,7 @@ from varsim.sync.scheduler_state import (
 from varsim.texts.facts import times
 from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.one_thread import OneThread
+from varsim.value_class import value_class
 
 FAILED: Final = "another closure has failed, which cancels all closures that no worker has"
 CLOSED: Final = "the strategy was closed"
@@ -66,7 +66,7 @@ MOST_FUNCTIONS: Final = 1000
 """The largest number of functions that a worker keeps, because programs can create functions."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ServedStatistics:
     """The statistics of one variable on a parameter server."""
 

@@ -1,12 +1,8 @@
-"""Define the actions that a state returns. A shell does only what these actions say.
-
-Frequent actions are not frozen, because creating a frozen action takes three times as long.
-"""
+"""Define the actions that a state returns. A shell does only what these actions say."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from varsim.errors import VarsimError
@@ -33,11 +29,12 @@ from varsim.spec import Array, NamedArrays, Operation, Rows, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.waits import Wait
 from varsim.texts.facts import Fact
+from varsim.value_class import value_class
 
 # ---------------------------------------------------------------- actions of both states
 
 
-@dataclass(slots=True)
+@value_class
 class Send:
     """Send a message to replica `to`. A replica sends only to the coordinator (`to` is −1)."""
 
@@ -51,21 +48,21 @@ COORDINATOR = -1
 # ---------------------------------------------------------------- actions of ReplicaState
 
 
-@dataclass(slots=True)
+@value_class
 class Run:
     """Call a function in replica context. Give the state events at its start and end."""
 
     start: Start
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Deliver:
     """Give the replica's waiting program the answer to its operation."""
 
     answer: Reduced | Merged | Joined | HostResult | SharedValue | Granted | Passed | Printed
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Await:
     """Let the program wait: handle messages until an action lets the program continue.
 
@@ -82,19 +79,19 @@ WAIT_AND_REPEAT: Final = Await(may_block=True, again=True)
 """Let the program wait for a commit; then give the state the same event again."""
 
 
-@dataclass(slots=True, eq=False)
+@value_class(eq=False)
 class ShowValue:
     """Let the program continue with this replica's component. The array never changes again."""
 
     value: Array
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Proceed:
     """Let the program continue after a write that had to wait."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Adopted:
     """Record that the policy has replaced this replica's component by a value."""
 
@@ -102,21 +99,21 @@ class Adopted:
     value: Array
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Abandon:
     """Unwind the program's function: its call or an outer call has failed."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Supply:
     """Give the program an uninitialised array in which to build an update."""
 
     array: Array
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Stop:
     """End the process."""
 
@@ -124,7 +121,7 @@ class Stop:
 # ---------------------------------------------------------------- actions of CoordinatorState
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RunMerge:
     """Run a merge_call's function in cross-replica context; answer with `MergeFunctionReturns`."""
 
@@ -133,7 +130,7 @@ class RunMerge:
     arrivals: tuple[MergeCall, ...]  # in replica order
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class PerformHostCall:
     """Perform a request of a replica in the program's process; answer with `HostCallDone`."""
 
@@ -146,7 +143,7 @@ class PerformHostCall:
         return self.host_call.call_id
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ShowOutput:
     """Print text that a replica's function has printed."""
 
@@ -156,7 +153,7 @@ class ShowOutput:
     is_error: bool
 
 
-@dataclass(slots=True, eq=False)
+@value_class(eq=False)
 class Reduce:
     """Compute the value of a merge, then give the state a `ReductionDone`.
 
@@ -177,7 +174,7 @@ class Reduce:
         return reduce.merge(self.operands, self.aggregation, self.operation, self.mirror)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Locate:
     """Find the lines that replicas run now, if possible; answer with `Located`."""
 
@@ -185,7 +182,7 @@ class Locate:
     replica_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Examine:
     """Look at the processes of replicas that make no progress; answer with `Examined`."""
 
@@ -193,7 +190,7 @@ class Examine:
     with_stacks: tuple[int, ...]  # the replicas of which the stacks are needed, too
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WarnOfStall:
     """Show a warning about replicas that make no progress."""
 
@@ -202,7 +199,7 @@ class WarnOfStall:
     location: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class EndWorkers:
     """End the processes of replicas that make no progress; answer with `ReplicasLost`.
 
@@ -212,7 +209,7 @@ class EndWorkers:
     reasons: Mapping[int, str]
 
 
-@dataclass(slots=True)
+@value_class
 class CallBegins:
     """Record the id of a call that the program has started. The call's messages contain the id."""
 
@@ -220,14 +217,14 @@ class CallBegins:
     call_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Exchanged:
     """Record that an operation's wait is over: the deferred writes are committed and visible."""
 
     token: int
 
 
-@dataclass(slots=True, eq=False)
+@value_class(eq=False)
 class ProgramWrote:
     """Record a write of the program. The write is legal, and its commits are not sent yet.
 
@@ -240,7 +237,7 @@ class ProgramWrote:
     location: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ProgramSynced:
     """Record that the program synchronises a variable; a `ProgramWrote` with the value follows."""
 
@@ -250,7 +247,7 @@ class ProgramSynced:
     location: str
 
 
-@dataclass(slots=True, eq=False)
+@value_class(eq=False)
 class ProgramDone:
     """Let the program continue: its operation is done.
 
@@ -268,7 +265,7 @@ class ProgramDone:
     states: tuple[NamedArrays, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ProgramRefused:
     """Raise this error in the program: its operation, or the start of its call, is refused."""
 
@@ -276,7 +273,7 @@ class ProgramRefused:
     error: VarsimError
 
 
-@dataclass(slots=True)
+@value_class
 class Finish:
     """End a call: all replicas returned, or one raised, or the coordinator found an error."""
 

@@ -7,7 +7,7 @@ operation of cross-replica context. It is performed once, if all workers ask for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -30,6 +30,7 @@ from varsim.sync.coordinator_events import (
     ProgramWriteComponent,
 )
 from varsim.texts.agreement import Disagreement, OtherVariable, Request, Use
+from varsim.value_class import value_class
 
 E = TypeVar("E")
 
@@ -48,7 +49,7 @@ _NAMES: Final[dict[type[ProgramOperation], str]] = {
 _NOT_COMPARED: Final = frozenset({"location", "token", "now_s", "variable_id"})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Asked:
     """An operation as one worker asks for it.
 

@@ -8,12 +8,13 @@ from typing import Final
 
 from varsim.errors import ProtocolError
 from varsim.protocol.messages import BoundedWrite
+from varsim.value_class import value_class
 
 NO_OTHERS: Final = 2**62
 """In place of the clock of the slowest other replica: no other replica runs any more."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Admitted:
     """A write that takes effect now."""
 
@@ -33,7 +34,7 @@ class _Clocks:
     applied: list[int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class _Held:
     """A write that waits for slower replicas."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from varsim.value_class import value_class
 
-@dataclass(frozen=True, slots=True)
+
+@value_class
 class CallSite:
     """The function of a call and the location of the call, for errors."""
 

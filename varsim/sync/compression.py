@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Final
 
@@ -18,9 +17,10 @@ import numpy as np
 from varsim.errors import ConfigError
 from varsim.nearest import misspelt
 from varsim.spec import Array
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class FlatForm:
     """The number of elements of a flat array, and their dtype."""
 
@@ -37,7 +37,7 @@ Parts = tuple[Array, ...]
 """The flat arrays of a compressed value."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Packed:
     """A compressed change: its parts, what they restore, and the residual after it."""
 

@@ -5,7 +5,7 @@ seconds of a steady clock. An operation of the program has a token. The operatio
 `ProgramDone`, a `ProgramRefused` or a `Finish` that has the same token. The shell sets times and
 tokens.
 
-Frequent events are not frozen, because creating a frozen event takes three times as long.
+Events to which the shell gives a time or a token later are not value classes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.one_sided import SharedValues
 from varsim.sync.stalls import Sighting, StallLimits
 from varsim.texts.losses import LostWorker
+from varsim.value_class import value_class
 
 # ---------------------------------------------------------------- messages and time
 
@@ -34,14 +35,14 @@ class MessageArrives:
     now_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class TimePasses:
     """The state's deadline has passed without a message."""
 
     now_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LookForStalls:
     """The time has come to look for replicas without progress (`Stalls.look_at_s`)."""
 
@@ -51,7 +52,7 @@ class LookForStalls:
     not receive messages."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReplicasLost:
     """The workers of these replicas have ended. All messages that they sent have arrived."""
 
@@ -62,7 +63,7 @@ class ReplicasLost:
 # ---------------------------------------------------------------- the program
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ProgramCreate:
     """The program creates a variable. The initial value of every component is `value`.
 
@@ -75,7 +76,7 @@ class ProgramCreate:
     shared: SharedValues | None = None  # what was shared of it in the last incarnation
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ProgramForget:
     """The program has dropped a variable. The program does not wait, so there is no token."""
 
@@ -197,7 +198,7 @@ class ProgramCall:
     limits: StallLimits | None = None  # None: the limits of the strategy
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ProgramGivesUp:
     """The program stops waiting for the operation or call with this token."""
 
@@ -293,7 +294,7 @@ ProgramOperation = ProgramReading | ProgramWriting | ProgramPush | ProgramSync
 # ---------------------------------------------------------------- answers to actions
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class MessagesSent:
     """All messages are sent. Now the state does postponed work on which no message depends.
 
@@ -309,7 +310,7 @@ class ReductionDone:
     value: Array
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReductionFailed:
     """The shell cannot compute a `Reduce`, and raises an exception in the program."""
 
@@ -337,7 +338,7 @@ class HostCallDone:
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Located:
     """The answer to `Locate`: replica_id → the line that the replica runs now, if known."""
 
@@ -345,7 +346,7 @@ class Located:
     locations: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Examined:
     """The answer to `Examine`: replica_id → what was seen of the replica's process."""
 

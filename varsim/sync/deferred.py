@@ -15,6 +15,7 @@ from varsim.protocol.messages import Delta, DeltaPart, WriteCounts
 from varsim.spec import SCATTERS, Array, Operand, Operation, Rows
 from varsim.sync import reduce, scatter
 from varsim.sync.update_buffers import Allocate
+from varsim.value_class import value_class
 
 MAX_ENTRIES: Final = 1024
 """Limit of entries per variable. At the limit, the program waits for an exchange of the entries."""
@@ -43,7 +44,7 @@ NO_WRITES: Final = WriteCount(0, 0)
 """The write count of a variable that has not been written yet."""
 
 
-@dataclass(slots=True, eq=False)  # not frozen: creating a frozen object takes twice as long
+@value_class(eq=False)
 class LogEntry:
     """One write, or consecutive writes between which no program reads the variable."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from varsim.errors import VarsimError
+from varsim.value_class import value_class
 
 SHOWN_EVENTS: Final = 10
 """Number of preceding events in the error about an invalid event."""
@@ -17,7 +18,7 @@ EventT = TypeVar("EventT")
 ActionT = TypeVar("ActionT")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class LoggedEvent:
     """One event, and the state's answer: actions or an error."""
 

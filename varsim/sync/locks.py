@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from varsim.errors import ProtocolError
 from varsim.protocol.limits import MAX_LOCKS_HELD
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Request:
     """A replica's request for a lock."""
 
@@ -34,7 +35,7 @@ class _Lock:
         return request.is_shared and all(one.is_shared for one in self.holders.values())
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Obstacle:
     """A replica that must act before a waiting replica gets a lock."""
 

@@ -9,6 +9,7 @@ from typing import Final
 from varsim.spec import Array, Operation
 from varsim.sync import reduce
 from varsim.sync.statistics import Account, OneSidedCounts
+from varsim.value_class import value_class
 
 PROGRAM: Final = -1
 """In place of a replica_id: the program reads or pushes."""
@@ -17,7 +18,7 @@ COPY: Final = -1
 """In place of the replica_id of an owner: the authoritative copy."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Shared:
     """A published component, or the authoritative copy, at one time. The array never changes."""
 
@@ -30,7 +31,7 @@ class Shared:
         return max(0, round((now_s - self.since_s) * 1e9))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class SharedValues:
     """Everything that is shared of one variable, for the next incarnation of its strategy.
 

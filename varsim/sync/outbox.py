@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -13,20 +12,21 @@ from varsim.protocol.limits import MAX_DECODED_BYTES, decoded_bytes
 from varsim.protocol.messages import Contribution, Layout, Message, Write
 from varsim.spec import Array, VariableSpec
 from varsim.sync.participant import MAX_LAYOUTS
+from varsim.value_class import value_class
 
 MAX_WRITES: Final = 2**13
 """Largest number of writes in one layout, so that a layout is within the limits of a header. The
 writes of a fuller outbox are sent in several contributions."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class KnownWrite:
     """A write that a program can repeat. Equal writes are one object."""
 
     write: Write
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class _Known:
     layout_id: int
     buckets: tuple[Bucket, ...]

@@ -32,6 +32,7 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import Array, VariableSpec
 from varsim.sync.coordinator_door import DENSE, check_write
+from varsim.value_class import value_class
 
 ONE_WRITE: Final = (Scatter, CompressedContribution)
 """The messages for one write each; `isinstance` is slower with a union."""
@@ -63,7 +64,7 @@ class Arrangement:
         self.buckets = buckets
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Plan:
     """The decoded layout of a contribution."""
 
@@ -118,7 +119,7 @@ class Plans:
         return Plan(writes, arrangement)
 
 
-@dataclass(slots=True, eq=False)  # not frozen, so that it is created faster
+@value_class(eq=False)
 class Arrival:
     """The arrival of one replica at one collective, or at several consecutive collectives."""
 
@@ -146,7 +147,7 @@ class Arrival:
         return (value,) if value.shape == writes[index].shape else ()
 
 
-@dataclass(slots=True, eq=False)  # not frozen, so that it is created faster
+@value_class(eq=False)
 class Collectives:
     """Consecutive collectives at which all replicas of the call, or of a group, have arrived.
 

@@ -1,7 +1,4 @@
-"""Define the events of `ReplicaState`: operations of the program, in addition to messages.
-
-Frequent events are not frozen, because creating a frozen event takes three times as long.
-"""
+"""Define the events of `ReplicaState`: operations of the program, in addition to messages."""
 
 from __future__ import annotations
 
@@ -27,11 +24,12 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.spec import Array, Operand, Operation, Rows
+from varsim.value_class import value_class
 
 # ---------------------------------------------------------------- variables
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # no value class: the shell reuses one object
 class ReplicaWrite:
     """The program writes a variable in replica context, as the policy says.
 
@@ -44,7 +42,7 @@ class ReplicaWrite:
     location: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ReplicaScatter:
     """The program writes some rows of a variable in replica context, as the policy says.
 
@@ -57,14 +55,14 @@ class ReplicaScatter:
     location: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@value_class(eq=False)
 class ReplicaRead:
     """The program reads this replica's component of a variable."""
 
     variable_id: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ComponentWrite:
     """The program writes this replica's component directly: `v.values[i].assign`."""
 
@@ -73,7 +71,7 @@ class ComponentWrite:
     operand: Operand
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class RowsRead:
     """The program reads some rows of this replica's component, as a copy.
 
@@ -84,7 +82,7 @@ class RowsRead:
     key: tuple[Array, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class BufferRequest:
     """The program asks for an array in which to build an update of a variable."""
 
@@ -94,7 +92,7 @@ class BufferRequest:
 # ---------------------------------------------------------------- collectives
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class EnterCombine:
     """The program enters a collective that combines the replicas' values."""
 
@@ -121,7 +119,7 @@ class EnterCombine:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class EnterSync:
     """The program synchronises a variable with the other replicas: `how` names the variable.
 
@@ -138,7 +136,7 @@ class EnterSync:
         return EnterCombine(self.how, self.structure, (component,), self.label, self.location)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class EnterMerge:
     """The program enters a merge_call."""
 
@@ -161,7 +159,7 @@ class EnterMerge:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class EnterJoin:
     """The program takes part in no more collectives until all replicas have joined."""
 
@@ -172,7 +170,7 @@ class EnterJoin:
         return Join(call_id=call_id, position=index, location=self.location)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class CallHost:
     """The replica requests an operation in the program's own process."""
 
@@ -187,7 +185,7 @@ class CallHost:
 # ---------------------------------------------------------------- locks, barriers and sends
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class EnterLock:
     """The program waits for a lock."""
 
@@ -202,7 +200,7 @@ class EnterLock:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LeaveLock:
     """The program releases a lock."""
 
@@ -214,7 +212,7 @@ class LeaveLock:
         return LockRelease(call_id=call_id, lock=self.lock, location=self.location)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class EnterBarrier:
     """The program waits at a barrier."""
 
@@ -229,7 +227,7 @@ class EnterBarrier:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class EnterSend:
     """The program sends a value to another replica, and waits until that replica receives it."""
 
@@ -242,7 +240,7 @@ class EnterSend:
         return SendRequest(call_id=call_id, to=self.to, value=self.value, location=self.location)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class EnterReceive:
     """The program waits for a value of another replica."""
 
@@ -257,7 +255,7 @@ class EnterReceive:
 # ---------------------------------------------------------------- one-sided operations
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReplicaPublish:
     """The program publishes this replica's component of a variable."""
 
@@ -265,7 +263,7 @@ class ReplicaPublish:
     location: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class ReplicaPush:
     """The program adds to the authoritative copy of a variable.
 
@@ -277,7 +275,7 @@ class ReplicaPush:
     location: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReplicaFetch:
     """The program requests the last published component of a replica."""
 
@@ -286,7 +284,7 @@ class ReplicaFetch:
     location: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReplicaPull:
     """The program requests the authoritative copy of a variable."""
 
@@ -300,14 +298,14 @@ ReplicaOneSided = ReplicaPublish | ReplicaPush | ReplicaFetch | ReplicaPull
 # ---------------------------------------------------------------- waits and calls
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ProgramBlocks:
     """The program waits for a variable, and the shell has no more messages to handle."""
 
     location: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class MessagesHandled:
     """All messages are handled. The shell gives the state this event only if `is_behind` is true.
 
@@ -315,7 +313,7 @@ class MessagesHandled:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class FunctionPrints:
     """The function has printed text, which the program's process must show now."""
 
@@ -327,14 +325,14 @@ class FunctionPrints:
         return Output(call_id=call_id, text=self.text, is_error=self.is_error)
 
 
-@dataclass(slots=True)
+@value_class
 class FunctionBegins:
     """The function of a call begins to run on this replica."""
 
     call_id: int
 
 
-@dataclass(slots=True, eq=False)
+@value_class(eq=False)
 class FunctionReturns:
     """The function of the innermost call has returned.
 
@@ -351,7 +349,7 @@ class FunctionReturns:
         return Returned(call_id=call_id, result=self.result, report=report)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class FunctionRaises:
     """The function of the innermost call has raised; see `FunctionReturns`."""
 
@@ -367,7 +365,7 @@ class FunctionRaises:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class FunctionUnwinds:
     """The function of the innermost call has ended after `Abandon`."""
 

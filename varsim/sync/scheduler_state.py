@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from varsim.value_class import value_class
+
 AHEAD: Final = 2
 """How many closures a worker has at a time: one that it runs, and one that it begins at once. With
 more, a failure could cancel fewer closures, and the loss of a worker would repeat more of them."""
@@ -35,7 +37,7 @@ class Ending(Enum):
     __hash__ = object.__hash__
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Schedule:
     """The program schedules a closure."""
 
@@ -43,7 +45,7 @@ class Schedule:
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ClosureEnds:
     """A worker has run a closure."""
 
@@ -53,7 +55,7 @@ class ClosureEnds:
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WorkerEnds:
     """The process of a worker has ended."""
 
@@ -61,12 +63,12 @@ class WorkerEnds:
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CancelAll:
     """A parameter server is lost, so no closure can continue."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LookForSlow:
     """The program waits, and has handled all messages that have arrived."""
 
@@ -76,7 +78,7 @@ class LookForSlow:
 SchedulerEvent = Schedule | ClosureEnds | WorkerEnds | CancelAll | LookForSlow
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Assign:
     """Send a closure to a worker."""
 
@@ -84,7 +86,7 @@ class Assign:
     closure_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Settle:
     """A closure has ended, and its result is final."""
 
@@ -92,14 +94,14 @@ class Settle:
     ending: Ending
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Cancel:
     """These closures are not run any more; a worker may have begun the last run of some."""
 
     closure_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RunAgain:
     """The worker of these closures was lost; they wait for another worker."""
 
@@ -107,7 +109,7 @@ class RunAgain:
     closure_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WarnOfSlow:
     """Report a closure that a worker has been running for long."""
 

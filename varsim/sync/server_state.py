@@ -28,12 +28,13 @@ from varsim.protocol.parameter_servers import (
 from varsim.spec import Array, Operand, Operation, Rows, VariableSpec
 from varsim.sync import reduce, scatter
 from varsim.sync.components import check_operand
+from varsim.value_class import value_class
 
 NOT_READ = -1
 """In place of a version: the closure has not read the variable before it writes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RequestArrives:
     """A message has arrived: a request, or the creation or the end of variables.
 
@@ -45,7 +46,7 @@ class RequestArrives:
     message: Create | Forget | ServedRequest
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Refused:
     """A request is refused; no variable has changed."""
 
@@ -53,7 +54,7 @@ class Refused:
     error: Exception
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value_class(kw_only=True, eq=False)
 class Served:
     """One operation in the order of the server, for the record.
 

@@ -13,10 +13,11 @@ grown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.texts.stalls import Activity
+from varsim.value_class import value_class
 
 PROMPT_S: Final = 0.1
 """An answer to a request is prompt if it comes within this time. The wait for a prompt answer
@@ -51,7 +52,7 @@ Waits count, because other processes may take nearly all of the processor's time
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class StallLimits:
     """The times after which a replica without progress is reported, or ends its call.
 
@@ -84,7 +85,7 @@ class StallLimits:
 DEFAULT_LIMITS: Final = StallLimits()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Sighting:
     """What the system shows about a replica's process."""
 
@@ -107,7 +108,7 @@ def _grown(before_s: float | None, now_s: float | None) -> float:
     return 0.0 if before_s is None or now_s is None else now_s - before_s
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Quiet:
     """How long a replica has made no progress."""
 
@@ -132,7 +133,7 @@ class _Watch:
     quiet: Quiet
     busy_s: float = 0.0  # time of the last examination that found it computing; 0 if none did
     seen_s: float | None = None  # time of the last examination
-    seen: Sighting = Sighting()  # the result of the last examination
+    seen: Sighting = field(default_factory=Sighting)  # the result of the last examination
     activity: Activity | None = None  # None until the activity is known
     is_warned: bool = False  # whether the program was warned
 
@@ -186,7 +187,7 @@ class _Watch:
         return now_s >= self.since_s + share * limits.warn_s
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Judged:
     """The replicas to warn about now, and the replicas whose processes must end now."""
 

@@ -12,9 +12,10 @@ from varsim.protocol.buckets import size_of
 from varsim.protocol.messages import CompressedContribution
 from varsim.spec import Shape, Synchronization, VariableAggregation, VariableSpec
 from varsim.sync import policies
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class VariableStatistics:
     """The statistics of one variable.
 
@@ -66,7 +67,7 @@ class CompressionCounts:
         return error if math.isfinite(self.squared_changes) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_class(kw_only=True)
 class Cost:
     """The cost of a variable's synchronisation."""
 

@@ -7,13 +7,13 @@ when its function ends. Then the replica answers with `Left`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from varsim.errors import StillRunning
 from varsim.protocol.messages import Abort
 from varsim.sync.call_site import CallSite
 from varsim.texts.stragglers import RunningSince, StillInCall
+from varsim.value_class import value_class
 
 PATIENCE_S: Final = 1.0
 """Longest time that the program waits for replicas to leave a call that the program has abandoned.
@@ -27,7 +27,7 @@ REMINDER_S: Final = 0.2
 """Time after which the abort is sent again, because an interrupt may have prevented sending it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Straggler:
     """A replica that still runs a call that has failed or was abandoned."""
 

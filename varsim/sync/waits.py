@@ -8,6 +8,7 @@ from typing import Any
 
 from varsim.errors import VarsimError
 from varsim.sync.stragglers import Straggler, Stragglers
+from varsim.value_class import value_class
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +33,7 @@ class Request:
         return self.done
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Departure:
     """A wait for replicas to leave abandoned calls.
 

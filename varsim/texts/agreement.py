@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from varsim.texts.facts import Fact, name_replicas, shown
 from varsim.texts.replicas import Namesake
+from varsim.value_class import value_class
 
 if TYPE_CHECKING:  # as in `facts`
     from varsim.spec import Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Request:
     """The value that one worker gives to an operation, and the line."""
 
@@ -21,7 +21,7 @@ class Request:
     location: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Disagreement(Fact):
     """The workers give different values to one operation of cross-replica context."""
 
@@ -51,7 +51,7 @@ def _text(request: Request) -> str:
             return f"{shown(value)}{at}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Use:
     """The variable that one worker means, and the line."""
 
@@ -61,7 +61,7 @@ class Use:
     location: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class OtherVariable(Fact):
     """The workers mean different variables that have the same name."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from varsim.texts.facts import Fact
 from varsim.texts.replicas import Group, group_lines
+from varsim.value_class import value_class
 
 _UNKNOWN: Final = "an unknown location"
 
@@ -16,7 +16,7 @@ _UNKNOWN: Final = "an unknown location"
 # ---------------------------------------------------------------- why a replica waits for another
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Holds(Fact):
     """The other replica holds the lock."""
 
@@ -28,7 +28,7 @@ class Holds(Fact):
         return f"which has held it{reading} since {self.location or _UNKNOWN}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class AskedEarlier(Fact):
     """The other replica waits for the lock, too, and its request is the earlier one."""
 
@@ -38,7 +38,7 @@ class AskedEarlier(Fact):
         return f"which has waited for it longer, at {self.location or _UNKNOWN}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotArrived(Fact):
     """The other replica has not arrived at the barrier or at the collective."""
 
@@ -46,7 +46,7 @@ class NotArrived(Fact):
         return "which has not arrived there"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotJoined(Fact):
     """The other replica has not joined."""
 
@@ -54,7 +54,7 @@ class NotJoined(Fact):
         return "which has not joined"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotReceiving(Fact):
     """The other replica has not received the value."""
 
@@ -62,7 +62,7 @@ class NotReceiving(Fact):
         return "which has not received the value"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotSending(Fact):
     """The other replica has not sent a value."""
 
@@ -70,7 +70,7 @@ class NotSending(Fact):
         return "which has not sent a value"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotWritten(Fact):
     """The other replica has not made a write that is combined with the writes of all replicas."""
 
@@ -78,7 +78,7 @@ class NotWritten(Fact):
         return "which has not made this write"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Behind(Fact):
     """The other replica has written a variable with bounded staleness too rarely."""
 
@@ -90,7 +90,7 @@ class Behind(Fact):
         return f"which has written it {often} (this is write {self.clock})"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Returned(Fact):
     """The function of the other replica has returned."""
 
@@ -111,7 +111,7 @@ class Kind(Enum):
     PACE = "write with bounded staleness"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WaitsFor(Fact):
     """A replica waits for another replica."""
 
@@ -128,7 +128,7 @@ class WaitsFor(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Deadlock(Fact):
     """Replicas of one call wait, and can never continue."""
 

@@ -1,6 +1,6 @@
 """Define facts: structured values in errors, whose text `str` returns.
 
-The states make facts, and only this package contains the texts. A fact is a frozen dataclass of
+The states make facts, and only this package contains the texts. A fact is a value class with
 plain values, so a fact can be compared, and can be sent to another process in an error.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from varsim.spec import (
     VariableAggregation,
 )
 from varsim.texts.facts import Fact, shown
+from varsim.value_class import value_class
 
 COMBINED: Final = {
     VariableAggregation.NONE: "the first",  # of a mirror, whose components should be equal
@@ -41,7 +41,7 @@ def _operand(value: Array | None) -> str:
 # ---------------------------------------------------------------- changes
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ChangeSetting(Fact):
     """Create the variable with another setting."""
 
@@ -52,7 +52,7 @@ class ChangeSetting(Fact):
         return f"{'aggregation' if is_aggregation else 'synchronization'}={self.setting.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ChangeDtype(Fact):
     """Create the variable with another dtype."""
 
@@ -63,7 +63,7 @@ class ChangeDtype(Fact):
         return f"dtype={self.dtype.name}{' of the variable' if self.of_variable else ''}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class WriteUnread(Fact):
     """Write in cross-replica context, and do not read the result."""
 
@@ -74,7 +74,7 @@ class WriteUnread(Fact):
         return f"v.{self.operation.value}({_operand(self.value)}, read_value=False)"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class AssignTotal(Fact):
     """Assign the new value of the variable instead of an add."""
 
@@ -85,7 +85,7 @@ class AssignTotal(Fact):
         return f"v.assign(v.read_value() {_SIGNS[self.operation]} {_operand(self.value)})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class WriteInside(Fact):
     """Write in replica context."""
 
@@ -96,7 +96,7 @@ class WriteInside(Fact):
         return f"v.{self.operation.value}({_operand(self.value)}) inside strategy.run"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RunWrite(Fact):
     """Let every replica write its own component of a per-replica value."""
 
@@ -106,7 +106,7 @@ class RunWrite(Fact):
         return f"strategy.run(v.{self.operation.value}, args=(value,))"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WriteValue(Fact):
     """Write the whole value."""
 
@@ -116,7 +116,7 @@ class WriteValue(Fact):
         return f"v.{self.operation.value}(value)"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WriteWhole(Fact):
     """Write rows by a dense write, in which the other rows are 0."""
 
@@ -128,7 +128,7 @@ class WriteWhole(Fact):
         return f"v.{self.operation.value}({rows}{'' if self.is_read else ', read_value=False'})"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WriteChanges(Fact):
     """Add to rows the differences between their new and their old values."""
 
@@ -136,7 +136,7 @@ class WriteChanges(Fact):
         return "v.scatter_add(tf.IndexedSlices(changes, indices))"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WriteSlice(Fact):
     """Assign one row of a replica's own component."""
 
@@ -144,7 +144,7 @@ class WriteSlice(Fact):
         return "v[index].assign(row)"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class UpdateRows(Fact):
     """Write rows of each component."""
 
@@ -155,7 +155,7 @@ class UpdateRows(Fact):
         return f"strategy.extended.update(v, {update}, args=(rows,))"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class UpdateElements(Fact):
     """Write elements of each component."""
 
@@ -168,7 +168,7 @@ class UpdateElements(Fact):
         return f"strategy.extended.update(v, {update}, args={args})"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WriteAlike(Fact):
     """Write by the same operation on every replica."""
 
@@ -178,7 +178,7 @@ class WriteAlike(Fact):
         return f"v.{self.operation.value} on every replica"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CombineAlike(Fact):
     """Use the same arguments of a collective on every replica, with one dtype if dtypes differ."""
 
@@ -193,7 +193,7 @@ class CombineAlike(Fact):
         return f"{self.method}({', '.join(self.arguments)}){cast} {where}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LookAtComponents(Fact):
     """Look at the components without combining them."""
 
@@ -201,7 +201,7 @@ class LookAtComponents(Fact):
         return "strategy.experimental_local_results(v)"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReduceComponents(Fact):
     """Combine the components explicitly."""
 
@@ -214,7 +214,7 @@ class ReduceComponents(Fact):
 # ---------------------------------------------------------------- results
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Reads(Fact):
     """The value of a cross-replica read."""
 
@@ -228,7 +228,7 @@ class Reads(Fact):
         return f"{'then ' if self.after_write else ''}reads {shown(self.value)}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Agrees(Fact):
     """The effect on all components of a write by every replica.
 
@@ -259,7 +259,7 @@ _ROWS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class AgreesOnRows(Fact):
     """The effect on all components of a sparse write by every replica."""
 
@@ -269,7 +269,7 @@ class AgreesOnRows(Fact):
         return f"every component gets {_ROWS[self.aggregation]}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class GivesComponents(Fact):
     """The values of all components, now or after a change."""
 
@@ -281,7 +281,7 @@ class GivesComponents(Fact):
         return f"the components become ({each})" if self.become else f"gives ({each})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Gives(Fact):
     """The value of an expression."""
 
@@ -291,7 +291,7 @@ class Gives(Fact):
         return f"gives {', '.join(map(shown, self.values))}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value_class(eq=False)
 class Does(Fact):
     """The effect of a write whose value is not aggregated."""
 
@@ -302,7 +302,7 @@ class Does(Fact):
         return f"{DOES[self.operation]} {shown(self.value)}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Says(Fact):
     """A fixed text."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from varsim.texts.facts import Fact, name_replicas, times
+from varsim.value_class import value_class
 
 
 class Instead(Enum):
@@ -22,7 +22,7 @@ class Instead(Enum):
     NO_SHARE = "has no successor, so the sum lacks its share"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LostComponents(Fact):
     """Components of one variable that ended with their workers."""
 
@@ -47,7 +47,7 @@ class LostComponents(Fact):
         return f"; the last checkpoint could not be used ({self.unusable})" if self.unusable else ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LostWrites(Fact):
     """Deferred writes of all replicas that were not exchanged."""
 
@@ -62,7 +62,7 @@ class LostWrites(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LostPolicyState(Fact):
     """What a policy kept beside components that ended with their workers."""
 
@@ -80,7 +80,7 @@ class LostPolicyState(Fact):
 LostValues = LostComponents | LostWrites | LostPolicyState
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value_class
 class Recovery(Fact):
     """How a strategy goes on after its workers have ended."""
 
@@ -127,7 +127,7 @@ class Recovery(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NoRecovery(Fact):
     """Why a strategy does not go on, although its policy would restart it."""
 
@@ -149,7 +149,7 @@ class NoRecovery(Fact):
         return f"{self.reason} strategy.restart() starts new workers."
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RecoveryAfterCall(Fact):
     """A strategy goes on later, because a worker was lost inside a running call."""
 

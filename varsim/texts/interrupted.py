@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.texts.facts import Fact, name_replicas
 from varsim.texts.replicas import Group, group_lines
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class InterruptedCall(Fact):
     """What the replicas of a call did when Ctrl-C ended it."""
 

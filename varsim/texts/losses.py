@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from varsim.texts.facts import Fact, name_replicas, times
+from varsim.value_class import value_class
 
 MOST_WORKERS: Final = 3
 """Largest number of lost workers with their output in one error; the others are only named."""
@@ -32,7 +32,7 @@ def printed(stderr_tail: str) -> str:
     return f"; it printed:\n{stderr_tail}" if stderr_tail else "; it printed no error"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LostWorker(Fact):
     """A worker process that has ended."""
 
@@ -51,7 +51,7 @@ class LostWorker(Fact):
         return f"{self.ending}{printed(self.stderr_tail)}{where}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LostIn(Fact):
     """The call in which a worker was lost, and what its replica did last."""
 
@@ -70,7 +70,7 @@ class LostIn(Fact):
         return f"  replica {self.replica_id} was in {self.call}; {did}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Left(Fact):
     """What is left of the variables of a cluster after a loss."""
 
@@ -95,7 +95,7 @@ class Left(Fact):
             yield f"  lost: writes to {more} more that were not exchanged"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Loss(Fact):
     """The reason of a `WorkerLost`: lost workers, in the order in which they were lost."""
 
@@ -131,7 +131,7 @@ class Loss(Fact):
             yield f"  the worker{_s(more)} of {name_replicas(more)} ended, too"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class AllNeeded(Loss):
     """An operation needs all replicas, but workers were lost before."""
 
@@ -141,7 +141,7 @@ class AllNeeded(Loss):
         return "\n".join(self._workers())
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class LossReport(Loss):
     """The loss of workers that ends a call or an operation of the program."""
 
@@ -168,7 +168,7 @@ class LossReport(Loss):
             yield left
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ValueLost(Loss):
     """A read needs what is lost with a worker."""
 
@@ -197,7 +197,7 @@ class ValueLost(Loss):
         return f"  {self.variable}.values[i] still reads {self.remaining}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ComponentsLost(ValueLost):
     """A read needs components that are lost with their workers."""
 
@@ -218,7 +218,7 @@ class ComponentsLost(ValueLost):
         return f"the component{_s(ids)} of {name_replicas(ids)}" if ids else ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WritesLost(ValueLost):
     """A read needs deferred writes that are lost with their worker."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from varsim.spec import SCATTERS, Operation, VariableAggregation, VariableSpec
 from varsim.texts.facts import Fact, name_replicas
 from varsim.texts.replicas import CollectiveAt, Group, group_lines
+from varsim.value_class import value_class
 
 MOST_DIFFERENCES: Final = 6
 """Largest number of differences of structures that an error lists."""
@@ -97,7 +97,7 @@ def _collective(index: int, group: Sequence[int], *, in_script: bool = False) ->
 # ---------------------------------------------------------------- why replicas wait
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NeedsAll(Fact):
     """The reason why replicas wait at a write, or, without a `spec`, at another collective."""
 
@@ -148,7 +148,7 @@ def _variable(spec: VariableSpec) -> str:
 # ---------------------------------------------------------------- mismatches
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Unlike(Fact):
     """All replicas have arrived at a collective, but the arrivals cannot be combined."""
 
@@ -174,7 +174,7 @@ class Unlike(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class UnlikeStructures(Fact):
     """Replicas returned structures that cannot be joined.
 
@@ -191,7 +191,7 @@ class UnlikeStructures(Fact):
         return "\n  ".join(["replicas gave structures that do not match:", *lines])
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Absent(Fact):
     """Some replicas wait at a collective for other replicas whose functions have ended."""
 
@@ -226,7 +226,7 @@ class Absent(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NeedsJoined(Fact):
     """A collective needs the values of replicas that have joined."""
 
@@ -252,7 +252,7 @@ class NeedsJoined(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Uneven(Fact):
     """Replicas have made different writes to a deferred variable."""
 
@@ -292,7 +292,7 @@ class Uneven(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Crossing(Fact):
     """Unnamed collectives in different lines were combined only because of the call order."""
 
@@ -319,7 +319,7 @@ class Crossing(Fact):
 # ---------------------------------------------------------------- details
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Sides(Fact):
     """Groups of replicas differ in one respect."""
 
@@ -334,7 +334,7 @@ class Sides(Fact):
         return f"{subject}{facet}{' against '.join(sides)}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Lacks(Fact):
     """Some replicas' structures have nothing at a path."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from varsim.texts.facts import Fact
+from varsim.value_class import value_class
 
 OF_VARIABLE: Final = (
     "Read it before, and give its value as an argument; or create it in the scope of the strategy "
@@ -18,7 +18,7 @@ OF_SCRIPT: Final = (
 OF_CALL: Final = "Do this before or after the code of the other strategy."
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Mixture(Fact):
     """An object of one strategy is used under another strategy."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from varsim.spec import CustomSynchronization, Synchronization, VariableSynchronization
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class PolicyText:
     """The texts of one policy.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,6 +17,7 @@ from varsim.spec import (
     VariableSpec,
 )
 from varsim.texts.facts import Fact, shape_text
+from varsim.value_class import value_class
 
 REASONS: Final[dict[str, str]] = {
     "no_aggregation": (
@@ -79,7 +79,7 @@ REMEDIES: Final[dict[str, str]] = {
 """Key of a reason → its remedy, which the error shows instead of fixes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Refused(Fact):
     """A cell of the policy table refuses an operation."""
 
@@ -95,7 +95,7 @@ class Refused(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RefusedManually(Fact):
     """A policy refuses a manual operation."""
 
@@ -106,7 +106,7 @@ class RefusedManually(Fact):
         return f"v.{self.operation.value} is not possible: {REASONS[self.key]}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SyncGivesOther(Fact):
     """A sync by an op whose result has another dtype than the variable, or no result."""
 
@@ -120,7 +120,7 @@ class SyncGivesOther(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CopyOfOpenShape(Fact):
     """An operation on the copy of a variable whose shape has unknown dimensions."""
 
@@ -137,7 +137,7 @@ class CopyOfOpenShape(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CopyIsNotKnown(Fact):
     """The value of a read is the authoritative copy, which the components do not determine."""
 
@@ -145,7 +145,7 @@ class CopyIsNotKnown(Fact):
         return "its value is the authoritative copy, which its components do not determine"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class BadExchange(Fact):
     """The cell of a policy cannot compute the result of a merge."""
 
@@ -159,7 +159,7 @@ class BadExchange(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class MeanOfIntegers(Fact):
     """A variable has aggregation=MEAN and a dtype without fractions."""
 
@@ -169,7 +169,7 @@ class MeanOfIntegers(Fact):
         return f"aggregation=MEAN of dtype {self.dtype}: a mean of integers is not an integer"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NoArithmetic(Fact):
     """A program applies assign_add or assign_sub to a bool."""
 
@@ -179,7 +179,7 @@ class NoArithmetic(Fact):
         return f"{self.operation.value} of dtype bool: bools cannot be added or subtracted"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SumOfBools(Fact):
     """A variable of bools has aggregation=SUM and several replicas."""
 
@@ -187,7 +187,7 @@ class SumOfBools(Fact):
         return "aggregation=SUM of dtype bool over several replicas: bools have no sum"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RefusedIfStrict(Fact):
     """A synchronization that a strict strategy does not support."""
 
@@ -200,7 +200,7 @@ class RefusedIfStrict(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class AggregationDoesNotFit(Fact):
     """An aggregation that a policy cannot have."""
 
@@ -215,7 +215,7 @@ class AggregationDoesNotFit(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotCompressed(Fact):
     """A policy that cannot be the inner policy of `Compressed`."""
 
@@ -249,7 +249,7 @@ _NOT_COMPRESSED: Final = {
 """Keyword of a policy → the reason why it cannot be the inner policy of `Compressed`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NotCompressible(Fact):
     """A dtype whose values cannot be compressed."""
 
@@ -262,7 +262,7 @@ class NotCompressible(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CompressedOpenShape(Fact):
     """A compressed variable whose shape has unknown dimensions."""
 
@@ -275,7 +275,7 @@ class CompressedOpenShape(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NeedsAllInEachCall(Fact):
     """A call in which some replicas have joined, and a variable whose policy counts writes."""
 
@@ -295,7 +295,7 @@ class NeedsAllInEachCall(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ShapesDiffer(Fact):
     """A write of a value with another shape."""
 
@@ -310,7 +310,7 @@ class ShapesDiffer(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class PerReplicaFromOutside(Fact):
     """A program assigns a per-replica value in cross-replica context, where one value is needed."""
 
@@ -343,7 +343,7 @@ RESHAPE: Final = "Nothing is broadcast; reshape the value, or use numpy.broadcas
 """Remedies, for errors without fixes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Diverged(Fact):
     """A write in replica context makes the components of a mirrored variable differ."""
 

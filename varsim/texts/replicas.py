@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from varsim.texts.facts import Fact, name_replicas
+from varsim.value_class import value_class
 
 if TYPE_CHECKING:  # varsim.errors imports this module, and --help must not import NumPy
     import numpy as np
@@ -25,7 +25,7 @@ def _at(location: str) -> str:
 # ---------------------------------------------------------------- operations
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Namesake(Fact):
     """Which of several variables with the same name an operation uses."""
 
@@ -44,7 +44,7 @@ def _which(namesake: Namesake | None) -> str:
     return "" if namesake is None else f"; {namesake}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WriteAt(Fact):
     """A write in replica context."""
 
@@ -61,7 +61,7 @@ class WriteAt(Fact):
         return f"{what}{_at(self.location)}{_which(self.namesake)}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class CollectiveAt(Fact):
     """A collective as a program calls it, with dtypes and shapes in place of values."""
 
@@ -74,7 +74,7 @@ class CollectiveAt(Fact):
         return f"{self.operation}{arguments}{_at(self.location)}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ReadAt(Fact):
     """A read that waits for the replica's own write."""
 
@@ -91,7 +91,7 @@ class ReadAt(Fact):
         return self.of(1)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class HostCallAt(Fact):
     """A request of the replica to the program."""
 
@@ -117,7 +117,7 @@ class Doing(Fact):
         return self.of(1)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Did(Doing):
     """The replica has performed an operation."""
 
@@ -128,7 +128,7 @@ class Did(Doing):
         return str(self.operation)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class NeverCame(Doing):
     """The function ended before the collective."""
 
@@ -146,7 +146,7 @@ class NeverCame(Doing):
         return f"never arrived; {its} {self.ended} after {before}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class WaitsIn(Doing):
     """The replica waits in an operation."""
 
@@ -160,7 +160,7 @@ class WaitsIn(Doing):
         return f"{verb} in {what}{_now(self.now_at)}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Runs(Doing):
     """The replica runs its function."""
 
@@ -171,7 +171,7 @@ class Runs(Doing):
         return f"{'runs' if count == 1 else 'run'}{_now(self.now_at)}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class HasEnded(Doing):
     """The function has ended."""
 
@@ -186,7 +186,7 @@ def _now(location: str) -> str:
     return f", now at {location}" if location else ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class DidNotCome(Doing):
     """The replica has not arrived at the collective, and does something else."""
 
@@ -197,7 +197,7 @@ class DidNotCome(Doing):
         return f"did not arrive ({self.instead.of(count)})"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Wrote(Doing):
     """The number of the replica's writes to a variable, and what the replica does now."""
 
@@ -219,7 +219,7 @@ class Wrote(Doing):
 # ---------------------------------------------------------------- groups
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Group:
     """Replicas that do the same."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from varsim.texts.facts import Fact, name_replicas
 from varsim.texts.replicas import Group, group_lines
+from varsim.value_class import value_class
 
 
 class Activity(Enum):
@@ -32,7 +32,7 @@ _EVIDENCE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class HeldLock(Fact):
     """A lock that a stalled replica holds."""
 
@@ -44,7 +44,7 @@ class HeldLock(Fact):
         return f"it holds lock {self.name!r}, for which {name_replicas(self.waiting)} {wait}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class StalledReplica(Fact):
     """A replica that makes no progress, with the activity and the location of its process."""
 
@@ -85,7 +85,7 @@ class StalledReplica(Fact):
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Stall(Fact):
     """Replicas that make no progress in one call, or while the program reads a variable."""
 
@@ -116,7 +116,7 @@ def _limit(limit_s: float) -> str:
     return f"after {limit_s:g} s" if limit_s else "never"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class StallWarning(Fact):
     """The warning about a stall: the stalled replicas, and when varsim will end the call."""
 
@@ -140,7 +140,7 @@ class StallWarning(Fact):
         return f"{self.stall}\n  {then} {fail_s} stall_warn_s changes the time of this warning."
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class StallFailure(Fact):
     """The error about a stall that has lasted too long."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from varsim.texts.facts import Fact
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class RunningSince(Fact):
     """The function that a straggler runs, with its start time and location."""
 
@@ -30,7 +29,7 @@ class RunningSince(Fact):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class StillInCall(Fact):
     """An operation needs replicas that still run a call that the program has abandoned."""
 

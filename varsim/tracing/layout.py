@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from varsim.protocol.messages import Write
 from varsim.spec import VariableSpec
+from varsim.value_class import value_class
 
 ALONE_ABOVE_BYTES: Final = 65_536
 """Size above which a value has its own array."""
@@ -23,7 +23,7 @@ class LayoutError(ValueError):
     """The arrays of a contribution do not have the layout in docs/protocol.md."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Packed:
     """One array of a contribution."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +43,7 @@ from varsim.tracing.recorded_values import (
     KeptValues,
 )
 from varsim.tracing.trace_format import MAGIC, PROGRAM, RecordKind, file_name, server_file_name
+from varsim.value_class import value_class
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
 LEVELS: Final = (OPS, MESSAGES, OFF)
@@ -63,7 +63,7 @@ _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
 """Messages that are also recorded outside a window, because decoding the window needs them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class TraceOptions:
     """What a run records, and where.
 

@@ -14,13 +14,13 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from varsim.errors import StartError
 from varsim.private import FOLDER_MODE, private_opener
 from varsim.transport.sockets import MAX_IPC_PATH
+from varsim.value_class import value_class
 
 SOCKET_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
 _SHORT: Final = "/tmp"  # noqa: S108  # the folder itself is private
@@ -138,7 +138,7 @@ def create_for_start(path: Path) -> PrivateFolder:
 # ---------------------------------------------------------------- folders of killed processes
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Leftover:
     """A private folder whose process was killed."""
 

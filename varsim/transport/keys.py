@@ -8,17 +8,18 @@ worker that has the key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import zmq
 from zmq.utils import z85
 
+from varsim.value_class import value_class
+
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # the endpoint to which libzmq sends requests
 _ZAP_VERSION: Final = b"1.0"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class KeyPair:
     """A CURVE key pair, each key as 40 printable characters (Z85)."""
 

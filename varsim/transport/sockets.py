@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -26,6 +25,7 @@ from varsim.threads import spare_threads
 from varsim.transport.connection_watch import ConnectionWatch
 from varsim.transport.keys import AllowList, KeyPair
 from varsim.transport.listening_port import ListeningPort
+from varsim.value_class import value_class
 
 COPY_LIMIT_BYTES: Final = 2**20
 """Smaller frames are copied when they are sent; the array can then be changed immediately.
@@ -74,7 +74,7 @@ connection would survive some cuts, but continue only long after them. `tests.ho
 measures this."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class DealerKeys:
     """The keys that a worker needs to connect to a coordinator."""
 
@@ -82,7 +82,7 @@ class DealerKeys:
     server_public: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class ServerKeys:
     """The key pairs of a coordinator and of each of its workers."""
 

@@ -14,7 +14,6 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from varsim import extension_dtypes
 from varsim.disk import require_room
 from varsim.errors import CheckpointError, MissingDtype
 from varsim.spec import Array
+from varsim.value_class import value_class
 
 SUFFIX: Final = ".safetensors"
 
@@ -60,7 +60,7 @@ _PARTS: Final = {"complex64": "float32", "complex128": "float64"}
 """The dtypes that are stored as pairs of numbers: safetensors does not have all complex dtypes."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Archive:
     """The contents of a checkpoint's file."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ from varsim.distribute.checkpoints import archive
 from varsim.distribute.checkpoints.archive import Archive
 from varsim.errors import CheckpointError
 from varsim.spec import Array, NamedArrays, VariableAggregation
+from varsim.value_class import value_class
 
 ATTRIBUTE: Final = ".ATTRIBUTES/VARIABLE_VALUE"
 """The end of an array's name, as in TensorFlow."""
@@ -33,7 +34,7 @@ class Kept(Enum):
     WITH_COPY = "with_copy"  # as EACH, and then the authoritative copy, which the program reads
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SavedVariable:
     """A variable in a checkpoint."""
 
@@ -88,7 +89,7 @@ class SavedVariable:
         return self.synchronization, self.aggregation
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class SavedNode:
     """An object in a checkpoint."""
 
@@ -96,7 +97,7 @@ class SavedNode:
     variable: int | None = None  # the number of the variable, if the object is a variable
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Contents:
     """The contents of a checkpoint; node 0 is the root."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from varsim.location import user_location, warn
 from varsim.spec import Array, Context, NamedArrays, Operation, VariableAggregation
 from varsim.sync import policies, reduce
 from varsim.texts import checkpoints as texts
+from varsim.value_class import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Placement:
     """The writes that restore one variable.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from varsim.distribute.checkpoints import archive
@@ -25,6 +25,7 @@ from varsim.errors import CheckpointError, ContextError, VariableError
 from varsim.spec import Array, Context, Operation, Synchronization
 from varsim.sync import policies
 from varsim.texts import checkpoints as texts
+from varsim.value_class import value_class
 
 
 def require_program(what: str) -> None:
@@ -70,7 +71,7 @@ def as_program(what: str, root: Mapping[str, object]) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True)
+@value_class
 class Saved:
     """The components of a strategy's variables in a checkpoint."""
 
