@@ -6,7 +6,9 @@ import copy
 import gzip
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,18 @@ def test_each_contribution_leads_to_its_reduction_the_commit_and_the_read():
 def holds(one: Entry, point: Entry) -> bool:
     on_track = (one["pid"], one["tid"]) == (point["pid"], point["tid"])
     return on_track and one["ts"] <= point["ts"] < one["ts"] + one["dur"]
+
+
+@pytest.mark.parametrize("script", [MERGES, COLLECTIVES])
+def test_no_arrow_goes_back_in_time(script: str):
+    """Each process notes its times by itself: here those of replicas are too early."""
+    traced(script)
+    with closing(sqlite3.connect("runs/latest/history.db")) as connection:
+        connection.execute("UPDATE events SET time_s = time_s - 10 * (process >= 0)")
+        connection.commit()
+
+    assert 0 == varsim("trace").exit_code
+    assert [] == problems(json.loads(Path("trace.json").read_text()))
 
 
 def test_the_bytes_of_each_variable_are_counted():

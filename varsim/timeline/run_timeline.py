@@ -9,7 +9,7 @@ from typing import Any, Final
 from varsim.analysis.findings.model import Finding
 from varsim.report.space_time import cell, who
 from varsim.timeline.finding_marks import marks_of
-from varsim.timeline.lanes import Lane
+from varsim.timeline.lanes import STEP_NS, Lane
 from varsim.timeline.merge_flows import MergeFlows
 from varsim.timeline.sent_bytes import SentBytes
 from varsim.timeline.trace_events import (
@@ -99,6 +99,8 @@ class RunTimeline:
             track = Track(self._pid, event.process - PROGRAM + 1)
             lane = self._lanes[event.process] = Lane(track)
             yield from thread_name(track, who(event.process))
+        if event.cause is not None and (sent := self._points.get(event.cause)) is not None:
+            time_ns = max(time_ns, sent.start_ns + STEP_NS)  # two processes note it in any order
         yield from lane.at(time_ns, in_wait=event.kind == _IN_WAIT)
         point = self._points[event.event] = lane.point
         yield from self._slices(event, lane)
