@@ -28,6 +28,7 @@ from typing import Any, Final, Self
 
 from tests.hosts import namespaces
 from tests.hosts.switch import Switch
+from tests.hosts.wire import QUEUE_S
 
 NETWORK: Final = IPv4Network("198.18.0.0/24")
 MAX_HOSTS: Final = 64
@@ -38,8 +39,8 @@ _TUNSETIFF: Final = 0x400454CA  # linux/if_tun.h
 _IFF_TUN_NO_PI: Final = 0x0001 | 0x1000
 _QUEUE_PACKETS: Final = 10_000
 """A device's queue: the switch, not this queue, decides which packets are lost."""
-_TBF_BURST_BYTES: Final = 64 * 1024
-_TBF_LATENCY_MS: Final = 250
+_BURST_S: Final = 0.004
+"""How long a bridge may send faster at once: a tick of usual kernels, which refill no earlier."""
 
 _numbers = itertools.count(1)
 
@@ -58,8 +59,8 @@ class Lab:
 
     Args:
         num_hosts: The number of hosts.
-        bridged: Connect the hosts by a bridge of the kernel and not by a switch. It is faster (a
-            switch carries about 10,000 packets per second), but delays, loses and counts nothing.
+        bridged: Connect the hosts by a bridge of the kernel and not by a switch. It is faster
+            (`throughput.py` measures both), but delays, loses and counts nothing.
         bit_per_s: With a bridge, how much each host can send; None: no limit.
         mtu: The largest packet of the hosts' devices, in bytes. Larger ones need less time of the
             switch.
@@ -168,7 +169,8 @@ class Lab:
                 command = (
                     f"tc -n {host.namespace} qdisc add dev {DEVICE} root tbf rate {bit_per_s}bit"
                 )
-                limits = f"burst {_TBF_BURST_BYTES} latency {_TBF_LATENCY_MS}ms"
+                burst_bytes = max(2 * mtu, round(_BURST_S * bit_per_s / 8))
+                limits = f"burst {burst_bytes} latency {1000 * QUEUE_S:.0f}ms"
                 subprocess.run([*command.split(), *limits.split()], check=True)
 
     @staticmethod

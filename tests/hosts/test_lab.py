@@ -178,7 +178,7 @@ def test_hosts_have_their_own_loopback_and_reach_each_other(
 
 
 def test_a_bridge_limits_what_a_host_sends(make_lab: Callable[..., Lab]) -> None:
-    """The first 64 KiB of 82 kB leave at once; the rest takes 33 ms on 4 Mbit/s."""
+    """80 packets of 1,028 bytes take 160 ms on 4 Mbit/s; the first ones may leave at once."""
     lab = make_lab(2, bridged=True, bit_per_s=4_000_000)
     with datagrams_of(lab) as datagrams:
         start_s = time.monotonic()
@@ -186,7 +186,7 @@ def test_a_bridge_limits_what_a_host_sends(make_lab: Callable[..., Lab]) -> None
             datagrams.send(0, 1, bytes(1_000))
         for _ in range(80):
             datagrams.received(1)
-        assert 0.02 < time.monotonic() - start_s
+        assert 0.1 < time.monotonic() - start_s
 
 
 def test_a_process_runs_in_its_host(make_lab: Callable[..., Lab]) -> None:
