@@ -9,25 +9,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from types import CodeType, FrameType, TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from varsim.errors import VariableError, VarsimWarning
 from varsim.protocol.paths import shown_path
 
 _NOT_THE_USERS: tuple[str, ...] = (
-    "varsim.distribute",
-    "varsim.shells",
-    "varsim.launch",
-    "varsim.location",
-    "varsim.protocol",
-    "varsim.exchange",
-    "varsim.transport",
-    "varsim.sync",
-    "varsim.testing",
-    "varsim.horovod",
-    "varsim.torch_distributed",
-    "varsim.experiments",
-    "varsim.workloads.job",
+    "varsim",
     "varsim_worker",
     "asyncio",
     "cloudpickle",
@@ -38,6 +26,12 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "threading",
 )
 """Modules whose lines are never shown: varsim, and modules that call user functions."""
+
+_PROGRAMS: Final = "varsim.workloads"
+"""The package of varsim whose modules are programs: their lines are shown."""
+
+_JOB: Final = f"{_PROGRAMS}.job"
+"""The module of this package that is not a program."""
 
 
 _locations: dict[tuple[int, int], str] = {}
@@ -116,9 +110,18 @@ def _store(code: CodeType, offset: int, location: str) -> str:
 def _location_of(frame: FrameType) -> str:
     spec = frame.f_globals.get("__spec__")  # has the module's own name for `python -m module`
     module = frame.f_globals.get("__name__", "") if spec is None else spec.name
-    if any(module == name or module.startswith(f"{name}.") for name in _NOT_THE_USERS):
+    if any(_is_in(module, name) for name in _NOT_THE_USERS) and not _is_program(module):
         return ""
     return f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _is_program(module: str) -> bool:
+    """Return whether a module is a built-in workload."""
+    return module != _JOB and _is_in(module, _PROGRAMS)
 
 
 def from_program(trace: TracebackType | None) -> TracebackType | None:

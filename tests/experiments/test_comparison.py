@@ -134,6 +134,33 @@ def test_the_points_of_a_sweep_are_rows() -> None:
     assert "A is 20260102-030406-x-sweep." == both.notes[0]
 
 
+def test_points_that_end_alike_share_a_sentence_and_a_failure_is_a_finding() -> None:
+    path = sweep(*[PointStatus.DONE] * 5, PointStatus.FAILED, PointStatus.FAILED)
+    text = "no value: it has none (created at my.py:{})"
+    returned = [{"w": 1.0, "b": 2.0}, *({"w": text.format(8), "b": text.format(9)} for _ in "234")]
+    for number, result in enumerate(returned, start=2):
+        known = summary(W, verdict=VALID, metrics={}, result=result)
+        RunFiles(path / "points" / f"{number}-seed").save(known)
+    ended = summary(W, verdict=VALID, metrics={}, status=RunStatus.FAILED, failure=FAILED, step=0)
+    RunFiles(path / "points" / "1-seed").save(ended)
+    found = compare_folders([path])
+
+    assert {
+        "points 3–5 have no number for w and b: the program returned, for example, no value: it "
+        "has none (created at my.py:8)",
+        "points 6 and 7 failed, so they have no numbers (ConfigError: no).",
+    } <= set(found.notes)
+    assert [3, 2, None] == [found.rows[0].findings, found.rows[1].findings, found.rows[5].findings]
+
+
+def test_a_point_whose_process_was_killed_is_interrupted() -> None:
+    path = sweep(PointStatus.DONE, PointStatus.RUNNING)
+
+    assert "interrupted" == compare_folders([path]).rows[1].status
+    with RunFiles(path).claimed():
+        assert "running" == compare_folders([path]).rows[1].status
+
+
 FAILED = Failure(kind="ValueError", text="no.\nmore", traceback="")
 
 

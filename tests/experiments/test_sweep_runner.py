@@ -86,6 +86,18 @@ def test_a_point_that_fails_is_kept_with_its_error_and_the_others_run() -> None:
     assert "ON_WRITE" == again.variables[0].synchronization
 
 
+def test_a_returned_variable_without_a_value_names_the_line_of_the_program(write: Write) -> None:
+    text = PROGRAM.replace('return {"twice": 2 * rate}', 'return {"weights": v}')
+    write("program.py", text)
+    plan = planned("mode=none,on_write")
+    folder = begin_sweep(plan)
+    ran(folder, plan)
+    result = load_summary(folder.path / "points" / "1-mode-none").result
+
+    assert str(result["weights"]).startswith("no value: cannot be read in cross-replica context: ")
+    assert str(result["weights"]).endswith("no single value to read (created at program.py:8)")
+
+
 def test_a_point_that_cannot_begin_is_a_failed_point() -> None:
     plan = planned("mode='no_such=on_read',auto")
     assert "'no_such'" in ran(begin_sweep(plan), plan)[0]

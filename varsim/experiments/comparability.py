@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,23 @@ from typing import Any, Final
 
 from varsim.experiments.carried_program import PROGRAM
 from varsim.report.formatting import middle, names
+from varsim.report.grouping import without_numbers
 from varsim.report.run_rows import RunRow
 from varsim.report.summary import Plain, Summary
 
 _SEED: Final = "seed"
-_MOST_LETTERS: Final = 150  # of a value that is not a number
+_MOST_LETTERS: Final = 200  # of a value that is not a number
 _MOST_METRICS: Final = 8  # largest number of metrics that a sentence lists
+_MOST_RANGES: Final = 4  # largest number of runs or ranges of points that a sentence lists
+_POINT: Final = re.compile(r"(point |[A-Z]\d*/)(\d+)")
+
+_EARLY: Final = {
+    "failed": ("failed", "failed"),
+    "interrupted": ("was interrupted", "were interrupted"),
+}
+"""Status of a run that did not end well → what happened to one such run, and to several."""
+
+_THEY: Final = "they have", "their"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +69,44 @@ def notes(
     yield from _of_records(ended)
     done = [(one, row) for one, row in zip(compared, rows, strict=True) if one.status == "done"]
     lacking: dict[tuple[str, ...], list[str]] = {}  # runs → the metrics that they do not have
+    other: dict[str, list[tuple[str, str, str]]] = {}  # similar values: run, metric, value
     for metric in metrics:
-        without = []
-        for one, row in done:
-            if metric in row.metrics:
-                continue
-            if (value := one.returned(metric)) is None:
-                without.append(one.words)
-            else:
+        without = [one for one, row in done if metric not in row.metrics]
+        missing = [one.words for one in without if one.returned(metric) is None]
+        lacking.setdefault(tuple(missing), []).append(metric)
+        for one in without:
+            if (value := one.returned(metric)) is not None:
                 said = middle(str(value), _MOST_LETTERS)
-                yield f"{one.words} has no number for {metric}: the program returned {said}"
-        lacking.setdefault(tuple(without), []).append(metric)
+                other.setdefault(without_numbers(said, ""), []).append((one.words, metric, said))
+    yield from _of_other_values(other.values())
     for runs, missing in lacking.items():
         if runs:
             which = "it" if len(missing) == 1 else "them"
             said = names(missing, most=_MOST_METRICS)
-            yield f"{names(runs)} {_have(runs)} no {said}: the program did not report {which}."
+            yield f"{_named(runs)} {_have(runs)} no {said}: the program did not report {which}."
     steps = dict.fromkeys(row.steps for _, row in done if row.steps is not None)
     if len(steps) > 1:
         said = names([f"{number:,}" for number in steps])
         yield f"Numbers of steps differ ({said}): messages, bytes and times are totals."
     yield from _of_seeds([row for _, row in done])
     yield from _of_surroundings(ended)
+
+
+def _of_other_values(groups: Iterable[Sequence[tuple[str, str, str]]]) -> Iterator[str]:
+    """Yield a sentence for each group of similar values that a program returned instead of numbers.
+
+    Args:
+        groups: The words for the run, the name of the metric, and the value, of each value.
+    """
+    for group in groups:
+        runs = list(dict.fromkeys(run for run, _, _ in group))
+        metrics = list(dict.fromkeys(metric for _, metric, _ in group))
+        values = list(dict.fromkeys(value for _, _, value in group))
+        such = " " if len(values) == 1 else ", for example, "
+        yield (
+            f"{_named(runs)} {_have(runs)} no number for {names(metrics, most=_MOST_METRICS)}: the "
+            f"program returned{such}{values[0]}"
+        )
 
 
 def _of_metrics(compared: Sequence[ComparedRun], metrics: Sequence[str]) -> Iterator[str]:
@@ -115,16 +143,26 @@ def _of_seeds(done: Sequence[RunRow]) -> Iterator[str]:
 def _of_unfinished(compared: Sequence[ComparedRun]) -> Iterator[str]:
     waiting = [one.words for one in compared if one.status in ("waiting", "running")]
     if waiting:
-        yield f"{names(waiting)} {_have(waiting)} not run to the end, so there are no numbers."
+        yield f"{_named(waiting)} {_have(waiting)} not run to the end, so there are no numbers."
+    alike: dict[tuple[str, ...], list[ComparedRun]] = {}  # what happened to runs → these runs
     for one in compared:
-        how = {"failed": "failed", "interrupted": "was interrupted"}.get(one.status)
-        why = f" ({one.error.rstrip('.')})" if one.error else ""
-        if one.unread:
-            yield f"{one.words} has no numbers: {one.unread}."
-        elif how is not None and one.summary is None:
-            yield f"{one.words} {how}, so it has no numbers{why}."
-        elif how is not None and one.summary is not None:
-            yield f"{one.words} {how} after step {one.summary.step:,}{why}: its numbers end there."
+        if one.unread or one.status in _EARLY:
+            summary = one.summary
+            step = "" if summary is None or not summary.step else f" after step {summary.step:,}"
+            has = "numbers" if summary is not None else "none"
+            told = (one.status, one.unread, step, has, without_numbers(one.error, ""))
+            alike.setdefault(told, []).append(one)
+    for (status, unread, step, has, _), runs in alike.items():
+        words = [one.words for one in runs]
+        who, it, its = (_named(words), *(("it has", "its") if len(runs) == 1 else _THEY))
+        how = _EARLY.get(status, _EARLY["failed"])[len(runs) > 1]
+        why = f" ({runs[0].error.rstrip('.')})" if runs[0].error else ""
+        if unread:
+            yield f"{who} {_have(words)} no numbers: {unread}."
+        elif has == "none":
+            yield f"{who} {how}, so {it} no numbers{why}."
+        else:
+            yield f"{who} {how}{step}{why}: {its} numbers end there."
 
 
 def _of_records(ended: Sequence[ComparedRun]) -> Iterator[str]:
@@ -132,7 +170,7 @@ def _of_records(ended: Sequence[ComparedRun]) -> Iterator[str]:
     off = [one.words for one in ended if _level(one.experiment) == "off"]
     if off:
         yield (
-            f"{names(off)} {_have(off)} no record (trace: off), so findings are unknown: run with "
+            f"{_named(off)} {_have(off)} no record (trace: off), so findings are unknown: run with "
             "--trace ops, which is the default."
         )
     judged = {
@@ -140,11 +178,11 @@ def _of_records(ended: Sequence[ComparedRun]) -> Iterator[str]:
     }
     others = [words for words, is_judged in judged.items() if not is_judged and words not in off]
     if others:
-        yield f"{names(others)} {_have(others)} no verdict: `varsim check` judges a record."
+        yield f"{_named(others)} {_have(others)} no verdict: `varsim check` judges a record."
     without = [one.words for one in ended if not one.experiment.get("oracle")]
     if without and len(without) < len(ended):
         yield (
-            f"{names(without)} {_have(without)} no oracle, so fewer kinds of findings were "
+            f"{_named(without)} {_have(without)} no oracle, so fewer kinds of findings were "
             "searched for: run with --oracle."
         )
 
@@ -183,6 +221,41 @@ def _digest(run: Path) -> str:
         digest.update(file.relative_to(run).as_posix().encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _named(words: Sequence[str]) -> str:
+    """Join the words for runs for a sentence; consecutive points become a range: "points 1–4"."""
+    numbers: dict[str, list[int]] = {}  # what stands before the number of a point → the numbers
+    for word in words:
+        if point := _POINT.fullmatch(word):
+            numbers.setdefault(point[1], []).append(int(point[2]))
+    shown: dict[str, None] = {}
+    for word in words:
+        point = _POINT.fullmatch(word)
+        if point is None:
+            shown[word] = None
+        else:
+            before, several = point[1], numbers[point[1]]
+            begin = "points " if before == "point " and len(several) > 1 else before
+            first, *more = _ranges(several)
+            others = (f"{before}{one}".removeprefix("point ") for one in more)
+            shown |= dict.fromkeys([f"{begin}{first}", *others])
+    return names(list(shown), most=_MOST_RANGES)
+
+
+def _ranges(numbers: Sequence[int]) -> list[str]:
+    """Return ascending numbers in short: three and more consecutive ones become a range."""
+    runs: list[list[int]] = []
+    for one in numbers:
+        if runs and one == runs[-1][-1] + 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return [
+        text
+        for run in runs
+        for text in ([f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run))
+    ]
 
 
 def _have(runs: Sequence[str]) -> str:

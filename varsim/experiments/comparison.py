@@ -158,7 +158,7 @@ def _row(one: ComparedRun, settings: dict[str, Plain]) -> RunRow:
         total_s=seconds.get("in_all"),
         steps=None if summary is None else summary.step,
         verdict=None if verdict is None else verdict.outcome,
-        findings=None if verdict is None else len(verdict.findings),
+        findings=None if summary is None else summary.num_findings,
     )
 
 

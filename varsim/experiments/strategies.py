@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
@@ -392,14 +392,17 @@ def reached(result: object) -> dict[str, Plain]:
 
 def _in_replica_order(leaf: Any) -> Any:
     if isinstance(leaf, Variable):
-        return _or_text(leaf.numpy)
+        return _value_or_text(leaf)
     if isinstance(leaf, DistributedValues):
         return list(leaf.values)
     return leaf
 
 
-def _or_text(read: Callable[[], Any]) -> Any:
+def _value_or_text(variable: Variable) -> Any:
+    """Return a variable's value; or why it has none, and where the program creates it."""
     try:
-        return read()
+        return variable.numpy()
     except VarsimError as refused:
-        return headline(str(refused))
+        spec = getattr(variable, "spec", None)  # every variable of a strategy has it
+        at = f" (created at {spec.created_at})" if spec is not None and spec.created_at else ""
+        return f"no value: {_reason(refused)}{at}"

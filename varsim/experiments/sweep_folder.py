@@ -19,12 +19,14 @@ from varsim.report.summary import Plain
 VERSION: Final = 1
 """Version of `sweep.json`; it is increased when a field is removed or changes its meaning."""
 
+_KILLED: Final = "the process of the sweep was killed"
+
 
 class PointStatus(Enum):
     """The state of a point of a sweep."""
 
     WAITING = "waiting"  # it has not begun
-    RUNNING = "running"  # it runs, or its process was killed
+    RUNNING = "running"  # it runs; in the file also if its process was killed
     INTERRUPTED = "interrupted"
     FAILED = "failed"
     DONE = "done"
@@ -148,7 +150,7 @@ class SweepFolder:
 
 
 def read_sweep(path: Path) -> SweepFolder:
-    """Read the sweep in a folder.
+    """Read the sweep in a folder. A point whose process was killed is interrupted.
 
     Raises:
         ConfigError: The folder has no sweep, or its `sweep.json` is damaged or of another version.
@@ -165,7 +167,19 @@ def read_sweep(path: Path) -> SweepFolder:
     except ValidationError as error:
         raise ConfigError(f"{file} is not a sweep: {first_problem(error)}") from None
     _check(file, sweep.points)
-    return SweepFolder(RunFiles(path), sweep)
+    files = RunFiles(path)
+    if any(point.status is PointStatus.RUNNING for point in sweep.points):
+        with files.claimed() as ours:  # the process of a sweep locks its folder
+            if ours:
+                sweep = replace(sweep, points=[_without_process(one) for one in sweep.points])
+    return SweepFolder(files, sweep)
+
+
+def _without_process(point: SweepPoint) -> SweepPoint:
+    """Return a point as it is if no process runs the sweep."""
+    if point.status is not PointStatus.RUNNING:
+        return point
+    return replace(point, status=PointStatus.INTERRUPTED, error=_KILLED)
 
 
 def is_sweep(path: Path) -> bool:

@@ -33,7 +33,7 @@ class RunRow:
     total_s: float | None  # time of the run with start, merge and verdict
     steps: int | None  # number of finished steps that the program reported
     verdict: str | None  # VALID, INVALID or UNKNOWN; null if the run was not judged
-    findings: int | None  # number of groups of similar findings; null if the run was not judged
+    findings: int | None  # groups of similar findings, with the run's failure; null if not judged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

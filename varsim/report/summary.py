@@ -286,6 +286,16 @@ class Summary(ShownAsHtml):
         return f"{'in' if self.calls else 'before'} the script that every worker runs"
 
     @property
+    def num_findings(self) -> int | None:
+        """Return the number of groups of findings; None if the run was not judged.
+
+        The failure of the run is one of the findings.
+        """
+        if self.verdict is None:
+            return None
+        return len(self.verdict.findings) + (self.failure is not None)
+
+    @property
     def ended_closures(self) -> int:
         """Return the number of closures that ended; older runs have only the scheduled ones."""
         return self.closures if self.closures_ended is None else self.closures_ended

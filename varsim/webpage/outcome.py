@@ -78,8 +78,7 @@ def _outcome(record: ReportedRecord) -> str:
 def _num_findings(record: ReportedRecord) -> int:
     if record.found is not None:
         return len(record.found.findings)
-    verdict = None if record.summary is None else record.summary.verdict
-    return 0 if verdict is None else len(verdict.findings)
+    return 0 if record.summary is None else record.summary.num_findings or 0
 
 
 def _differs(record: ReportedRecord) -> bool:
@@ -111,7 +110,7 @@ def result_section(run: ReportedRun) -> Section | None:
 
 
 def _value(value: Plain) -> str:
-    return bounded(number(value), "summary.json")
+    return bounded(value if isinstance(value, str) else number(value), "summary.json")
 
 
 def training_section(run: ReportedRun) -> Section:
