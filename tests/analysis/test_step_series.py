@@ -62,6 +62,24 @@ def test_components_count_only_if_the_program_then_reads_the_variable():
     assert (4, 8) == (found.messages[1, 0], found.size_bytes[1, 0])
 
 
+def test_a_commit_between_two_calls_counts_for_the_first_of_them():
+    """Replicas apply it when they begin the next call, some before and some after the others."""
+    story = ProgramHistory(2, w="ON_READ MEAN")
+    for _ in range(2):
+        story.call()
+        story.end()
+        commit = story.event(-1, "commit", "w", operation="assign", value=1.0, version=1)
+        story.event(0, "install", "w", operation="assign", version=1, cause=commit)
+        story.call()
+        story.event(1, "install", "w", operation="assign", version=1, cause=commit)
+        story.end()
+    found = traffic(story)
+
+    assert Counter({(1, 0): 2, (3, 0): 2}) == found.messages
+    assert Counter({(1, 0): 8, (3, 0): 8}) == found.size_bytes
+    assert not found._committed
+
+
 def test_each_call_has_its_waits_and_its_critical_path():
     story = ProgramHistory(2, w="ON_WRITE MEAN")
     for works in ([10.0, 40.0], [30.0, 10.0]):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -25,8 +26,18 @@ Place = tuple[int, int]
 """The number of a call of the program, from 1, and the number of a variable.
 
 What happens before the first call counts for the first call; what happens after a call, before the
-next one begins, counts for the call before.
+next one begins, counts for the call before. A commit counts at its place for all replicas, also for
+those that apply it when they begin the next call.
 """
+
+
+@dataclass(slots=True)
+class _Committed:
+    """A commit that some replicas have not applied yet."""
+
+    step: int
+    size_bytes: int
+    missing: int  # replicas
 
 
 class StepTraffic(EventObserver):
@@ -41,7 +52,8 @@ class StepTraffic(EventObserver):
         self.step = history.calls_before
         self.messages: Counter[Place] = Counter()
         self.size_bytes: Counter[Place] = Counter()
-        self._committed: dict[int, int] = {}  # variable → the size of its last commit
+        self._replicas = history.num_replicas
+        self._committed: dict[int, _Committed] = {}  # the event of a commit → the commit
         self._fetched: dict[int, list[int]] = {}  # variable → the sizes of messages before a read
 
     def on_call(self, event: Event) -> None:
@@ -56,14 +68,20 @@ class StepTraffic(EventObserver):
         self._count(event, 0 if unused else size_of(event))
 
     def on_commit(self, event: Event) -> None:
-        """Note the size of a commit, which the replicas then apply."""
+        """Note a commit, which the replicas then apply, some of them in the next call."""
         if event.variable is not None:
-            self._committed[event.variable] = size_of(event)
+            self._committed[event.event] = _Committed(self._step, size_of(event), self._replicas)
 
     def on_install(self, event: Event) -> None:
         """Count a commit that a replica applies."""
-        if event.variable is not None:
-            self._count(event, self._committed.get(event.variable, 0))
+        commit = self._committed.get(event.cause or 0)
+        if commit is None:  # of a record that begins in the middle
+            self._count(event, 0)
+            return
+        self._count(event, commit.size_bytes, commit.step)
+        commit.missing -= 1
+        if not commit.missing:
+            self._committed.pop(event.cause or 0)
 
     def on_fetch(self, event: Event) -> None:
         """Note the request for a component."""
@@ -81,9 +99,14 @@ class StepTraffic(EventObserver):
             for size_bytes in self._fetched.pop(event.variable, ()):
                 self._count(event, size_bytes)
 
-    def _count(self, event: Event, size_bytes: int) -> None:
+    @property
+    def _step(self) -> int:
+        return max(self.step, self.first_step)
+
+    def _count(self, event: Event, size_bytes: int, step: int = 0) -> None:
+        """Count a message for a call; by default for the current one."""
         if event.variable is not None:
-            place = max(self.step, self.first_step), event.variable
+            place = step or self._step, event.variable
             self.messages[place] += 1
             self.size_bytes[place] += size_bytes
 
