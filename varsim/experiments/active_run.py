@@ -99,6 +99,7 @@ class ActiveRun:
     step: int = 0
     total: int | None = None
     metrics: dict[str, Plain] = field(default_factory=dict)
+    first_metrics: dict[str, Plain] = field(default_factory=dict)
     result: dict[str, Plain] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     carried: Carried | None = None
@@ -186,7 +187,7 @@ class ActiveRun:
         self.interrupts.enable()  # a workload that caught a SIGINT can be interrupted again
         self.check_settings()
         self.step, self.total = _whole("step", step), _whole("total", total)
-        self.metrics = self.metrics | plain(metrics)  # a watcher has the earlier ones
+        self._keep(metrics)
         if metrics:
             self.metric_log.log_numbers(self.step, metrics)
         for observed in self.strategies:
@@ -196,8 +197,15 @@ class ActiveRun:
 
     def log(self, step: int | None, values: Mapping[str, float]) -> None:
         """Handle metrics that the program logs; their last values are shown with the progress."""
-        self.metrics = self.metrics | plain(dict(values))
+        self._keep(values)
         self.metric_log.log(step, values)
+
+    def _keep(self, metrics: Mapping[str, float]) -> None:
+        """Keep the first and the last value of each metric."""
+        found = plain(dict(metrics))
+        self.metrics = self.metrics | found  # a watcher has the earlier ones
+        for name, value in found.items():
+            self.first_metrics.setdefault(name, value)
 
     def warn_of_missed_faults(self) -> None:
         """Warn of the faults of the experiment that did not happen."""
@@ -338,6 +346,7 @@ class ActiveRun:
             interrupted_call=None if observed is None else observed.interrupted_call,
             interrupted_in="" if observed is None else observed.interrupted_in,
             metrics=self.metrics,
+            first_metrics=self.first_metrics,
             result=self.result,
             variables=[] if observed is None else observed.variables,
             locks=[] if observed is None else observed.locks,

@@ -24,11 +24,10 @@ from varsim.notebook.fragments import (
     view,
 )
 from varsim.report.comparison_page import comparison_columns
-from varsim.report.formatting import bounded, number
+from varsim.report.formatting import bounded, flat_rows, number
 from varsim.report.lens_page import LensRow, lens_rows, of_equal_length, relative
 from varsim.report.metrics_page import metric_columns
 from varsim.report.replica_columns import replica_columns
-from varsim.report.run_page import flat_rows
 from varsim.report.run_rows import Comparison
 from varsim.report.run_sentences import sentences_on_synchronisation
 from varsim.report.summary import Plain, Summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from varsim.report.json_values import plain
@@ -245,6 +245,17 @@ def names(words: Sequence[str], most: int = 3) -> str:
     if len(unique) > most:
         unique = [*unique[: most - 1], f"{len(unique) - most + 1} more"]
     return " and ".join(filter(None, [", ".join(unique[:-1]), unique[-1]]))
+
+
+def flat_rows(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain]]:
+    """Return the values in nested dicts, each with its path as `a.b`, after a prefix."""
+    rows: list[tuple[str, Plain]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            rows += flat_rows(f"{prefix}{name}.", value)
+        else:
+            rows.append((on_one_line(f"{prefix}{name}"), value))
+    return rows
 
 
 def is_scalar(value: Any) -> bool:

@@ -17,9 +17,9 @@ from varsim.report.formatting import (
     columns,
     count,
     dimensions,
+    flat_rows,
     is_scalar,
     number,
-    on_one_line,
     seconds,
     visible,
     wrapped,
@@ -27,6 +27,7 @@ from varsim.report.formatting import (
 from varsim.report.grouping import short
 from varsim.report.lens_page import print_lens
 from varsim.report.lock_table import print_locks
+from varsim.report.metric_facts import metric_facts
 from varsim.report.page import print_page
 from varsim.report.plain_table import print_plain
 from varsim.report.run_sentences import sentences_on_synchronisation
@@ -140,7 +141,9 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
         console.print(Text(f"advised: {advice}"))
     if summary.advice:
         console.print()
-    for sentence in sentences_on_synchronisation(summary):
+    facts = metric_facts(summary) if summary.is_of_last else []
+    in_metrics = [f"Look at the metrics: {'; '.join(facts)}."] if facts else []
+    for sentence in [*sentences_on_synchronisation(summary), *in_metrics]:
         console.print(Text(sentence))
         console.print()
 
@@ -304,17 +307,6 @@ def _matrix(console: Console, result: Mapping[str, Plain]) -> Table | None:
                 table.add_row(*row)
             return table
     return None
-
-
-def flat_rows(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain]]:
-    """Return the values in nested dicts, each with its path as `a.b`, after a prefix."""
-    rows: list[tuple[str, Plain]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            rows += flat_rows(f"{prefix}{name}.", value)
-        else:
-            rows.append((on_one_line(f"{prefix}{name}"), value))
-    return rows
 
 
 def _one_line(value: Plain) -> str:

@@ -276,6 +276,7 @@ class Summary(ShownAsHtml):
     incarnations: int = 1  # number of starts in the run; above 1 after lost workers
     unstarted: bool = False  # whether the last of these starts was not completed
     faults: list[str] = field(default_factory=list)  # the faults that happened in this incarnation
+    first_metrics: dict[str, Plain] = field(default_factory=dict)  # the first value of each metric
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
 
     @property

@@ -9,8 +9,9 @@ from typing import Final
 from varsim.analysis.examination import Examination
 from varsim.charts.chart import Chart
 from varsim.charts.series_chart import Line, line_chart
-from varsim.report.formatting import bounded, number, seconds
-from varsim.report.run_page import flat_rows, run_headline
+from varsim.report.formatting import bounded, flat_rows, number, seconds
+from varsim.report.metric_facts import apart_facts, metric_facts
+from varsim.report.run_page import run_headline
 from varsim.report.run_sentences import sentences_on_synchronisation
 from varsim.report.summary import Plain, Summary
 from varsim.texts.facts import headline, times
@@ -38,10 +39,13 @@ def outcome_of(run: ReportedRun) -> tuple[str, str]:
     differs = any(map(_differs, run.records))
     if differs:
         clauses.append("values differ from a single device")
+    strange = metric_facts(summary)
+    clauses += [*strange, *apart_facts(summary)]
     worst = next((one for one in ("INVALID", "UNKNOWN", "VALID") if one in outcomes), "")
     clauses.append(_VERDICTS.get(worst, "nothing was checked"))
     bad = summary.failure is not None or worst == "INVALID"
-    mood = _BAD if bad else _GOOD if worst == "VALID" and not (findings or differs) else _UNSURE
+    doubts = findings or differs or strange
+    mood = _BAD if bad else _GOOD if worst == "VALID" and not doubts else _UNSURE
     return f"{'; '.join(clauses)}.", mood
 
 
