@@ -137,6 +137,7 @@ def test_a_closure_cannot_log():
         ({"seconds": 1.0}, "no metric can be called 'seconds'"),
         ({"step": -1}, "step=-1 is not a whole number from 0"),
         ({"step": 0.5}, "step=0.5 is not"),
+        ({"step": 10**5000}, "step= is larger than 9,007,199,254,740,992"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place_also_without_a_run(metrics, said):
@@ -183,11 +184,17 @@ def test_a_program_that_was_killed_leaves_readable_lines(tmp_path):
         log.log(step, {"loss": 1.0 / (step + 1)})
     log.close()
     with (tmp_path / METRICS).open("a") as file:
-        file.write('[]\n{"step": 8, "seconds": 1, "loss": true}\n{"step": 9, "sec')
+        file.write(
+            '[]\n{"step": 8, "seconds": 1, "loss": true}\n'
+            f'{{"step": {10**400}, "seconds": 1, "loss": 1}}\n'
+            '{"step": 8, "seconds": 1e400, "loss": 1}\n{"step": 9, "sec'
+        )
 
     series = read_series(tmp_path)
     assert (0, 1, 2) == series["loss"].steps
-    assert ["line 4", "line 5", "line 6"] == [text[:6] for text in series.problems]
+    assert ["line 4", "line 5", "line 6", "line 7", "line 8"] == [
+        text[:6] for text in series.problems
+    ]
     assert "killed while it wrote" in series.problems[-1]
 
 

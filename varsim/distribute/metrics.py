@@ -17,6 +17,9 @@ from varsim.distribute.supervision import are_refused
 from varsim.errors import ContextError, MetricError
 from varsim.location import user_location
 
+LAST_STEP: Final = 2**53
+"""The largest number of a step: JSON and charts have whole numbers up to here."""
+
 RESERVED: Final = ("step", "seconds")
 """The names that no metric can have: every line of a series has these numbers."""
 
@@ -104,7 +107,7 @@ def step_number(step: Any) -> int:
     """Return the number of a step.
 
     Raises:
-        MetricError: It is not a whole number from 0.
+        MetricError: It is not a whole number from 0 to `LAST_STEP`.
     """
     try:
         number = operator.index(step)
@@ -112,6 +115,8 @@ def step_number(step: Any) -> int:
         number = int(step) if isinstance(step, float) and step.is_integer() else -1
     if number < 0:
         raise _error(f"step={step!r} is not a whole number from 0", "give the number of the step")
+    if number > LAST_STEP:
+        raise _error(f"step= is larger than {LAST_STEP:,}", "give the number of the step")
     return number
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from varsim.distribute.metrics import RESERVED, spelt
+from varsim.distribute.metrics import LAST_STEP, RESERVED, spelt
 from varsim.errors import FileError
 from varsim.report.formatting import csv_text
 from varsim.shown_as_html import ShownAsHtml
@@ -158,6 +158,8 @@ def _line(text: bytes) -> Line:
     step, seconds = (line.pop(key, None) for key in RESERVED) if isinstance(line, dict) else (0, 0)
     if not isinstance(line, dict) or type(step) is not int or type(seconds) not in (int, float):
         raise ValueError("it has no step and no seconds")
+    if not (0 <= step <= LAST_STEP and abs(seconds) <= LAST_STEP):
+        raise ValueError("its step or its seconds are impossible")
     return Line(step, float(seconds), {name: _value(name, one) for name, one in line.items()})
 
 
