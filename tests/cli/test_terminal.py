@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def test_a_page_has_the_terminals_width_up_to_100_columns(words: list[str]) -> N
         lines = [line for line in text.splitlines() if not line.startswith("warned of")]
         return max(map(len, lines))
 
+    @cache
     def on(columns: int, **environment: str) -> str:
         return on_terminal(*words, columns=columns, NO_COLOR="1", **environment).text
 

@@ -27,7 +27,10 @@ PROGRAM = Path(__file__).with_name("resumable.py")
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory):
     """Run the program until it fails at step 5, with a checkpoint after every second step."""
-    folder = tmp_path_factory.mktemp("failed")
+    return fail(tmp_path_factory.mktemp("failed"))
+
+
+def fail(folder: Path) -> tf.FinishedRun:
     flag = folder / "flag"
     flag.touch()
     settings: Any = {"workers": 2, "checkpoint": 2, "out": folder, "params": {"flag": str(flag)}}
@@ -136,38 +139,40 @@ def test_a_run_resumed_with_another_number_of_replicas_has_a_warning(failed, tmp
     assert "seen: the sum 12 is divided over 3" in told
 
 
-@pytest.mark.processes
 def test_checkpoints_need_a_loop_over_steps(tmp_path):
     other = tmp_path / "other.py"
     other.write_text("def run(job):\n    job.progress(1, 2)\n")
 
-    with pytest.raises(ConfigError, match=r"iterate with `for step in job.steps\(\):`"):
+    refused = pytest.raises(ConfigError, match=r"iterate with `for step in job.steps\(\):`")
+    with simulated_cluster(), refused:
         tf.run_experiment(other, workers=1, checkpoint=1, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize(
     ("param", "said"),
     [("nest", "one such loop at a time"), ("create", "late was created inside the loop")],
 )
 def test_a_loop_that_cannot_be_resumed_fails_the_run(tmp_path, param, said):
-    run = tf.run_experiment(
-        PROGRAM, workers=1, checkpoint=1, out=tmp_path, trace="off", params={param: True}
-    )
+    with simulated_cluster():
+        run = tf.run_experiment(
+            PROGRAM, workers=1, checkpoint=1, out=tmp_path, trace="off", params={param: True}
+        )
 
     assert "failed" == run.status.value
     assert said in run.failure.text
 
 
-def test_a_resumed_run_needs_its_workload_and_more_steps(failed, tmp_path):
+def test_a_resumed_run_needs_its_workload_and_more_steps(tmp_path):
+    with simulated_cluster():
+        failed = fail(tmp_path)
     with pytest.raises(ConfigError, match="with its own workload, so workload='digits' cannot"):
         tf.run_experiment(resume=failed.path, workload="digits")
     with pytest.raises(ConfigError, match="an experiment, or a run to resume"):
         tf.run_experiment("digits", resume=failed.path)
     with pytest.raises(ConfigError, match="there is no run 'nowhere'"):
         tf.run_experiment(resume="nowhere")
-    with pytest.raises(ConfigError, match="only 3 steps: give more steps"):
+    with simulated_cluster(), pytest.raises(ConfigError, match="only 3 steps: give more steps"):
         tf.run_experiment(resume=failed.path, steps=3, out=tmp_path)
 
 

@@ -20,7 +20,7 @@ from varsim.testing import simulated_cluster
 
 ON_PROCESSES = 300
 SEED = 2021
-PARTS = 32
+PARTS = 64
 """The cases are split into this many parts, so that all cores are used."""
 
 QUICK_PARTS = 1
@@ -40,7 +40,7 @@ def test_the_projects_copy_of_the_recording_is_complete(cases: list[Case]) -> No
     assert [case.id for case in cases] == sorted({case.id for case in cases})
 
 
-@pytest.mark.timeout(300)  # the test takes 2 s, but much longer on a busy machine
+@pytest.mark.timeout(300)  # the test takes 1 s, but much longer on a busy machine
 @pytest.mark.parametrize(
     "part",
     [

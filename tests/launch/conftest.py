@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,9 +57,28 @@ class WorkerCluster:
 Launch = Callable[..., WorkerCluster]
 
 
+def private_folders(temporary: Path) -> set[Path]:
+    """Return the private folders of all clusters, also of those that several tests share."""
+    return set(temporary.glob("varsim-*"))
+
+
 @pytest.fixture
 def launch() -> Iterator[Launch]:
     """Return a function that starts a cluster. The cluster is closed after the test."""
+    with launching() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[WorkerCluster]:
+    """Provide two workers that tests of a file share, so a test must leave them usable."""
+    with launching() as start:
+        yield start()
+
+
+@contextmanager
+def launching() -> Iterator[Launch]:
+    """Provide a function that starts a cluster; close its clusters at the end of the block."""
     with ExitStack() as stack:
 
         def start(num_replicas: int = 2, program: str = "serve", **options: Any) -> WorkerCluster:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.launch.conftest import WAIT_S, Launch, WorkerCluster
+from tests.effort import thorough
+from tests.launch.conftest import WAIT_S, Launch, WorkerCluster, launching, private_folders
 from tests.waiting import MS, wait_for, wait_for_exit
 from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError, StartError, VarsimWarning
@@ -81,7 +82,7 @@ def send(cluster: WorkerCluster, *arrays: Array) -> None:
     ("exchange", "transport", "shared"),
     [
         ("auto", "ipc", True),
-        pytest.param("shared", "ipc", True, marks=pytest.mark.thorough),
+        thorough("shared", "ipc", True),
         ("star", "ipc", False),
         ("auto", "tcp", False),
     ],
@@ -95,12 +96,11 @@ def test_a_large_value_arrives(launch: Launch, exchange: str, transport: str, sh
     assert not array.flags.writeable
 
 
-def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
+def test_a_value_that_was_read_never_changes(shared: WorkerCluster) -> None:
     """The memory of the value belongs to the worker, which writes other values later."""
-    cluster = launch(2)
-    kept = [large(cluster, replica_id, replica_id + 10) for replica_id in (0, 1)]
+    kept = [large(shared, replica_id, replica_id + 10) for replica_id in (0, 1)]
     for value in range(5):
-        assert (large(cluster, value % 2, value) == value).all()
+        assert (large(shared, value % 2, value) == value).all()
 
     assert [10, 10, 11, 11] == [number for array in kept for number in (array.min(), array.max())]
 
@@ -256,6 +256,14 @@ def check_merge(
     return is_shared(cluster, got)
 
 
+@pytest.fixture(scope="module")
+def helped() -> Iterator[WorkerCluster]:
+    """Provide two workers that help with merges, as on a machine with two cores."""
+    with pytest.MonkeyPatch.context() as patch, launching() as start:
+        patch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+        yield start()
+
+
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
@@ -263,32 +271,28 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [1000, MIB // 2 + 1, MIB + 7])
 def test_a_merge_has_the_same_value_with_the_help_of_workers(
-    launch: Launch, two_cores: None, size: int
+    helped: WorkerCluster, size: int
 ) -> None:
     """Values of the first size are not in shared memory.
 
     One process merges values of the second size. Values of the third size are merged in two slices.
     """
-    cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
-        shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
+        shared = check_merge(helped, contributions(helped, size), operation, [0, 1])
         assert shared is (size > 1000), "the merge continued without a worker"
-    assert [] == cluster.channel.receive(0), "the channel returned messages about slices"
+    assert [] == helped.channel.receive(0), "the channel returned messages about slices"
 
 
-def test_other_messages_that_come_during_a_merge_are_received_later(
-    launch: Launch, two_cores: None
-) -> None:
-    cluster = launch(2)
-    values = contributions(cluster, 2 * SLICE_BYTES // 8)
-    cluster.tell(1, "answer = 7")
-    wait_for(lambda: cluster.channel._poller.poll(0))
+def test_other_messages_that_come_during_a_merge_are_received_later(helped: WorkerCluster) -> None:
+    values = contributions(helped, 2 * SLICE_BYTES // 8)
+    helped.tell(1, "answer = 7")
+    wait_for(lambda: helped.channel._poller.poll(0))
 
-    reduced(cluster, values, SUM, Operation.ASSIGN, None, [0])
+    reduced(helped, values, SUM, Operation.ASSIGN, None, [0])
 
-    ((replica_id, message),) = cluster.channel.receive(0)
+    ((replica_id, message),) = helped.channel.receive(0)
     assert isinstance(message, HostCall)
-    assert (1, 7) == (replica_id, cluster.codec.unpack(message.request))
+    assert (1, 7) == (replica_id, helped.codec.unpack(message.request))
 
 
 def test_a_merge_needs_no_slice_of_a_dead_worker(
@@ -351,6 +355,7 @@ def holders(inode: int) -> set[int]:
 
 
 def test_when_all_processes_are_killed_no_shared_memory_is_left(private_temporary: Path) -> None:
+    before = private_folders(private_temporary)
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + "input()"],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -371,6 +376,6 @@ def test_when_all_processes_are_killed_no_shared_memory_is_left(private_temporar
     assert not holders(inode)
     assert not list(Path("/dev/shm").glob("*varsim*"))
     # The killed fork server did not remove the private directory. The next start removes it.
-    (left,) = private_temporary.glob("varsim-*")
+    (left,) = private_folders(private_temporary) - before
     assert [left] == [one.path for one in remove_leftovers()]
     assert not left.exists()

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.effort import many
+from tests.effort import many, thorough
 from tests.replica_context import replica_id
 from varsim.errors import DeadlockError, MismatchError
 from varsim.testing import simulated_cluster
 
-PROGRAMS = 250
-"""The number of programs in `make test`; each runs in the order of another seed."""
+PROGRAMS = 125
+"""The number of programs in `make test`, and of others in `make check`; each runs in the order of
+another seed."""
 
 OPERATIONS = ("SUM", "MEAN", "gather", "write")
 
@@ -167,8 +168,9 @@ def check(numbers: Sequence[int]) -> Counter[bool]:
     return outcomes
 
 
-def test_programs_with_groups_give_the_values_of_the_model() -> None:
-    outcomes = check(range(PROGRAMS))
+@pytest.mark.parametrize("first", [0, thorough(PROGRAMS)])
+def test_programs_with_groups_give_the_values_of_the_model(first: int) -> None:
+    outcomes = check(range(first, first + PROGRAMS))
 
     assert outcomes[True] > PROGRAMS / 2
     assert outcomes[False] > PROGRAMS / 10
@@ -179,4 +181,5 @@ def test_programs_with_groups_give_the_values_of_the_model() -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_thousands_of_programs_give_the_values_of_the_model(part: int) -> None:
     count = many(1000)
-    check(range(PROGRAMS + part * count, PROGRAMS + (part + 1) * count))
+    first = 2 * PROGRAMS + part * count
+    check(range(first, first + count))

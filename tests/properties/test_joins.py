@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.effort import many
+from tests.effort import many, thorough
 from tests.replica_context import replica_id
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.verdict import judge
@@ -30,8 +30,9 @@ from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 
-PROGRAMS = 100
-"""The number of programs in `make test`; each runs in the order of another seed."""
+PROGRAMS = 50
+"""The number of programs in `make test`, and of others in `make check`; each runs in the order of
+another seed."""
 
 NONE, ON_WRITE = tf.VariableSynchronization.NONE, tf.VariableSynchronization.ON_WRITE
 Aggregation = tf.VariableAggregation
@@ -223,8 +224,9 @@ def check(numbers: Iterable[int]) -> Counter[bool]:
 
 
 @pytest.mark.filterwarnings("ignore::varsim.VarsimWarning")
-def test_programs_with_joins_give_the_values_of_the_model() -> None:
-    outcomes = check(range(PROGRAMS))
+@pytest.mark.parametrize("first", [0, thorough(PROGRAMS)])
+def test_programs_with_joins_give_the_values_of_the_model(first: int) -> None:
+    outcomes = check(range(first, first + PROGRAMS))
 
     assert outcomes[True] > PROGRAMS / 2
     assert outcomes[False] > PROGRAMS / 5
@@ -236,4 +238,5 @@ def test_programs_with_joins_give_the_values_of_the_model() -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_thousands_of_programs_with_joins_give_the_values_of_the_model(part: int) -> None:
     count = many(500)
-    check(range(PROGRAMS + part * count, PROGRAMS + (part + 1) * count))
+    first = 2 * PROGRAMS + part * count
+    check(range(first, first + count))

@@ -8,7 +8,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import chdir, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from tests.cli.test_server_runs import SCRIPT as SERVERS
 from tests.timeline.trace_event_format import Entry, problems
 from varsim.cli.main import main
+from varsim.testing import simulated_cluster
 
 HEAD = """
 import numpy as np
@@ -87,6 +88,13 @@ def traced(script: str, *words: str, code: int = 0) -> dict[str, Any]:
     return document
 
 
+@pytest.fixture(scope="module")
+def timeline(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Run `MERGES` one time, and return its timeline. Tests do not change it."""
+    with chdir(tmp_path_factory.mktemp("merges")), simulated_cluster():
+        return traced(MERGES)
+
+
 def entries(document: dict[str, Any], phase: str) -> list[Entry]:
     return [one for one in document["traceEvents"] if one["ph"] == phase]
 
@@ -96,16 +104,16 @@ def tracks(document: dict[str, Any]) -> dict[int, str]:
     return {one["tid"]: one["args"]["name"] for one in named}
 
 
-def test_each_contribution_leads_to_its_reduction_the_commit_and_the_read():
-    document = traced(MERGES)
-
+def test_each_contribution_leads_to_its_reduction_the_commit_and_the_read(
+    timeline: dict[str, Any],
+):
     replicas = {2: "replica 0", 3: "replica 1", 4: "replica 2"}
-    assert {1: "program", **replicas} == tracks(document)
-    slices = entries(document, "X")
+    assert {1: "program", **replicas} == tracks(timeline)
+    slices = entries(timeline, "X")
     assert 4 * (1 + 3) == sum(one["cat"] == "call" for one in slices)
     assert 4 == sum(one["name"] == "reduce kept" for one in slices)
     assert 4 * 3 == sum(one["name"] == "wait for kept" for one in slices)
-    flows = [one for one in document["traceEvents"] if one.get("cat") == "flow"]
+    flows = [one for one in timeline["traceEvents"] if one.get("cat") == "flow"]
     merges = {one["id"] for one in flows if one["name"] == "merge"}
     assert 4 * 3 == len(merges)
     for number in merges:
@@ -132,10 +140,8 @@ def test_no_arrow_goes_back_in_time(script: str):
     assert [] == problems(json.loads(Path("trace.json").read_text()))
 
 
-def test_the_bytes_of_each_variable_are_counted():
-    document = traced(MERGES)
-
-    last = {one["name"]: one["args"]["bytes"] for one in entries(document, "C")}
+def test_the_bytes_of_each_variable_are_counted(timeline: dict[str, Any]):
+    last = {one["name"]: one["args"]["bytes"] for one in entries(timeline, "C")}
     assert {"given by replicas: kept": 4 * 3 * 4, "given by replicas: seen": 3 * 2 * 4} == last
 
 
@@ -257,8 +263,10 @@ def _last_slice_early(found: list[Entry]) -> None:
         (_first("C", lambda one: one["args"].update(bytes=10**6)), "is less than before"),
     ],
 )
-def test_the_validator_finds_faults(damage: Callable[[list[Entry]], Any], said: str):
-    document = copy.deepcopy(traced(MERGES))
+def test_the_validator_finds_faults(
+    timeline: dict[str, Any], damage: Callable[[list[Entry]], Any], said: str
+):
+    document = copy.deepcopy(timeline)
     damage(document["traceEvents"])
 
     assert said in " ".join(problems(document))

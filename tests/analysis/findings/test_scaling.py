@@ -17,6 +17,7 @@ from tests.analysis.findings.on_one_device import (
     part,
     variable,
 )
+from tests.effort import thorough
 from tests.replica_context import replica_id
 from varsim.analysis.returned import compare_returned
 from varsim.sync.policies.central import Central
@@ -821,7 +822,7 @@ def a_sum_that_fits_in_the_end(strategy: Strategy) -> None:
 @pytest.mark.parametrize(
     ("expected", "program"), [pytest.param(*one, id=one[1].__name__) for one in PLANTED]
 )
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, thorough(4)])
 def test_a_wrong_value_is_found_with_variable_and_location(
     expected: str, program: Program, count: int
 ) -> None:
@@ -829,6 +830,6 @@ def test_a_wrong_value_is_found_with_variable_and_location(
 
 
 @pytest.mark.parametrize("program", CLEAN, ids=lambda program: program.__name__)
-@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("count", [thorough(2), 3, thorough(4)])
 def test_a_right_program_has_no_findings(program: Program, count: int) -> None:
     assert [] == in_short(compared(program, count), program)
