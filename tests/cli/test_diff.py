@@ -18,16 +18,17 @@ PROGRAM = '''
 import numpy as np
 import varsim as tf
 
-def run(job, *, wrong_call: int = 0, wrong_large: int = 0, more: int = 0, other: bool = False):
+def run(job, *, wrong_call: int = 0, wrong_large: int = 0, more: int = 0, other: bool = False,
+        size: int = 20_000):
     with job.strategy.scope():
         small = tf.Variable(0.0, name="small", aggregation=tf.VariableAggregation.SUM)
-        large = tf.Variable(np.zeros(20_000), name="large", aggregation=tf.VariableAggregation.MEAN)
+        large = tf.Variable(np.zeros(size), name="large", aggregation=tf.VariableAggregation.MEAN)
         if other:
-            tf.Variable(1.0, name="other")
+            tf.Variable(np.ones(size), name="other")
     def step(call):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         small.assign_add(1.5 if call == wrong_call and replica == 1 else 1.0)
-        value = np.full(20_000, float(call))
+        value = np.full(size, float(call))
         if call == wrong_large and replica == 1:
             value[7] = -1.0
         large.assign_add(value)
@@ -81,7 +82,7 @@ def test_the_first_value_that_differs_is_named_with_its_place():
         first[key] for key in ("variable", "kind", "call", "replica")
     )
     assert [1.0, 1.5] == [first[side]["value"] for side in ("first", "second")]
-    assert "program.py:14" == first["first"]["location"]
+    assert "program.py:15" == first["first"]["location"]
     assert ["small", None] == [
         each["variable"] for each in told["differences"]
     ]  # and what is taken
@@ -92,7 +93,7 @@ def test_the_first_value_that_differs_is_named_with_its_place():
     page = varsim("diff", one, other).stdout
     said = (
         "The runs differ first in variable small: in call 2 of strategy.run, replica 1 calls "
-        "assign_add at program.py:14: the values differ. first: 1.0 second: 1.5"
+        "assign_add at program.py:15: the values differ. first: 1.0 second: 1.5"
     )
     assert said in " ".join(page.split())
 
@@ -118,6 +119,13 @@ def test_other_operations_are_differences_too():
     assert ["assign_add", "read"] == [first[side]["operation"] for side in ("first", "second")]
 
 
+def test_shapes_that_differ_are_shown():
+    text = varsim("diff", ran(other=True, size=8), ran(other=True, size=9)).stdout
+
+    assert "first:  float64 [8]: 0 0" in text
+    assert "float64 [8]  float64 [9]" in text
+
+
 def test_runs_with_other_settings_are_compared_as_their_program_sees_them():
     """Writes under ON_READ and ON_WRITE correspond to each other; the first read differs."""
     code, told = diff(ran(), ran(mode="on_read"))
@@ -133,7 +141,7 @@ def test_what_only_one_run_has_is_not_compared_and_said():
     assert 1 == code
     text = "\n".join(told["not_compared"])
     assert "other: only the second run has it" in text
-    assert "replicas 2 to 2: only one run has them. The runs have 2 and 3 replicas" in text
+    assert "replica 2: only one run has it. The runs have 2 and 3 replicas" in text
 
 
 def test_values_that_are_left_out_leave_the_question_open():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -184,6 +185,17 @@ def test_a_removed_run_is_not_mistaken_for_one_of_the_same_second():
     assert [0, 2] == [one.exit_code for one in removals]
     assert "give its whole name" in removals[1].stderr
     assert again.is_dir()
+
+
+def test_a_run_that_cannot_be_removed_gives_code_6(monkeypatch: pytest.MonkeyPatch):
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "history.db")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    done = varsim("runs", "20260101", "--remove")
+
+    said = "runs/20260101-030405-mine cannot be removed: Read-only file system"
+    assert (6, True) == (done.exit_code, said in done.stderr), done.output
 
 
 def test_a_tag_that_cannot_be_written_gives_code_6():

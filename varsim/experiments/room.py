@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def make_room(out: Path, most_bytes: int, kept: Path | None = None) -> Room:
         if run.tag or run.path == kept:
             continue
         try:
-            if not foreign_files(run.path) and _remove(run.path):
+            if _is_made(run.path) and not foreign_files(run.path) and _remove(run.path):
                 removed.append(run)
                 left -= run.size_bytes
         except FileNotFoundError:  # another process has removed it
@@ -158,16 +159,18 @@ def remove_run(run: Path, *, force: bool = False) -> StoredRun:
             f"{run} has the tag {stored.tag!r}, so it is not removed: remove the tag first, by "
             f"`varsim runs {run} --untag`"
         )
-    if not force and (foreign := foreign_files(run)):
+    if (foreign := foreign_files(run)) and not force:
         raise ConfigError(
             f"{run} is not removed: varsim did not write {names(foreign)} in it. Move what you "
             "need, then add --force, which removes all of it"
         )
-    if not _remove(run):
+    if not _is_made(run):
         raise ConfigError(
-            f"{run} is not removed: it has not ended, or its name or its files are not those of a "
-            "directory that varsim made"
+            f"{run} is not removed: its name or its files are not those of a directory that "
+            "varsim made"
         )
+    if not _remove(run):
+        raise ConfigError(f"{run} is not removed: it has not ended")
     return stored
 
 
@@ -214,16 +217,25 @@ def _large(out: Path, runs: Sequence[StoredRun]) -> str:
     )
 
 
-def _remove(run: Path) -> bool:
-    """Remove a run's directory. Return False if the run has not ended or is not varsim's."""
+def _is_made(run: Path) -> bool:
+    """Return whether a directory has a name and a file that varsim gives to a run."""
     made = any((run / file).is_file() for file in (EXPERIMENT, SWEEP))
-    if not _OF_A_RUN.match(run.name) or not made:
-        return False
-    files = RunFiles(run)
-    with files.claimed() as is_claimed:
+    return made and _OF_A_RUN.match(run.name) is not None
+
+
+def _remove(run: Path) -> bool:
+    """Remove a run's directory. Return False if the run has not ended.
+
+    Raises:
+        OSError: It cannot be removed, or not all of it.
+    """
+    with RunFiles(run).claimed() as is_claimed:
         if is_claimed:
-            files.discard()
-    return not run.exists()
+            try:
+                shutil.rmtree(run)
+            except OSError as error:  # its own path begins in the run
+                raise OSError(error.errno, error.strerror, str(run)) from error
+        return is_claimed
 
 
 def bytes_in(folder: Path) -> int:

@@ -111,14 +111,16 @@ def not_compared(found: TwoHistories) -> Iterator[str]:
             yield f"{_listed(names)}: only the {which} run has it"
     if found.replicas[0] != found.replicas[1]:
         least, most = sorted(found.replicas)
+        one, other = found.replicas
         yield (
-            f"replicas {least} to {most - 1}: only one run has them. The runs have "
-            f"{found.replicas[0]} and {found.replicas[1]} replicas, so the parts of a batch differ"
+            f"{_span('replica', least, most - 1)}: only one run has {_THEM[most - least > 1]}. "
+            f"The runs have {one} and {other} replicas, so the parts of a batch differ"
         )
     if found.steps[0] != found.steps[1]:
         least, most = sorted(found.steps)
         which = _SIDES[found.steps[1] > found.steps[0]]
-        yield f"calls {count(least + 1)} to {count(most)}: only the {which} run has them"
+        them = _THEM[most - least > 1]
+        yield f"{_span('call', least + 1, most)}: only the {which} run has {them}"
     for name, missing in found.unknown.items():
         about = f"of {name}" if name else "outside variables"
         yield f"{count(missing)} values {about}: not recorded, or left out of an export"
@@ -126,6 +128,15 @@ def not_compared(found: TwoHistories) -> Iterator[str]:
         yield "variables outside the scope: the writes of replicas to them have no fixed order"
     if not all(found.whole):
         yield "what is missing in a record that is not complete (`varsim check` says why)"
+
+
+_THEM: Final = ("it", "them")
+
+
+def _span(what: str, first: int, last: int) -> str:
+    if first == last:
+        return f"{what} {count(first)}"
+    return f"{what}s {count(first)} to {count(last)}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -239,7 +250,9 @@ def _short_values(difference: Difference) -> tuple[str, str]:
         return first, second
     element = difference.element
     if element is None:
-        first, second = (f"#{one.digest or 0:08x}" for one in difference.both)
+        first, second = (f"{one.dtype} {one.shape}" for one in difference.both)
+        if first == second:
+            first, second = (f"#{one.digest or 0:08x}" for one in difference.both)
         return first, second
     index, *values = element
     where = f"{list(index)} " if index else ""
