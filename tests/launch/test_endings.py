@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.conftest import Launch, WorkerCluster
+from tests.launch.conftest import Launch
+from tests.launch.worker_cluster import WorkerCluster
 from tests.waiting import MS, is_running, wait_for, wait_for_exit
 from varsim.launch.logs import TAIL_LINES, tail
 
@@ -219,7 +220,7 @@ for descriptor in range(3):
 
 PROGRAM = """
 import subprocess, sys
-from tests.launch.conftest import WorkerCluster
+from tests.launch.worker_cluster import WorkerCluster
 from tests.launch.programs import NoObjects
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher

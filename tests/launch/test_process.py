@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from tests.effort import thorough
-from tests.launch.conftest import WAIT_S, Launch, WorkerCluster, private_folders
+from tests.launch.conftest import Launch, private_folders
 from tests.launch.programs import NoObjects
+from tests.launch.worker_cluster import WAIT_S, WorkerCluster
 from tests.waiting import MS, is_running, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.backends import launcher_of

@@ -29,6 +29,8 @@ def altered(value: Any) -> Any:
             return replace(
                 value, **{f.name: altered(getattr(value, f.name)) for f in fields(value)}
             )
+        case (int(first), int(end)):  # a pair, which has no other length
+            return first + 7, end + 7
         case _:
             return (*value, *value)
 
@@ -42,6 +44,7 @@ WHOLE = Rendezvous(
         trace=TraceOptions(Path("/t"), window=(10, 12)),
     ),
     addresses=("ipc://x", "secret"),
+    replica_ids=(0, 2),
     entry_point="m:f",
     search_path=("/one", ""),
     log_dir="/logs",

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from tests.effort import thorough
-from tests.launch.conftest import WAIT_S, Launch, WorkerCluster, launching, private_folders
+from tests.launch.conftest import Launch, launching, private_folders
+from tests.launch.worker_cluster import WAIT_S, WorkerCluster
 from tests.waiting import MS, wait_for, wait_for_exit
 from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError, StartError, VarsimWarning

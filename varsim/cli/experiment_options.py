@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -50,8 +50,19 @@ _BACKENDS: Final = {
 }
 
 
+_OF_LAUNCHERS: Final = {
+    "hosts": "With --launcher ssh, mpirun, srun or join: the names of the hosts, as in a,b, or "
+    "their number.",
+    "listen": "With these launchers: the address of this machine that the hosts reach, as "
+    "203.0.113.1 or 203.0.113.1:7000.",
+}
+"""The options that are settings of the launcher."""
+
+
 def backends(command: Command) -> Command:
-    """Add an option for each registry to a command."""
+    """Add an option for each registry to a command, and the launcher's settings."""
+    for setting, text in reversed(_OF_LAUNCHERS.items()):
+        command = click.option(f"--{setting}", metavar=setting.upper(), help=text)(command)
     for setting, text in reversed(_BACKENDS.items()):
         command = click.option(f"--{setting}", type=_RegisteredChoice(setting), help=text)(command)
     return command
@@ -161,7 +172,7 @@ def overrides_of(options: dict[str, Any]) -> list[Override]:
     from varsim.experiments.loading import Override
     from varsim.launch.devices import split_names
 
-    overrides = []
+    overrides = [*_of_launcher(options)]
     for key, value in options.items():
         if value is not None:
             listed = split_names(value) if key == "devices" else value
@@ -172,3 +183,20 @@ def overrides_of(options: dict[str, Any]) -> list[Override]:
                 location = " ".join(f"--fault {text!r}" for text in value)
             overrides.append(Override(_INNER.get(key, (key,)), listed, location))
     return overrides
+
+
+def _of_launcher(options: dict[str, Any]) -> Iterator[Override]:
+    """Take the settings of the launcher out of the options; yield their overrides."""
+    from varsim.experiments.loading import Override
+
+    given = {one: options.pop(one) for one in _OF_LAUNCHERS if options.get(one) is not None}
+    if not given:
+        return
+    name = options.pop("launcher", None)
+    if name is None:
+        raise WrongUse(f"--{next(iter(given))} is a setting of a launcher: add --launcher ssh")
+    for setting, text in given.items():
+        value: Any = text
+        if setting == "hosts":
+            value = int(text) if text.isdecimal() else [one.strip() for one in text.split(",")]
+        yield Override(("launcher", name, setting), value, f"--{setting} {text}")

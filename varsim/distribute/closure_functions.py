@@ -31,7 +31,7 @@ from varsim.shells.server_client import Ask
 from varsim.spec import Array, Operand, Operation
 from varsim.tracing.trace import Trace, open_server_trace
 from varsim.tracing.trace_format import PROGRAM
-from varsim.transport.sockets import DealerConnection, RouterListener
+from varsim.transport.sockets import DealerConnection, RouterListener, routing_id
 
 
 def serve(link: WorkerLink) -> None:
@@ -201,7 +201,7 @@ class ServerLinks:
         connection = self._connections.get(server)
         if connection is None:
             endpoint = _endpoint(self._link, server)
-            connection = DealerConnection(endpoint, self._link.replica_id)
+            connection = DealerConnection(endpoint, routing_id(self._link.replica_id))
             self._connections[server] = connection
         connection.send(encode([request]))
         ((frames,),) = [connection.receive(None)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -53,7 +53,7 @@ from varsim.distribute.supervision import Choices, Supervisor, current_superviso
 from varsim.distribute.taken import record_combined, record_results
 from varsim.distribute.values import DistributedValues, present_of, regroup
 from varsim.errors import ReplicaError
-from varsim.launch.backends import check_backends, launcher_of
+from varsim.launch.backends import check_backends, launcher_of, named_launcher
 from varsim.launch.launcher import LINK_LOSS_S, Backends, LaunchOptions
 from varsim.location import user_location, warn
 from varsim.protocol.messages import Raised
@@ -67,6 +67,8 @@ from varsim.texts.incarnations import Recovery
 from varsim.texts.uneven import UNEVEN, warning_of
 from varsim.tracing.trace import TraceOptions
 
+_LAUNCHER: Final = Backends().launcher
+
 
 class MirroredStrategy(Strategy):
     """Synchronous training on several replicas, each in a separate worker process.
@@ -74,7 +76,8 @@ class MirroredStrategy(Strategy):
     Args:
         devices: The name of the simulated hardware of each replica, like `["cpu:0", "gpu:0"]`. The
             default is 2 CPUs, or as many as the environment variable VARSIM_WORKERS sets.
-        launcher: The name of the launcher, which starts the workers.
+        launcher: The name of the launcher, which starts the workers; or its name with its settings,
+            such as {"ssh": {"hosts": ["a", "b"]}}.
         transport: The name of the transport, which carries messages.
         exchange: The name of the exchange, which carries and reduces large values. docs/cli.md
             lists launchers, transports and exchanges; other packages can add launchers and
@@ -122,7 +125,7 @@ class MirroredStrategy(Strategy):
         devices: Sequence[str] | None = None,
         cross_device_ops: Any = None,
         *,
-        launcher: str = Backends().launcher,
+        launcher: str | Mapping[str, Mapping[str, object]] = _LAUNCHER,
         transport: str = Backends().transport,
         exchange: str = Backends().exchange,
         strict: bool = False,
@@ -142,7 +145,7 @@ class MirroredStrategy(Strategy):
         chosen = Choices(
             strategy=type(self).__name__,
             devices=None if devices is None else checked_devices(devices),
-            backends=Backends(launcher=launcher, transport=transport, exchange=exchange),
+            backends=Backends(transport=transport, exchange=exchange, **named_launcher(launcher)),
             strict=strict,
             auto=auto,
             uneven=uneven,

@@ -6,7 +6,7 @@ Errors, the JSON Schema for editors, and the docs use the same descriptions.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -14,25 +14,23 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     PrivateAttr,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
 
 from varsim.distribute.faults import SYNTAX as FAULTS
 from varsim.distribute.faults import Fault, parse_fault
 from varsim.distribute.lost_workers import MAX_RESTARTS
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
+from varsim.experiments.backend_values import LauncherValue, RegisteredName
 from varsim.experiments.checkpoint_settings import CheckpointSettings
 from varsim.experiments.key_locations import KeyLocations, WrongKey
 from varsim.experiments.mode_text import SYNTAX, WORDS, Mode, parse_mode
 from varsim.experiments.trace_settings import Keys, TraceSettings
 from varsim.experiments.variable_settings import VariableSettings
-from varsim.launch.backends import REGISTRIES
+from varsim.launch.backends import REGISTRIES, named_launcher
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.launch.launcher import Backends
 from varsim.texts.modes import ADAPTIVE
@@ -74,30 +72,6 @@ _Sweep = Annotated[
         }
     ),
 ]
-
-
-class _RegisteredName:
-    """Annotates a field that names an implementation; a registry lists the valid names."""
-
-    def __init__(self, setting: str) -> None:
-        self._registry = REGISTRIES[setting]
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return handler(schema) | {"enum": list(self._registry.names())}
-
-    def _checked(self, name: str) -> str:
-        try:
-            self._registry.check(name)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return name
 
 
 _OF_WORKLOADS: Final = {
@@ -212,15 +186,16 @@ class Experiment(Keys):
         "`random` and `numpy.random` in the program, and in each worker together with the "
         "replica's id.",
     )
-    launcher: Annotated[str, _RegisteredName("launcher")] = Field(
+    launcher: Annotated[str | dict[str, dict[str, Any]], LauncherValue()] = Field(
         default=Backends().launcher,
-        description=f"What starts the workers. {REGISTRIES['launcher'].summary()}",
+        description=f"What starts the workers. {REGISTRIES['launcher'].summary()} A mapping of one "
+        "name to its settings, such as ssh: {hosts: [a, b]}, chooses a launcher with settings.",
     )
-    transport: Annotated[str, _RegisteredName("transport")] = Field(
+    transport: Annotated[str, RegisteredName("transport")] = Field(
         default=Backends().transport,
         description=f"What carries the messages. {REGISTRIES['transport'].summary()}",
     )
-    exchange: Annotated[str, _RegisteredName("exchange")] = Field(
+    exchange: Annotated[str, RegisteredName("exchange")] = Field(
         default=Backends().exchange,
         description="How large values are sent, and where they are reduced. "
         f"{REGISTRIES['exchange'].summary()}",
@@ -366,16 +341,17 @@ class Experiment(Keys):
     @property
     def backends(self) -> Backends:
         """Return the launcher, transport and exchange."""
-        return Backends(**{field.name: getattr(self, field.name) for field in fields(Backends)})
+        launcher = named_launcher(self.launcher)
+        return Backends(transport=self.transport, exchange=self.exchange, **launcher)
 
     @property
     def named_backends(self) -> dict[str, str]:
         """Return the backends that the experiment itself names."""
-        return {
-            name: value
-            for name, value in asdict(self.backends).items()
-            if name in self.model_fields_set
-        }
+        launcher = (
+            {"launcher", "launcher_settings"} if "launcher" in self.model_fields_set else set()
+        )
+        named = launcher | (self.model_fields_set & {"transport", "exchange"})
+        return {name: value for name, value in asdict(self.backends).items() if name in named}
 
     @property
     def set_for_replicas(self) -> list[str]:

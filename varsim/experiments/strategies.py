@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +55,9 @@ def strategy_of(
     lost_workers = LostWorkers().changed(experiment.on_worker_lost, most)
     return MirroredStrategy(
         device_names,
-        **asdict(experiment.backends),
+        launcher=experiment.launcher,
+        transport=experiment.transport,
+        exchange=experiment.exchange,
         strict=experiment.strict,
         auto=experiment.auto_in_force,
         uneven=experiment.uneven or UNEVEN[0],

@@ -23,6 +23,7 @@ class Backends:
     launcher: str = "process"
     transport: str = "ipc"
     exchange: str = "auto"
+    launcher_settings: str = ""  # the launcher's settings as JSON; "" if it has none
 
 
 @value_class

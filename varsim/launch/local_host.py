@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+
+import zmq
 
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.sightings import sighting_of
 from varsim.launch.stacks import Stacks
 from varsim.sync.stalls import Sighting
+from varsim.transport.sockets import timeout_ms
 
 
 class LocalHost:
     """The host of the program: all workers are children of one fork server."""
 
     def __init__(
-        self, num_replicas: int, fork_server: ForkServer, logs: WorkerLogs, stacks: Stacks
+        self, replica_ids: range, fork_server: ForkServer, logs: WorkerLogs, stacks: Stacks
     ) -> None:
         self._fork_server = fork_server
         self._logs = logs
         self._stacks = stacks
-        self._running = set(range(num_replicas))
+        self._running = set(replica_ids)
         self._process_ids: dict[int, int] = {}
         self.sockets = (fork_server.reports,)
         self.kill = fork_server.kill
@@ -49,6 +53,10 @@ class LocalHost:
             ended += [(replica_id, why) for replica_id in sorted(self._running)]
             self._running.clear()
         return ended
+
+    def look(self) -> list[tuple[int, str]]:
+        """Return (): there is no link to this host."""
+        return []
 
     def is_ready(self, replica_id: int, process_id: int) -> None:
         """Record the process of a worker."""
@@ -93,3 +101,13 @@ class LocalHost:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(process_id, signal.SIGKILL)
         return True
+
+    def end_all(self, timeout_s: float) -> None:
+        """Kill all workers, and wait for their ends; the fork server goes on."""
+        for replica_id in list(self._running):
+            self.end_worker(replica_id)
+        poller = zmq.Poller()
+        poller.register(self._fork_server.reports, zmq.POLLIN)
+        until_s = time.monotonic() + timeout_s
+        while self._running and poller.poll(timeout_ms(until_s - time.monotonic())):
+            self.exits()

@@ -92,6 +92,7 @@ class ProcessLauncher:
             Rendezvous(
                 options=options,
                 addresses=listener.addresses,
+                replica_ids=(0, count),
                 entry_point=options.entry_point or self.entry_point,
                 search_path=tuple(sys.path),
                 log_dir=str(log_dir),
@@ -108,7 +109,7 @@ class ProcessLauncher:
             trace=trace,
             exchange=exchange,
             listener=listener,
-            hosts=LocalHost(count, fork_server, logs, Stacks(directory)),
+            hosts=LocalHost(range(count), fork_server, logs, Stacks(directory)),
             link_loss_s=options.link_loss_s,
         )
         return channel, exchange, trace

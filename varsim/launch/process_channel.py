@@ -194,6 +194,7 @@ class ProcessChannel:
         if not ready.keys().isdisjoint(self._hosts.sockets):
             self._collect_losses()
         if self._look_s < math.inf:
+            self._take_losses(self._hosts.look())
             for replica_id in self._listener.look(self._hosts.is_stopped):
                 reason = (
                     f"had no connection for {self._link_loss_s:g} s (link_loss_s), and was ended"
@@ -231,7 +232,10 @@ class ProcessChannel:
         self._take_finished()
 
     def _collect_losses(self) -> None:
-        for replica_id, reason in self._hosts.exits():
+        self._take_losses(self._hosts.exits())
+
+    def _take_losses(self, losses: Sequence[tuple[int, str]]) -> None:
+        for replica_id, reason in losses:
             if replica_id in self._running:  # not a worker that `end` has killed
                 self._inbox.append((replica_id, self._lose(replica_id, reason)))
 

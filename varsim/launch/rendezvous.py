@@ -22,7 +22,8 @@ class Rendezvous:
     """The settings that the fork server and the workers need."""
 
     options: LaunchOptions  # the program's options, unchanged
-    addresses: tuple[str, ...]  # one per worker; see `transport.Listener`
+    addresses: tuple[str, ...]  # one per worker of the cluster; see `transport.Listener`
+    replica_ids: tuple[int, int]  # (first, end): the replicas first to end - 1 are on this host
     entry_point: str
     search_path: tuple[str, ...]  # the program's sys.path, so that workers find its modules
     log_dir: str

@@ -26,6 +26,12 @@ class WorkerHosts(Protocol):
     def exits(self) -> list[tuple[int, str]]:
         """Return the workers that have ended since the last call: (replica_id, reason)."""
 
+    def look(self) -> list[tuple[int, str]]:
+        """Look at the links to the hosts, if there are any; return what `exits` returns.
+
+        This method is called at regular times while the program waits for messages.
+        """
+
     def is_ready(self, replica_id: int, process_id: int) -> None:
         """Record the process of a worker that has reported that it is ready."""
 

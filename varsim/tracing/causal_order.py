@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
 
@@ -32,15 +32,22 @@ class CausalOrder:
     Args:
         mail: The envelopes under way. The caller of `records` adds and removes them.
         endings: Gets what the traces lack, and how each of them ended.
+        conversions: How the times of some processes are converted; see `host_clocks`.
     """
 
     def __init__(
-        self, directory: Path, num_replicas: int, mail: Mail, endings: TraceEndings
+        self,
+        directory: Path,
+        num_replicas: int,
+        mail: Mail,
+        endings: TraceEndings,
+        conversions: Mapping[int, Callable[[int], int]],
     ) -> None:
         self._directory = directory
         self._num_replicas = num_replicas
         self._mail = mail
         self._endings = endings
+        self._conversions = conversions
         self._traces: dict[int, Reading] = {}
 
     def done(self) -> float:
@@ -89,7 +96,8 @@ class CausalOrder:
     def _open_trace(self, process: int) -> Iterator[TraceRecord]:
         trace = Reading(self._directory / file_name(process), self._num_replicas)
         self._traces[process] = trace
-        return iter(trace)
+        convert = self._conversions.get(process)
+        return iter(trace) if convert is None else _converted(trace, convert)
 
     def _first(self, process: int, source: Iterator[TraceRecord]) -> TraceRecord | None:
         """Return the first record of a trace; None if the file has no record or is no trace."""
@@ -104,3 +112,12 @@ class CausalOrder:
 
     def _check_end(self, process: int, last: TraceRecord | None) -> None:
         self._endings.ends(process, last, self._traces[process].damage)
+
+
+def _converted(
+    records: Iterable[TraceRecord], convert: Callable[[int], int]
+) -> Iterator[TraceRecord]:
+    """Yield the records with converted times."""
+    for record in records:
+        record[1] = convert(record[1])
+        yield record

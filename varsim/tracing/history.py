@@ -114,6 +114,9 @@ RUN_KEYS: Final[Mapping[str, str]] = {
     "as num_replicas_in_sync at train.py:12; missing in histories of earlier versions",
     "continued": "only after a restart: `calls`, the number of the program's calls in earlier "
     "incarnations, and `kept`, the numbers of the variables that the restart created again",
+    "hosts": "only if workers ran on other hosts: a list with the `name` of each host, its "
+    "`replicas`, and `clock_error_s`: by how much times of these replicas can be wrong, because "
+    "the clocks of two hosts are compared by messages; null if they were not compared",
     LEFT_OUT: "what an export left out of the record, such as values",
 }
 
@@ -235,6 +238,15 @@ class History:
         """Return whether the program has used the number of replicas; None if not recorded."""
         uses = self.run.get("counted")
         return None if uses is None else bool(uses)
+
+    @property
+    def hosts(self) -> list[dict[str, Any]]:
+        """Return the hosts of the workers; [] if all of them ran on the program's host.
+
+        Each has a `name`, its `replicas`, and `clock_error_s`, in seconds, or None if unknown.
+        """
+        found: list[dict[str, Any]] = self.run.get("hosts", [])
+        return found
 
     @property
     def calls_before(self) -> int:

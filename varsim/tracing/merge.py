@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,7 @@ from varsim.tracing.decode import (
 )
 from varsim.tracing.history import HISTORY, PROGRAM, check_tables
 from varsim.tracing.history_file import EventBatch, write_batches
+from varsim.tracing.host_clocks import conversions, described, read_hosts
 from varsim.tracing.layout import LayoutError
 from varsim.tracing.manual import obtained
 from varsim.tracing.notices import SIMULATED
@@ -82,7 +83,16 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
     """
     first = begun(directory / file_name(PROGRAM))
     about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": first[7]}
-    merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]), window=first[7])
+    hosts = read_hosts(directory)
+    if hosts:
+        about["hosts"] = described(hosts)
+    merger = _Merger(
+        directory,
+        num_replicas=int(first[3]),
+        began_ns=int(first[1]),
+        window=first[7],
+        conversions=conversions(hosts),
+    )
 
     def batches() -> Iterator[EventBatch]:
         yield from merger.events(tell)
@@ -117,7 +127,8 @@ class _Merger:
         directory: Path,
         num_replicas: int,
         began_ns: int,
-        window: tuple[int, int] | None = None,
+        window: tuple[int, int] | None,
+        conversions: Mapping[int, Callable[[int], int]],
     ) -> None:
         self.variables = RecordedVariables()
         self.endings = TraceEndings()
@@ -133,7 +144,7 @@ class _Merger:
             for replica_id in range(num_replicas)
         ]
         self._mail: Mail = defaultdict(deque)
-        self._order = CausalOrder(directory, num_replicas, self._mail, self.endings)
+        self._order = CausalOrder(directory, num_replicas, self._mail, self.endings, conversions)
         self._last_messages: dict[int, list[Message]] = {}  # sender → messages of its last envelope
         self._window = window
         self._open = window is None

@@ -80,6 +80,18 @@ def _is_continued(value: object) -> bool:
     return False
 
 
+def _are_hosts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_host, value))
+
+
+def _is_host(value: object) -> bool:
+    match value:
+        case {"name": str(), "replicas": [*replicas], "clock_error_s": error}:
+            known = error is None or (type(error) in {int, float} and 0 <= error <= MAX_SECONDS)
+            return known and all(is_count(one, 0, MAX_REPLICAS) for one in replicas)
+    return False
+
+
 def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
@@ -104,6 +116,7 @@ ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     ),
     "window": (_is_window, "null, or the first call and the first call after it"),
     "continued": (_is_continued, "the calls before, and the numbers of the kept variables"),
+    "hosts": (_are_hosts, "a list of hosts with their replicas"),
     "counted": (_are_texts, "a list of texts"),
     "missing": (_are_texts, "a list of texts"),
     "left_out": (_are_texts, "a list of texts"),

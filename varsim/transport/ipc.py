@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from varsim.transport.folders import SOCKET_NAME
-from varsim.transport.sockets import DealerConnection, RouterListener
+from varsim.transport.sockets import DealerConnection, RouterListener, routing_id
 
 
 class Ipc:
@@ -25,4 +25,4 @@ class Ipc:
 
     def connect(self, address: str, replica_id: int) -> DealerConnection:
         """Connect; the address is the endpoint."""
-        return DealerConnection(address, replica_id)
+        return DealerConnection(address, routing_id(replica_id))

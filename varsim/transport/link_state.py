@@ -62,7 +62,7 @@ class LinkState:
 
     def __init__(self, loss_s: float, longest_probe_s: float) -> None:
         self.is_lost = False
-        self._loss_s = loss_s
+        self.loss_s = loss_s
         self._longest_probe_s = longest_probe_s
         self._sent = 0  # the number of the last envelope
         # unacknowledged envelopes in order
@@ -149,7 +149,7 @@ class LinkState:
             self._silence_s = 0.0
         else:
             self._silence_s += since_s
-        self.is_lost = self._silence_s > self._loss_s
+        self.is_lost = self._silence_s > self.loss_s
         if not connected or is_new:  # a new connection needs a probe immediately
             self._probe_s, self._probe_at_s = FIRST_PROBE_S, now_s
         elif self._has_progress:

@@ -13,14 +13,16 @@ import math
 import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
+
+import zmq
 
 from varsim.errors import LinkLost, ProtocolError
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer
 from varsim.transport.link_faults import LinkFaults
 from varsim.transport.link_state import Kind, LinkState, Packet
-from varsim.transport.sockets import COPY_LIMIT_BYTES, DealerConnection, RouterListener
+from varsim.transport.sockets import COPY_LIMIT_BYTES, DealerConnection, timeout_ms
 
 LOOK_S: Final = 0.2
 """The time between two looks at the links while a process waits for messages."""
@@ -67,12 +69,33 @@ def _unchanging(frames: Sequence[Frame]) -> list[Buffer]:
     return [bytes(one) if len(one) < COPY_LIMIT_BYTES else one for one in frames]
 
 
+class PlainListener(Protocol):
+    """The sockets below a `ReliableListener`: their peers have numbers, and packets can be lost."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return the address of this listener for each peer; see `transport.Listener`."""
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """Return the sockets to poll."""
+
+    def send(self, replica_id: int, frames: Sequence[Buffer], /) -> bool:
+        """Send a packet without waiting; return False if the peer is not connected."""
+
+    def drain(self) -> Sequence[tuple[int, list[Buffer]]]:
+        """Return the received packets, each with the number of its peer."""
+
+    def close(self) -> None:
+        """Close the sockets; unsent packets are dropped."""
+
+
 class ReliableListener:
     """The coordinator's end of all links."""
 
     look_s = LOOK_S
 
-    def __init__(self, listener: RouterListener, num_replicas: int, loss_s: float) -> None:
+    def __init__(self, listener: PlainListener, num_replicas: int, loss_s: float) -> None:
         self._listener = listener
         self._links = [LinkState(loss_s, _COORDINATOR_PROBES_S) for _ in range(num_replicas)]
         self._connected = [True] * num_replicas  # whether the last packet could be sent
@@ -138,13 +161,26 @@ class ReliableConnection:
     def __init__(self, connection: DealerConnection, loss_s: float) -> None:
         self._connection = connection
         self._dealer = connection.dealer
-        self._loss_s = loss_s
         self._link = LinkState(loss_s, _WORKER_PROBES_S)
         self._look_at_s = 0.0
         self._connections = 0  # number of connections that were made until the last look
+        self._was_connected = False
         self.link_faults = LinkFaults(self._dealer)
         self.close = connection.close
         self.sockets = connection.sockets
+
+    def allow_loss(self, loss_s: float) -> None:
+        """Set after how many seconds without a connection the link is lost."""
+        self._link.loss_s = loss_s
+
+    @property
+    def is_connected(self) -> bool:
+        """Return whether there was a connection at the last look, which `receive` makes."""
+        return self._was_connected
+
+    def await_connection(self, timeout_s: float) -> bool:
+        """Wait until the coordinator has accepted a connection; return False after `timeout_s`."""
+        return bool(self._dealer.socket.poll(timeout_ms(timeout_s), zmq.POLLOUT))
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Send an envelope; the first call waits until the connection is made."""
@@ -188,11 +224,11 @@ class ReliableConnection:
         assert watch is not None, "a link over TCP is watched"
         watch.update()
         is_new, self._connections = watch.connections > self._connections, watch.connections
-        connected = watch.descriptor is not None
-        for probe in self._link.look(now_s, connected=connected, is_new=is_new):
+        self._was_connected = watch.descriptor is not None
+        for probe in self._link.look(now_s, connected=self._was_connected, is_new=is_new):
             self._transmit(probe)
         if self._link.is_lost:
-            raise LinkLost(self._loss_s)
+            raise LinkLost(self._link.loss_s)
 
     def _transmit(self, packet: Packet) -> None:
         for one in self.link_faults.outgoing(packet):

@@ -1,4 +1,8 @@
-"""Transport "tcp": the loopback interface, encrypted by CURVE with new keys for each run."""
+"""Transport "tcp": TCP, encrypted by CURVE with new keys for each run.
+
+The transport itself uses the loopback interface. `listen_on` binds an address that other hosts can
+reach, for launchers that start workers on several hosts.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,33 @@ from pathlib import Path
 from varsim.transport.keys import KeyPair
 from varsim.transport.listening_port import ListeningPort
 from varsim.transport.reliable import ReliableConnection, ReliableListener
-from varsim.transport.sockets import DealerConnection, DealerKeys, RouterListener, ServerKeys
+from varsim.transport.sockets import (
+    DealerConnection,
+    DealerKeys,
+    RouterListener,
+    ServerKeys,
+    routing_id,
+)
 
 
 class _TcpListener(RouterListener):
     """A listener whose addresses contain each worker's keys."""
 
-    def __init__(self, num_replicas: int, link_loss_s: float) -> None:
+    def __init__(
+        self, num_replicas: int, link_loss_s: float, endpoint: str, port: ListeningPort | None
+    ) -> None:
+        """Bind the socket.
+
+        Args:
+            endpoint: The endpoint to bind, in ZeroMQ's form.
+            port: The open port of the endpoint; None: open the port.
+        """
         own, pairs = KeyPair.generate(), [KeyPair.generate() for _ in range(num_replicas)]
-        port = ListeningPort(num_replicas)
-        super().__init__(port.endpoint, num_replicas, ServerKeys(own, pairs), port)
+        super().__init__(endpoint, num_replicas, ServerKeys(own, pairs), port)
         self._addresses = tuple(
             json.dumps(
                 {
-                    "endpoint": port.endpoint_of(replica_id),
+                    "endpoint": self.endpoint if port is None else port.endpoint_of(replica_id),
                     "public": pair.public.decode(),
                     "secret": pair.secret.decode(),
                     "server": own.public.decode(),
@@ -37,6 +54,18 @@ class _TcpListener(RouterListener):
         return self._addresses
 
 
+def listen_on(endpoint: str, num_replicas: int, link_loss_s: float) -> ReliableListener:
+    """Bind an address of this host to which workers on other hosts connect.
+
+    Args:
+        endpoint: Such as "tcp://203.0.113.1:*", with "*" for any free port.
+    Raises:
+        zmq.ZMQError: The endpoint cannot be bound.
+    """
+    listener = _TcpListener(num_replicas, link_loss_s, endpoint, None)
+    return ReliableListener(listener, num_replicas, link_loss_s)
+
+
 class Tcp:
     """Connects over TCP. Only workers with a key on the allow-list can connect."""
 
@@ -50,7 +79,8 @@ class Tcp:
         link_loss_s: float,
     ) -> ReliableListener:
         """Bind a free port of the loopback interface."""
-        listener = _TcpListener(num_replicas, link_loss_s)
+        port = ListeningPort(num_replicas)
+        listener = _TcpListener(num_replicas, link_loss_s, port.endpoint, port)
         return ReliableListener(listener, num_replicas, link_loss_s)
 
     def connect(self, address: str, replica_id: int) -> ReliableConnection:
@@ -58,5 +88,5 @@ class Tcp:
         known = json.loads(address)
         public, secret, server = (known[one].encode() for one in ("public", "secret", "server"))
         keys = DealerKeys(KeyPair(public, secret), server)
-        connection = DealerConnection(known["endpoint"], replica_id, keys)
+        connection = DealerConnection(known["endpoint"], routing_id(replica_id), keys)
         return ReliableConnection(connection, known["link_loss_s"])

@@ -91,14 +91,14 @@ class _ForkServer:
         gc.collect()
         gc.freeze()  # garbage collection must not write to pages shared with workers
         gc.enable()
-        count = len(self._rendezvous.options.devices)
-        for replica_id in range(count):
+        first, end = self._rendezvous.replica_ids
+        for replica_id in range(first, end):
             try:
                 process_id = os.fork()
             except OSError as error:
                 self._kill_workers()
                 sys.exit(
-                    f"the system does not allow process {replica_id + 1} of {count} "
+                    f"the system does not allow process {replica_id - first + 1} of {end - first} "
                     f"({error.strerror}): {MORE_PROCESSES}"
                 )
             if process_id == 0:

@@ -1,0 +1,27 @@
+"""Launcher "join": wait for hosts on which somebody runs `varsim worker`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from varsim.launch.remote.engines import EngineCommand
+from varsim.launch.remote.host_launcher import HostLauncher, key_file
+from varsim.launch.remote.join_key import JoinKey
+
+
+class JoinLauncher(HostLauncher):
+    """Starts no command: it prints the one to run on each host, and waits."""
+
+    name = "join"
+    needs = "number"
+
+    def commands(self, endpoint: str, key: JoinKey, folder: Path) -> Sequence[EngineCommand]:
+        """Return no command; say on stderr what to run on the hosts."""
+        path = key_file(self.settings.key, folder, key)
+        sys.stderr.write(
+            f"varsim: waiting for {self.settings.number} hosts; run on each of them, with a copy "
+            f"of the key:\n  varsim worker --coordinator {endpoint} --key {path}\n"
+        )
+        return ()

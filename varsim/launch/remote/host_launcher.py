@@ -1,0 +1,333 @@
+"""Start the workers of a cluster on several hosts, by an engine that starts agents there."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from varsim.errors import ConfigError, ProtocolError, StartError
+from varsim.exchange.exchange import check_exchange, open_exchange
+from varsim.interrupts import MAX_WAIT_S, Interruptible, held
+from varsim.launch.host_needs import DOCTOR, ensure_host
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.link import Link
+from varsim.launch.process_channel import ProcessChannel
+from varsim.launch.remote.control import Control, Name
+from varsim.launch.remote.engines import EngineCommand, EngineRun
+from varsim.launch.remote.greeting import Greeting
+from varsim.launch.remote.join_key import JoinKey, write_key
+from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
+from varsim.launch.remote.settings import HostSettings
+from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
+from varsim.private import make_private_folder
+from varsim.protocol.python_values import StructureCodec
+from varsim.protocol.references import References
+from varsim.tracing.trace import open_trace, remove_traces
+from varsim.tracing.trace_format import PROGRAM
+from varsim.transport.folders import PrivateFolder, new_path
+from varsim.transport.joining import HostListener
+from varsim.transport.keys import KeyPair
+from varsim.transport.sockets import timeout_ms
+from varsim.transport.tcp import listen_on
+from varsim.transport.transport import TRANSPORTS
+
+_TRANSPORT: Final = "tcp"  # between hosts
+
+
+class HostLauncher(ABC):
+    """Starts workers on several hosts. A subclass knows the commands of one engine."""
+
+    name: str
+    """The name of the launcher, for errors."""
+
+    needs = ""
+    """What the launcher must know of the hosts: their "names", their "number", or nothing."""
+
+    def __init__(self, settings: HostSettings = HostSettings()) -> None:  # noqa: B008  # frozen
+        self.settings: Final = settings
+        self.entry_point = ENTRY_POINT
+
+    @classmethod
+    def from_settings(cls, given: Mapping[str, Any]) -> HostLauncher:
+        """Return a launcher with the settings of an experiment.
+
+        Raises:
+            ConfigError: A setting does not exist, or has a wrong value.
+        """
+        made = cls(HostSettings.of(cls.name, given))
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """Check that the settings are complete.
+
+        Raises:
+            ConfigError: A setting is missing.
+        """
+        missing = {"names": not self.settings.names, "number": self.settings.number is None}
+        if self.needs and missing[self.needs]:
+            example, option = {"names": ("[a, b]", "a,b"), "number": ("2", "2")}[self.needs]
+            raise ConfigError(
+                f"launcher {self.name!r} needs the {self.needs} of the hosts: launcher: "
+                f"{{{self.name}: {{hosts: {example}}}}}, or --hosts {option}"
+            )
+
+    @abstractmethod
+    def commands(self, endpoint: str, key: JoinKey, folder: Path) -> Sequence[EngineCommand]:
+        """Return the commands that start an agent on each host.
+
+        Args:
+            endpoint: The endpoint to which the agents connect.
+            folder: A private folder of this cluster, for a file with the key.
+        """
+
+    def launch(self, options: LaunchOptions, references: References) -> Link:
+        """Start an agent on each host and one worker per device; return when all are ready.
+
+        Raises:
+            StartError: A host or a worker did not start; the text names it.
+            ConfigError: The settings do not fit together.
+        """
+        self.check()
+        backends = replace(options.backends, transport=_TRANSPORT)
+        options = replace(options, backends=backends)
+        check_exchange(backends.exchange, TRANSPORTS.make(_TRANSPORT))
+        if options.servers:
+            raise ConfigError(f"launcher {self.name!r} cannot start parameter servers")
+        with Interruptible():
+            select.select([], [], [], options.delay_s)
+        return _Start(self, options, references).run()
+
+
+class _Start:
+    """One start of a cluster."""
+
+    def __init__(
+        self, launcher: HostLauncher, options: LaunchOptions, references: References
+    ) -> None:
+        self._launcher = launcher
+        self._settings = launcher.settings
+        self._options = options
+        self._references = references
+        self._deadline_s = time.monotonic() + options.start_timeout_s
+        self._stack = ExitStack()
+        self._keys = self._stack.enter_context(ExitStack())  # removes the files with the key
+        self._count = len(options.devices)
+
+    def run(self) -> Link:
+        channel: ProcessChannel | None = None
+        try:
+            with held():
+                try:
+                    self._open()
+                except (OSError, zmq.ZMQError) as error:
+                    raise StartError(f"cannot start workers: {error}. {DOCTOR}") from error
+            greetings = self._gather()
+            with held():
+                self._keys.close()  # no further host can join
+                channel, link = self._begin(greetings)
+                channel.own(self._stack.pop_all())
+            channel.wait_until_ready(self._deadline_s)
+        except BaseException:  # including Ctrl-C: end what has started
+            with held():
+                if channel is not None:
+                    channel.kill()
+                self._stack.close()
+                remove_traces(self._options.trace, self._count)
+            raise
+        return link
+
+    def _open(self) -> None:
+        """Listen for hosts, and start the engine's commands."""
+        ensure_host(self._count)
+        own, member = KeyPair.generate(), KeyPair.generate()
+        endpoint, self._workers_endpoint = self._settings.endpoints()
+        self._listener = HostListener(endpoint, own, member, self._options.link_loss_s)
+        self._stack.callback(self._listener.close)
+        key = JoinKey(member, own.public)
+        folder = self._keys.enter_context(PrivateFolder(new_path("key-"))).path
+        if self._settings.key:
+            self._keys.callback(Path(self._settings.key).unlink, missing_ok=True)
+        self._engine = EngineRun(self._launcher.commands(self._listener.endpoint, key, folder))
+        self._stack.callback(self._engine.end)
+
+    def _gather(self) -> dict[int, Greeting]:
+        """Wait until all hosts have joined; return their greetings by the number of their link."""
+        joined: dict[int, Greeting] = {}
+        poller = zmq.Poller()
+        for polled in (*self._listener.sockets, *self._engine.outputs):
+            poller.register(polled, zmq.POLLIN)
+        while not self._is_complete(joined):
+            left_s = self._deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise StartError(self._missing(joined))
+            with Interruptible():
+                poller.poll(timeout_ms(min(left_s, MAX_WAIT_S, self._listener.look_s)))
+            for ended in self._engine.ended():
+                which = "the engine" if ended.host is None else f"host {self._name_of(ended.host)}"
+                raise StartError(f"{which} {ended.reason}")
+            for number, frames in self._listener.drain():
+                if isinstance(frames, ProtocolError):
+                    continue  # not a host of this version
+                message = Control.unpacked(frames)
+                if message.name is Name.HELLO:
+                    joined[number] = self._accepted(number, message.value)
+            self._listener.look(lambda _: False)
+        return joined
+
+    def _is_complete(self, joined: Mapping[int, Greeting]) -> bool:
+        sizes = [one.size for one in joined.values() if one.size is not None]
+        expected = self._settings.number or max(sizes, default=None)
+        return expected is not None and len(joined) >= expected
+
+    def _name_of(self, rank: int) -> str:
+        names = self._settings.names
+        return names[rank] if rank < len(names) else str(rank)
+
+    def _missing(self, joined: Mapping[int, Greeting]) -> str:
+        there = ", ".join(sorted(one.host for one in joined.values())) or "none"
+        expected = self._settings.number
+        wanted = "" if expected is None else f" of {expected}"
+        return (
+            f"{len(joined)}{wanted} hosts have joined {self._listener.endpoint} within "
+            f"{self._options.start_timeout_s:g} s (start_timeout_s): {there}"
+        )
+
+    def _accepted(self, number: int, value: Any) -> Greeting:
+        """Return the greeting of a host that fits to this program.
+
+        Raises:
+            StartError: Its versions differ.
+        """
+        try:
+            greeting = Greeting.from_value(value)
+        except ProtocolError as error:
+            raise StartError(f"a host does not fit to this program: {error}") from None
+        reason = Greeting.of_this_host().difference(greeting)
+        if reason:
+            self._listener.send(number, Control(Name.REFUSE, 0, reason).packed())
+            raise StartError(
+                f"host {greeting.host} does not fit to this program: {reason}. Install the same "
+                "releases on all hosts"
+            )
+        return greeting
+
+    def _begin(self, greetings: Mapping[int, Greeting]) -> tuple[ProcessChannel, Link]:
+        """Give each host its replicas, and listen for the workers."""
+        hosts = self._hosts(greetings)
+        options = self._options
+        exchange_name, exchange = open_exchange(
+            options.backends.exchange, TRANSPORTS.make(_TRANSPORT), self._count
+        )
+        self._stack.callback(exchange.close)
+        try:
+            listener = listen_on(self._workers_endpoint, self._count, options.link_loss_s)
+        except zmq.ZMQError as error:
+            raise StartError(f"cannot listen at {self._workers_endpoint}: {error}") from error
+        self._stack.callback(listener.close)
+        if options.log_dir is not None:
+            make_private_folder(options.log_dir)
+        for host in hosts:
+            rendezvous = Rendezvous(
+                options=options,
+                addresses=tuple(
+                    one if i in host.replica_ids else "" for i, one in enumerate(listener.addresses)
+                ),
+                replica_ids=(host.replica_ids.start, host.replica_ids.stop),
+                entry_point=options.entry_point or self._launcher.entry_point,
+                search_path=tuple(sys.path),
+                log_dir="",  # the host chooses its own folders
+                private_dir="",
+                exchange=exchange_name,
+                handover=exchange.handover,
+            )
+            value = {
+                "rendezvous": rendezvous.to_line().decode("ascii"),
+                "directory": str(Path.cwd()),
+                "environment": {k: v for k, v in os.environ.items() if k.startswith("VARSIM_")},
+            }
+            self._listener.send(host.number, Control(Name.BEGIN, 0, value).packed())
+        trace = open_trace(options.trace, PROGRAM, self._count)
+        if trace is not None:
+            self._stack.callback(trace.close)
+        remote = RemoteHosts(
+            self._listener,
+            hosts,
+            self._engine,
+            options.link_loss_s,
+            log_dir=options.log_dir,
+            trace_dir=None if options.trace is None else options.trace.directory,
+        )
+        self._stack.callback(remote.end)
+        if options.trace is not None:
+            remote.read_clocks()
+        channel = ProcessChannel(
+            self._count,
+            trace=trace,
+            exchange=exchange,
+            listener=listener,
+            hosts=remote,
+            link_loss_s=options.link_loss_s,
+        )
+        return channel, Link(channel, exchange, StructureCodec(self._references), trace)
+
+    def _hosts(self, greetings: Mapping[int, Greeting]) -> list[RemoteHost]:
+        """Return the hosts in the order of their ranks, with replicas whose ids are contiguous."""
+        if len(greetings) > self._count:
+            raise ConfigError(
+                f"{self._count} workers on {len(greetings)} hosts: use at most as many hosts as "
+                "workers"
+            )
+        order = sorted(
+            greetings, key=lambda one: (greetings[one].rank is None, greetings[one].rank or 0, one)
+        )
+        shares = split(self._count, len(order))
+        return [
+            RemoteHost(number, greetings[number], share)
+            for number, share in zip(order, shares, strict=True)
+        ]
+
+
+def split(num_replicas: int, num_hosts: int) -> list[range]:
+    """Return the replicas of each host: contiguous ids, and at most one replica more or less."""
+    bounds = [-(-num_replicas * host // num_hosts) for host in range(num_hosts + 1)]
+    return [range(first, end) for first, end in pairwise(bounds)]
+
+
+def agent_command(python: str, endpoint: str, key: str, rank: int | None = None) -> tuple[str, ...]:
+    """Return the command that runs an agent on a host.
+
+    Args:
+        python: The Python of the host.
+        key: The path of the key on the host; "-": the key comes through stdin.
+    """
+    numbered = () if rank is None else ("--rank", str(rank))
+    # -P: a module in the working directory must not hide a module of varsim.
+    command = (python, "-P", "-m", "varsim", "worker", "--coordinator", endpoint, "--key", key)
+    return (*command, *numbered)
+
+
+def key_file(named: str, folder: Path, key: JoinKey) -> Path:
+    """Write the key into the file that the settings name, or else into the cluster's folder.
+
+    Raises:
+        StartError: The file cannot be written.
+    """
+    path = Path(named).absolute() if named else folder / "key"
+    try:
+        path.unlink(missing_ok=True)  # the key of an earlier cluster
+        write_key(path, key)
+    except OSError as error:
+        raise StartError(f"the key cannot be written into {path}: {error.strerror}") from error
+    return path

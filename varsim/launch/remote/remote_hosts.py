@@ -1,0 +1,312 @@
+"""Observe and end workers on other hosts, through the agents that have started them there."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import zmq
+
+from varsim.errors import ProtocolError
+from varsim.interrupts import held
+from varsim.launch.remote.control import Control, Name
+from varsim.launch.remote.engines import EngineRun
+from varsim.launch.remote.greeting import Greeting
+from varsim.launch.rendezvous import log_name
+from varsim.private import private_opener
+from varsim.sync.stalls import Sighting
+from varsim.tracing.host_clocks import ClockReading, RecordedHost, write_hosts
+from varsim.transport.joining import HostListener
+from varsim.transport.sockets import timeout_ms
+
+ANSWER_S: Final = 1.0
+"""Time limit for the answer of a host; an agent answers at once, but its host may be busy."""
+
+_READINGS: Final = 8  # number of questions for one reading of a clock
+
+_HOME_S: Final = 30.0
+"""Time limit for the next part of a file that a host sends home."""
+
+
+@dataclass(slots=True)
+class RemoteHost:
+    """One host of a cluster."""
+
+    number: int  # of its link
+    greeting: Greeting
+    replica_ids: range
+    readings: list[ClockReading] = field(default_factory=list)  # of its clock
+    lost: str = ""  # why the host is lost; "" as long as it is there
+    answers: dict[int, Control] = field(default_factory=dict)  # by the number of the call
+
+    @property
+    def name(self) -> str:
+        """Return the name of the host."""
+        return self.greeting.host
+
+
+class RemoteHosts:
+    """The hosts of a cluster's workers, each with an agent.
+
+    Args:
+        log_dir: Where the logs of the workers come home; None if they are not kept.
+        trace_dir: Where the traces of the workers come home; None if nothing is recorded.
+    """
+
+    def __init__(
+        self,
+        listener: HostListener,
+        hosts: Sequence[RemoteHost],
+        engine: EngineRun,
+        link_loss_s: float,
+        *,
+        log_dir: Path | None,
+        trace_dir: Path | None,
+    ) -> None:
+        self._listener = listener
+        self._engine = engine
+        self._link_loss_s = link_loss_s
+        self._homes = {"logs": log_dir, "traces": trace_dir}
+        self._hosts = {one.number: one for one in hosts}
+        self._of_replica = {replica_id: one for one in hosts for replica_id in one.replica_ids}
+        self._exits: deque[tuple[int, str]] = deque()
+        self._reported: set[int] = set()  # replicas whose end was reported
+        self._last_words: dict[int, tuple[str, str]] = {}
+        self._numbers = count(1)
+        self._poller = zmq.Poller()
+        self.sockets = (*listener.sockets, *engine.outputs)
+        for polled in listener.sockets:
+            self._poller.register(polled, zmq.POLLIN)
+        self.problem = ""
+
+    @property
+    def all_ended(self) -> bool:
+        """Return whether no host is left."""
+        return all(one.lost for one in self._hosts.values())
+
+    def exits(self) -> list[tuple[int, str]]:
+        """Return the workers that have ended since the last call."""
+        self._hear()
+        self._look_at_engine()
+        ended = list(self._exits)
+        self._exits.clear()
+        return ended
+
+    def look(self) -> list[tuple[int, str]]:
+        """Look at the links to the hosts; return the workers that have ended or are lost."""
+        for number in self._listener.look(lambda _: False):
+            if number in self._hosts:
+                why = f"has had no connection for {self._link_loss_s:g} s (link_loss_s)"
+                self._lose(self._hosts[number], why)
+        return self.exits()
+
+    def _hear(self) -> None:
+        for number, frames in self._listener.drain():
+            host = self._hosts.get(number)
+            if host is None:  # joined later than the hosts of the cluster
+                reason = "the cluster has all its hosts"
+                self._listener.send(number, Control(Name.REFUSE, 0, reason).packed())
+                continue
+            if isinstance(frames, ProtocolError):
+                self._lose(host, f"sent a malformed message: {frames}")
+                continue
+            try:
+                self._take(host, Control.unpacked(frames))
+            except (ProtocolError, ValueError, TypeError) as error:
+                self._lose(host, f"sent a malformed message: {error}")
+
+    def _take(self, host: RemoteHost, message: Control) -> None:
+        if message.number:
+            host.answers[message.number] = message
+        elif message.name is Name.EXITED:
+            replica_id, reason, said, log_path = message.value
+            if replica_id in host.replica_ids:
+                self._last_words[replica_id] = said, self._log_at_home(replica_id, log_path)
+                self._report(replica_id, reason)
+        elif message.name is Name.FAILED:
+            self.problem = self.problem or f"host {host.name}: {message.value}"
+            self._lose(host, f"cannot run its workers: {message.value}")
+
+    def _report(self, replica_id: int, reason: str) -> None:
+        if replica_id not in self._reported:
+            self._reported.add(replica_id)
+            self._exits.append((replica_id, reason))
+
+    def _lose(self, host: RemoteHost, why: str) -> None:
+        if host.lost:
+            return
+        host.lost = why
+        self._listener.lose(host.number)
+        self.problem = self.problem or f"host {host.name} {why}"
+        for replica_id in host.replica_ids:
+            self._report(replica_id, f"was on host {host.name}, which {why}")
+
+    def _look_at_engine(self) -> None:
+        """Lose the hosts whose command has ended; without a command for each host, lose all."""
+        for ended in self._engine.ended():
+            for host in self._hosts.values():
+                if ended.host in (None, host.greeting.rank):
+                    self._lose(host, ended.reason)
+
+    # ------------------------------------------------------------ calls of the agents
+
+    def _tell(self, host: RemoteHost, name: Name, number: int, value: Any) -> None:
+        self._listener.send(host.number, Control(name, number, value).packed())
+
+    def _call(
+        self, host: RemoteHost, name: Name, value: Any, timeout_s: float = ANSWER_S
+    ) -> Control | None:
+        """Call a function of a host; return its answer, or None if none comes in time."""
+        return self._answers({host.number: value}, name, timeout_s).get(host.number)
+
+    def _call_all(self, name: Name, value: Any, timeout_s: float) -> dict[int, Control]:
+        """Call a function of all hosts; return the answers that come in time."""
+        return self._answers(dict.fromkeys(self._hosts, value), name, timeout_s)
+
+    def _answers(
+        self, values: Mapping[int, Any], name: Name, timeout_s: float
+    ) -> dict[int, Control]:
+        """Call a function of some hosts, each with its value; return the answers by host."""
+        calls = {}
+        for number, value in values.items():
+            if not self._hosts[number].lost:
+                calls[number] = next(self._numbers)
+                self._tell(self._hosts[number], name, calls[number], value)
+        until_s = time.monotonic() + timeout_s
+        answers: dict[int, Control] = {}
+        while True:
+            for number, call in list(calls.items()):
+                host = self._hosts[number]
+                if call in host.answers:
+                    answers[number] = host.answers.pop(call)
+                if number in answers or host.lost:
+                    del calls[number]
+            left_s = until_s - time.monotonic()
+            if not calls or left_s <= 0:
+                return answers
+            self._poller.poll(timeout_ms(min(left_s, self._listener.look_s)))
+            self._hear()
+            self._listener.look(lambda _: False)
+
+    def _value(self, replica_id: int, name: Name, value: Any) -> Any:
+        answer = self._call(self._of_replica[replica_id], name, value)
+        return None if answer is None else answer.value
+
+    def is_ready(self, replica_id: int, process_id: int) -> None:
+        """Tell the host of a worker which process the worker is."""
+        self._tell(self._of_replica[replica_id], Name.READY, 0, [replica_id, process_id])
+
+    def last_words(self, replica_id: int) -> tuple[str, str]:
+        """Return the end of the output of a lost worker, and where its log comes home."""
+        return self._last_words.get(replica_id, ("", ""))
+
+    def tail(self, replica_id: int) -> str:
+        """Return the end of a worker's log."""
+        return self._value(replica_id, Name.TAIL, replica_id) or ""
+
+    def where(self, replica_id: int) -> str | None:
+        """Return the line that a replica's function runs now, as file:line; None if unknown."""
+        found = self._value(replica_id, Name.WHERE, replica_id)
+        return found if isinstance(found, str) else None
+
+    def examine(
+        self, replica_ids: Sequence[int], with_stacks: Collection[int]
+    ) -> dict[int, Sighting]:
+        """Return what the systems show about replicas' processes; leave out unknown processes."""
+        seen: dict[int, Sighting] = {}
+        for host in self._hosts.values():
+            here = [one for one in replica_ids if one in host.replica_ids]
+            if here:
+                value = [here, [one for one in with_stacks if one in host.replica_ids]]
+                answer = self._call(host, Name.EXAMINE, value)
+                for replica_id, fields in (answer.value if answer else {}).items():
+                    process_id, processor_s, ready_s, stopped, stack = fields
+                    one = Sighting(process_id, processor_s, ready_s, stopped, tuple(stack))
+                    seen[replica_id] = one
+        return seen
+
+    def is_stopped(self, replica_id: int) -> bool:
+        """Return whether the process of a worker is stopped, as far as its host can say."""
+        seen = self.examine([replica_id], ())
+        return replica_id in seen and seen[replica_id].stopped
+
+    def end_worker(self, replica_id: int) -> bool:
+        """Kill a worker that has not ended; return False if its process is unknown."""
+        answer = self._value(replica_id, Name.END_WORKER, replica_id)
+        if not answer or not answer[0]:
+            return False
+        _, said, log_path = answer
+        self._last_words[replica_id] = said, self._log_at_home(replica_id, log_path)
+        self._reported.add(replica_id)
+        return True
+
+    def read_clocks(self) -> None:
+        """Compare the clock of each host with the clock of this one."""
+        for host in self._hosts.values():
+            readings = []
+            for _ in range(_READINGS):
+                asked_ns = time.monotonic_ns()
+                answer = self._call(host, Name.CLOCK, None)
+                if answer is None:
+                    break
+                arrived_ns = time.monotonic_ns()
+                readings.append(ClockReading.of(asked_ns, int(answer.value), arrived_ns))
+            if readings:  # the shortest wait has the smallest error
+                host.readings.append(min(readings, key=lambda one: one.error_ns))
+
+    # ------------------------------------------------------------ the end
+
+    def kill(self) -> None:
+        """Make all hosts end their workers; bring nothing home."""
+        with held():
+            self._call_all(Name.LEAVE, None, ANSWER_S)
+            for host in self._hosts.values():
+                host.lost = host.lost or "was told to leave"
+
+    def end(self) -> None:
+        """End all workers, and bring their logs and traces home."""
+        with held():
+            self.read_clocks()
+            self._write_hosts()
+            for number, files in self._call_all(Name.STOP, None, _HOME_S).items():
+                for name, size in files.value:
+                    self._bring_home(self._hosts[number], name, size)
+        self.kill()
+
+    def _write_hosts(self) -> None:
+        """Write beside the traces which host had which replicas, and what its clock was."""
+        folder = self._homes["traces"]
+        if folder is not None and folder.is_dir():
+            hosts = self._hosts.values()
+            write_hosts(
+                folder,
+                [
+                    RecordedHost(
+                        one.name, one.replica_ids.start, one.replica_ids.stop, tuple(one.readings)
+                    )
+                    for one in hosts
+                ],
+            )
+
+    def _bring_home(self, host: RemoteHost, name: str, size: int) -> None:
+        folder, _, file_name = name.partition("/")
+        home = self._homes.get(folder)
+        if home is None or PurePosixPath(file_name).name != file_name:
+            return
+        # Logs are appended to what an earlier cluster of the run has written.
+        with open(home / file_name, "ab", opener=private_opener) as file:
+            offset = 0
+            while offset < size:
+                answer = self._call(host, Name.PART, [name, offset], _HOME_S)
+                if answer is None or not answer.part:
+                    return
+                offset += file.write(answer.part)
+
+    def _log_at_home(self, replica_id: int, log_path: str) -> str:
+        home = self._homes["logs"]
+        return str(home / log_name(replica_id)) if home is not None and log_path else ""

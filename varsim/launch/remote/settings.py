@@ -1,0 +1,113 @@
+"""The settings of launchers for several hosts, as in an experiment's `launcher: {ssh: {…}}`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from varsim.errors import ConfigError, StartError
+from varsim.nearest import did_you_mean
+
+_LAST_PORT: Final = 65534  # the next port must exist, too
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """Where a cluster runs.
+
+    Args:
+        hosts: The names of the hosts, or their number.
+        listen: The address of this machine that the hosts can reach, as "ADDRESS" or
+            "ADDRESS:PORT". With a port, the next one is used, too. "": found by the route to the
+            first host, or by the name of this machine.
+        python: The Python on the hosts in which varsim is installed.
+        options: Further arguments for the engine's command.
+        key: Where to write the key of the cluster, so that it can be copied to the hosts.
+    """
+
+    hosts: tuple[str, ...] | int = ()
+    listen: str = ""
+    python: str = sys.executable
+    options: tuple[str, ...] = ()
+    key: str = ""
+
+    @staticmethod
+    def of(launcher: str, given: Mapping[str, Any]) -> HostSettings:
+        """Return the settings of a mapping.
+
+        Raises:
+            ConfigError: A setting does not exist, or has a wrong value.
+        """
+        names = [one.name for one in fields(HostSettings)]
+        for name in given:
+            if name not in names:
+                raise ConfigError(
+                    f"launcher {launcher!r} has no setting {name!r}: it has {', '.join(names)}"
+                    f"{did_you_mean(str(name), names)}"
+                )
+        values = {name: _checked(launcher, name, value) for name, value in given.items()}
+        return HostSettings(**values)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the hosts; () if only their number is known, or nothing."""
+        return self.hosts if isinstance(self.hosts, tuple) else ()
+
+    @property
+    def number(self) -> int | None:
+        """Return the number of hosts; None if it is not given."""
+        return self.hosts if isinstance(self.hosts, int) else len(self.hosts) or None
+
+    def endpoints(self) -> tuple[str, str]:
+        """Return the endpoints to bind: for the hosts' agents, and for their workers.
+
+        Raises:
+            ConfigError: The port is not a number.
+            StartError: The address of this machine is not known.
+        """
+        address, _, port = self.listen.partition(":")
+        if not address:
+            address = _own_address(self.names)
+        if not port:
+            return f"tcp://{address}:*", f"tcp://{address}:*"
+        if not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
+            raise ConfigError(f"listen: {self.listen!r} must be ADDRESS or ADDRESS:PORT")
+        return f"tcp://{address}:{port}", f"tcp://{address}:{int(port) + 1}"
+
+
+def _checked(launcher: str, name: str, value: Any) -> Any:
+    """Return the value of a setting in its form here."""
+    if name in ("hosts", "options") and isinstance(value, (list, tuple)):
+        if value and all(isinstance(one, str) and one for one in value):
+            return tuple(value)
+    elif name == "hosts":
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return value
+    elif name != "options" and isinstance(value, str):
+        return value
+    expected = {
+        "hosts": "a list of names of hosts, or their number",
+        "options": "a list of texts",
+    }.get(name, "a text")
+    raise ConfigError(f"launcher {launcher!r}: {name} is {value!r}, and must be {expected}")
+
+
+def _own_address(names: tuple[str, ...]) -> str:
+    """Return the address of this machine from which it reaches the first host, or of its name."""
+    with suppress(OSError):
+        if names:
+            host = names[0].rpartition("@")[2]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect((host, 9))  # sends nothing: the system chooses the route
+                return str(probe.getsockname()[0])
+        address = socket.gethostbyname(socket.gethostname())
+        if not address.startswith("127."):
+            return address
+    raise StartError(
+        "the address at which other hosts reach this machine is not known: name it, such as "
+        "listen: 203.0.113.1"
+    )
