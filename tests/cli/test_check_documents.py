@@ -100,10 +100,10 @@ def test_sarif_names_the_file_that_the_program_was_run_from(tmp_path: Path) -> N
 
 
 def test_a_message_in_sarif_has_literal_braces_and_its_lines_to_paste_as_code() -> None:
-    shown = _message("v_1: {0} of 2", "Use this:", paste=["v = {}"])
+    shown = _message("v_1*: {0} of 2", "Use this:", paste=["v = {}"])
 
-    assert "v_1: {{0}} of 2\n\nUse this:\n\nv = {{}}" == shown["text"]
-    assert "v\\_1: {{0}} of 2\n\nUse this:\n\n```python\nv = {{}}\n```" == shown["markdown"]
+    assert "v_1*: {{0}} of 2\n\nUse this:\n\nv = {{}}" == shown["text"]
+    assert "v_1\\*: {{0}} of 2\n\nUse this:\n\n```python\nv = {{}}\n```" == shown["markdown"]
     assert {"text": "v = {{}}"} == _message("v = {}")
 
 
