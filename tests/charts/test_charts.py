@@ -13,8 +13,9 @@ import pytest
 
 from tests.rendering import renderer  # noqa: F401  # a fixture
 from varsim.charts import rendering
-from varsim.charts.chart import Chart, log_ticks, without_legends
+from varsim.charts.chart import Chart, without_legends
 from varsim.charts.dot_labels import sides_of
+from varsim.charts.number_axis import log_ticks, number_axis
 from varsim.charts.scatter_chart import Dot, scatter_chart
 from varsim.charts.series_chart import Bar, Line, Mark, bar_chart, histogram, line_chart
 from varsim.charts.theme import COLORS, DARK, LIGHT, ORACLE, VALUE
@@ -144,8 +145,69 @@ def test_labels_of_dots_at_one_place_are_at_different_sides():
     assert ["right", "left", "above", "below", "right"] == sides
     assert () == chart.notes
     assert "not each has its number" in scatter(*[(20, 0.5)] * 5).notes[0]
-    near = [(0.0, 0.0, "1234"), (0.1, 0.0, "1234"), (1.0, 1.0, "")]
-    assert ["left", "right", ""] == sides_of(near, 100, 100, log=False)
+    near = [(40.0, 50.0, "1234"), (50.0, 50.0, "1234"), (90.0, 90.0, "")]
+    assert ["left", "right", ""] == sides_of(near, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "side"), [(9, 50, "right"), (91, 50, "left"), (50, 9, "right"), (9, 9, "right")]
+)
+def test_a_label_does_not_leave_the_chart(x: float, y: float, side: str):
+    """Beyond the left end, "80" beside 0.9 was read as 800.9."""
+    assert [side] == sides_of([(x, y, "80")], 100, 100)
+    assert [""] == sides_of([(x, y, "8" * 20)], 100, 100)
+
+
+def test_dots_have_room_for_labels_beside_the_axes():
+    """The last dot has its label at its left, and the first one at its right."""
+    chart = scatter((10, 0.4), (20, 0.5), (1000, 0.9))
+
+    assert all(one["side"] for one in chart.spec["data"]["values"])
+
+
+DIVERGED = [0.31, 0.5, 0.62, 0.28, 4.68e12, 9e35]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (DIVERGED, "log"),
+        ([-one for one in DIVERGED], "symlog"),
+        ([0, 0, *DIVERGED], "symlog"),
+        ([2.3, 1.0, 0.3, 0.1, 0.05], None),
+        ([0.9, 0.95, 0.97], None),
+        ([5e12, 6e12], None),
+        ([*range(4400)], None),
+        ([0, 0, 0, 0.02], None),
+        ([], None),
+    ],
+)
+def test_an_axis_is_logarithmic_if_values_would_be_at_one_place(
+    values: list[float], kind: str | None
+):
+    found = number_axis(values)
+
+    assert kind == found.scale.get("type")
+    if kind:
+        places = found.places(values, 1000)
+        assert (0, 1000) == (round(min(places)), round(max(places)))
+        assert len({*map(round, places)}) > 3
+        assert all(min(values) <= one <= max(values) for one in found.axis["values"])
+
+
+@pytest.mark.usefixtures("renderer")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_diverged_value_does_not_hide_the_others(sign: int):
+    """The axis has short numbers, and its title says that it is not linear."""
+    points = [(float(i), sign * one) for i, one in enumerate(DIVERGED)]
+    chart = line_chart("k", "t", "d", [Line(name="a", points=points)], x="step", y="loss")
+    drawn = rendering.svg(chart.spec)
+
+    assert f">loss ({'' if sign > 0 else 'sym'}log scale)<" in drawn
+    axis = re.findall(r">([−\d.e+]+)</text>", drawn.partition("Y-axis")[2])
+    assert len(axis) >= 3
+    assert all(len(one) < 8 for one in axis)
+    assert ">5e+12<" in rendering.svg(scatter((1, 5e12), (2, 6e12), (3, 4e12)).spec)
 
 
 @pytest.mark.parametrize(

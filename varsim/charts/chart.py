@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -61,30 +61,17 @@ def in_title(text: str) -> str:
     return f"{shown} " if shown in _OF_EVERY_OBJECT else shown
 
 
+def titled(chart: Chart) -> Spec:
+    """Return the specification of a chart with its title, for an image that stands alone."""
+    return {**chart.spec, "title": {"text": in_title(chart.title)}}
+
+
 def in_expression(title: str) -> str:
     """Return a title of a channel or tooltip, from which Vega-Lite makes a text in an expression.
 
     Vega-Lite escapes only the quotes of such a text.
     """
     return in_title(title).replace("\\", "\\\\")
-
-
-def numbers_along(field: str, title: str, *, axis: Spec, scale: Spec) -> Spec:
-    """Return a channel of numbers, with an axis.
-
-    Args:
-        field: The numbers in the data.
-        title: The title of the axis, with its unit.
-        axis: The other properties of the axis.
-        scale: The scale.
-    """
-    return {
-        "field": field,
-        "type": "quantitative",
-        "title": in_expression(title),
-        "axis": {**axis, "title": in_title(title)},
-        "scale": scale,
-    }
 
 
 def in_tooltip(field: str, title: str, number_format: str = "") -> Spec:
@@ -105,58 +92,6 @@ def not_drawn(values: Sequence[float | None], what: str = "value") -> tuple[str,
         return ()
     is_not = f"1 {what} is" if count == 1 else f"{count:,} {what}s are"
     return (f"{is_not} NaN or infinite, and not drawn; the table shows each.",)
-
-
-def scale_of(values: Iterable[float | None], *, log: bool = False) -> dict[str, Any]:
-    """Return a scale that need not begin at 0, with ticks also if values are equal or missing.
-
-    Args:
-        log: Whether the scale is logarithmic; then all values must be positive.
-    """
-    scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"zero": False}
-    known = {value for value in values if value is not None and math.isfinite(value)}
-    if not known:
-        return scale | {"domain": [0, 1]}  # a scale without numbers is a warning of Vega
-    if len(known) == 1:
-        (value,) = known
-        domain = [value - (abs(value) / 10 or 1), value + (abs(value) / 10 or 1)]
-        scale |= {"domain": domain, "nice": False}
-    return scale
-
-
-_MOST_TICKS: Final = 8
-_FEWEST_TICKS: Final = 3
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Return 3 to 8 round numbers for the ticks of a logarithmic axis, each of which has a label.
-
-    Without them, Vega leaves out the labels of most ticks, also at an end of the axis.
-
-    Args:
-        low: The positive number at the beginning of the axis.
-        high: The number at its end.
-    """
-    powers = [10.0**exponent for exponent in range(_exponent(low), _exponent(high) + 1)]
-    ticks: list[float] = []
-    for digits in (range(1, 10), (1, 2, 5), (1, 3), (1,)):
-        ticks = [one * power for power in powers for one in digits if low <= one * power <= high]
-        if _FEWEST_TICKS <= len(ticks) <= _MOST_TICKS:
-            return ticks
-    if len(ticks) > _MOST_TICKS:
-        return ticks[:: math.ceil(len(ticks) / _MOST_TICKS)]
-    return _even_ticks(low, high)
-
-
-def _even_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers at equal distances."""
-    power = 10.0 ** _exponent((high - low) / _FEWEST_TICKS)
-    step = max(one * power for one in (1, 2, 5) if one * power * _FEWEST_TICKS <= high - low)
-    return [one * step for one in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _exponent(value: float) -> int:
-    return math.floor(math.log10(value))
 
 
 def without_legends(spec: Spec) -> Spec:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -37,40 +36,33 @@ class _Box(NamedTuple):
         beside = self.right <= other.left or other.right <= self.left
         return not (beside or self.bottom <= other.top or other.bottom <= self.top)
 
+    def within(self, other: _Box) -> bool:
+        across = other.left <= self.left and self.right <= other.right
+        return across and other.top <= self.top and self.bottom <= other.bottom
 
-def sides_of(
-    dots: Sequence[tuple[float, float, str]], width: float, height: float, *, log: bool
-) -> list[str]:
-    """Return the side of each dot's label; "" for a label that would cover another one.
+
+def sides_of(dots: Sequence[tuple[float, float, str]], width: float, height: float) -> list[str]:
+    """Return the side of each dot's label; "" for a label that would cover another one, or leave.
+
+    A label beyond the chart would cover the numbers of an axis.
 
     Args:
-        dots: The numbers at both axes, and the label.
+        dots: Where the dot is, in pixels from the left and from the top, and the label.
         width: The size of the chart in pixels; `height` likewise.
-        log: Whether the horizontal axis is logarithmic.
     """
-    across = _spread([math.log(x) if log else x for x, _, _ in dots], width)
-    down = [height - y for y in _spread([y for _, y, _ in dots], height)]
-    centres = list(zip(across, down, strict=True))
-    taken = [_Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in centres]
+    taken = [_Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y, _ in dots]
+    chart = _Box(0, 0, width, height)
     found = []
-    for (x, y), (_, _, label) in zip(centres, dots, strict=True):
+    for x, y, label in dots:
         side = ""
         for name, one in SIDES.items() if label else ():
             box = _box(x + one.dx, y + one.dy, one.align, len(label) * _LETTER)
-            if not any(box.covers(other) for other in taken):
+            if box.within(chart) and not any(map(box.covers, taken)):
                 side = name
                 taken.append(box)
                 break
         found.append(side)
     return found
-
-
-def _spread(values: Sequence[float], size: float) -> list[float]:
-    """Return the places of values on an axis."""
-    least, most = min(values), max(values)
-    if least == most:
-        return [size / 2 for _ in values]
-    return [(value - least) / (most - least) * size for value in values]
 
 
 def _box(x: float, y: float, align: str, width: float) -> _Box:

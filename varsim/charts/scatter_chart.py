@@ -12,11 +12,9 @@ from varsim.charts.chart import (
     Chart,
     Spec,
     in_tooltip,
-    log_ticks,
-    numbers_along,
-    scale_of,
 )
 from varsim.charts.dot_labels import SIDES, sides_of
+from varsim.charts.number_axis import NumberAxis, log_ticks, number_axis, numbers_along, scale_of
 from varsim.charts.series_chart import HEIGHT, SCHEMA, WIDTH, color_by_series
 
 _DECIMAL: Final = ",~r"
@@ -26,7 +24,9 @@ _CROWDED: Final = "Where dots are close together, not each has its number; the t
 
 
 _TICKS: Final = 6  # at the horizontal axis, about
-_PADDING: Final = 24  # pixels between the ends of the horizontal axis and the dots
+_PADDING: Final = 24  # pixels between the ends of an axis and the dots
+_NARROW: Final = 400
+"""The width in pixels for which labels are placed; a page draws charts as narrow as this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +62,20 @@ def scatter_chart(
     """
     names = list(dict.fromkeys(one.series for one in dots))
     color = color_by_series(names, palette)["color"]
-    log, height = all(one.x > 0 for one in dots), HEIGHT + 40
-    sides = sides_of([(one.x, one.y, one.label) for one in dots], WIDTH, height, log=log)
+    height = HEIGHT + 40
+    along, upright = _along([one.x for one in dots]), _upright([one.y for one in dots])
+    across = along.places([one.x for one in dots], _NARROW, _PADDING)
+    up = upright.places([one.y for one in dots], height, _PADDING)
+    sides = sides_of(
+        [(at, height - above, one.label) for at, above, one in zip(across, up, dots, strict=True)],
+        _NARROW,
+        height,
+    )
     values = [
         {**asdict(one), "place": place, "side": side}
         for place, (one, side) in enumerate(zip(dots, sides, strict=True))
     ]
-    places = {**_places(dots, x, y, log=log), "color": color}
+    places = {**_places(along, upright, x, y), "color": color}
     line = {
         "mark": {"type": "line", "opacity": 0.35},
         "encoding": {**places, "order": {"field": "place", "type": "quantitative"}},
@@ -102,19 +109,31 @@ def scatter_chart(
     )
 
 
-def _places(dots: Sequence[Dot], x: str, y: str, *, log: bool) -> dict[str, Any]:
-    """Return the places and the tooltips, which all marks have."""
-    scale = scale_of([one.x for one in dots], log=log)
+def _along(values: Sequence[float]) -> NumberAxis:
+    """Return the horizontal axis."""
+    log = all(one > 0 for one in values)
+    scale = scale_of(values, log=log)
     axis: dict[str, Any] = {"format": _DECIMAL, "grid": True}
     if log:
-        low, high = scale.get("domain") or (min(one.x for one in dots), max(one.x for one in dots))
+        low, high = scale.get("domain") or (min(values), max(values))
         margin = (high / low) ** (_PADDING / WIDTH)
         axis["values"] = log_ticks(low / margin, high * margin)
     else:
         axis["tickCount"] = _TICKS
+    return NumberAxis(axis, {**scale, "padding": _PADDING})
+
+
+def _upright(values: Sequence[float]) -> NumberAxis:
+    """Return the vertical axis; its ends are where labels expect them, not at round numbers."""
+    axis, scale = number_axis(values)
+    return NumberAxis(axis, {**scale, "padding": _PADDING, "nice": False})
+
+
+def _places(along: NumberAxis, upright: NumberAxis, x: str, y: str) -> dict[str, Any]:
+    """Return the places and the tooltips, which all marks have."""
     return {
-        "x": numbers_along("x", x, axis=axis, scale={**scale, "padding": _PADDING}),
-        "y": numbers_along("y", y, axis={}, scale=scale_of([one.y for one in dots])),
+        "x": numbers_along("x", x, **along._asdict()),
+        "y": numbers_along("y", y, **upright._asdict()),
         "tooltip": [
             {"field": "name", "type": "nominal", "title": "run"},
             in_tooltip("x", x, ".4~g"),

@@ -14,10 +14,9 @@ from varsim.charts.chart import (
     in_expression,
     in_tooltip,
     not_drawn,
-    numbers_along,
     plain_number,
-    scale_of,
 )
+from varsim.charts.number_axis import number_axis, numbers_along
 from varsim.charts.theme import COLORS, DASHES, FIRST, STYLE_DASHES
 
 WIDTH: Final = 680
@@ -135,7 +134,7 @@ def _xy(x: str, y: str, every: Sequence[float], values: Sequence[float | None]) 
         along["domain"] = [every[0], every[-1]]  # Vega takes it from points with a value
     return {
         "x": numbers_along("x", x, axis=ticks, scale=along),
-        "y": numbers_along("y", y, axis={}, scale=scale_of(values)),
+        "y": numbers_along("y", y, **number_axis(values)._asdict()),
         "tooltip": [_SERIES, in_tooltip("x", x), in_tooltip("y", y, ".6~g")],
     }
 

@@ -121,8 +121,11 @@ def training_section(run: ReportedRun) -> Section:
     """Return the section with the curves of the metrics that the workload logged."""
     logged = dict.fromkeys(name for one in run.metrics for name in one.values)
     finite = {name for one in run.metrics for name, value in one.values.items() if isfinite(value)}
-    names = [name for name in logged if name in finite]
+    known = [name for name in logged if name in finite]
+    steady = {name: value for name in known if (value := _steady(run, name)) is not None}
+    names = [name for name in known if name not in steady]
     content = {
+        "steady": [f"{name} {number(value)}" for name, value in steady.items()],
         "left_out": names[_MOST_METRICS:],
         "never_finite": [name for name in logged if name not in finite],
         "problems": run.problems,
@@ -134,6 +137,12 @@ def training_section(run: ReportedRun) -> Section:
         content=content,
         charts=tuple(_curve(run, name) for name in names[:_MOST_METRICS]),
     )
+
+
+def _steady(run: ReportedRun, name: str) -> float | None:
+    """Return the value that a metric has at every one of several steps; None if it changes."""
+    values = [one.values[name] for one in run.metrics if name in one.values]
+    return values[0] if len(values) > 1 and set(values) == {values[0]} else None
 
 
 def _curve(run: ReportedRun, name: str) -> Chart:
