@@ -53,19 +53,24 @@ def test_the_report_has_each_section_and_each_chart():
         "What was not looked at", "Configuration",
     ):  # fmt: skip
         assert title in text
-    assert "x: 10 steps on 2 workers; loss 0.25; epochs 2; 2 findings; varsim kept" in text
+    assert (
+        "x: 10 steps on 2 workers; loss 0.25; epochs 2; 2 findings; the components of own (NONE) "
+        "differ by up to 6; varsim kept"
+    ) in text
     assert re.search(
         r"values stale read: n 10× 10 of 12 reads .* where .*runs.py:\d+ what to", text
     )
     assert "costs waiting for one replica: w" in text
     assert "proof events 45, 52, 72, 79, 99, 106: varsim check runs/latest --event 45" in text
     assert "Not drawn, because no value is a finite number: bad." in text
+    assert "Not drawn, because the value is the same at every step: rate 0.1." in text
     assert "whether other settings are cheaper (--no-advice)" in text
     drawn = {path.stem for path in Path("charts").iterdir()}
     assert {
         "metric-loss",  "bytes", "messages", "critical-path", "waits", "staleness-0",
         "lens-0-n", "lens-1-own", "lens-2-w",
     } == drawn  # fmt: skip
+    assert "Title text 'Messages by call'" in Path("charts/messages.svg").read_text("utf-8")
 
 
 @pytest.mark.parametrize("letter", ["x", "\N{CJK UNIFIED IDEOGRAPH-8868}"])
@@ -134,8 +139,12 @@ def test_a_run_without_a_record_says_why():
 def test_a_failure_is_no_finding_about_values():
     failure = Failure(kind="OddError", text="odd\n  as said", traceback="line 1")
     saved(Path(RUN), failure=failure, status=RunStatus.FAILED)
-    assert 0 == varsim("--no-advice").exit_code
+    assert 0 == varsim().exit_code
 
+    assert "The section Result has the error and its traceback." in text_of()
+    assert "summary.json" not in text_of()
+    assert "whether other settings are cheaper: the run failed, so its record" in text_of()
+    assert not re.search(r"Advice .*\bw: .*why", text_of())
     assert re.search(r"failures \(1\) about values \(1\) .* failed failed run", text_of())
     page = Path(f"{RUN}/report.html").read_text("utf-8")
     assert re.search(r'<p class="lines">OddError: odd\n  as said', page)
@@ -189,13 +198,24 @@ def test_a_damaged_file_is_said_on_stderr_too_and_gives_code_6(file: str, said: 
     assert said in text_of()
 
 
-def test_a_file_that_cannot_be_written_is_named():
+@pytest.mark.parametrize(
+    ("option", "path", "said"),
+    [
+        ("-o", "file/x.html", "file/x.html cannot be written: {}/file is a file; name a file in"),
+        ("-o", "no/x.html", "no/x.html cannot be written: {}/no does not exist; name a file in"),
+        ("--png", "file/charts", "file/charts cannot be created: {}/file is a file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_before_the_page_is_made(
+    option: str, path: str, said: str, monkeypatch: pytest.MonkeyPatch
+):
     saved(Path(RUN))
     Path("file").touch()
-    result = varsim("--no-advice", "-o", "file/x.html")
+    monkeypatch.setattr(reported_run, "reported_run", None)
+    result = varsim("--no-advice", option, path)
 
     assert 6 == result.exit_code
-    assert "file/x.html cannot be written" in result.stderr
+    assert said.format(Path.cwd()) in result.stderr
 
 
 def test_a_run_that_does_not_exist_is_an_error():

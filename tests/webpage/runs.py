@@ -90,7 +90,10 @@ def saved(folder: Path, **fields: Any) -> Path:
     fields = {"result": {"epochs": 2, "loss": 0.25}, "calls": CALLS, **fields}
     (folder / "summary.json").write_text(as_json(summary(*variables, **fields)))
     (folder / "experiment.yaml").write_text("name: x\nworkers: 2\n")
-    lines = [{"step": i, "seconds": 0.1 * i, "loss": 1 / (i + 1), "bad": "NaN"} for i in range(5)]
+    lines = [
+        {"step": i, "seconds": 0.1 * i, "loss": 1 / (i + 1), "bad": "NaN", "rate": 0.1}
+        for i in range(5)
+    ]
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
     return folder
 

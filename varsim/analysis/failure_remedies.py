@@ -28,11 +28,13 @@ def remedy_of(kind: str, text: str) -> FailureRemedy:
         ),
         _NONE,
     )
-    return found._replace(text=f"{found.text} {_DETAILS}".strip())
+    return found._replace(text=f"{found.text} {DETAILS}".strip())
 
 
-_DETAILS: Final = "`failure` in summary.json has the details."
-_NONE: Final = FailureRemedy("")
+DETAILS: Final = "`failure` in summary.json has the details."
+"""Where a command prints findings, this names the file with the whole text and the traceback."""
+
+_NONE: Final = FailureRemedy("The text of the error says what is wrong, and where.")
 """The remedy of other errors: their text says what to do, or they are the program's own."""
 
 _SAME_PATH: Final = FailureRemedy(

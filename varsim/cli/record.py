@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,15 +64,39 @@ def oracle_again(path: Path) -> str:
 
 
 def check_output(file: Path) -> None:
-    """Refuse a file that a command must not write.
+    """Refuse a file that a command must not or cannot write, before the command computes anything.
 
     Raises:
         WrongUse: It has no name, or the name of a file of a run.
+        NotWritten: Its folder does not exist, or cannot be written.
     """
-    from varsim.cli.exit_codes import WrongUse
+    from varsim.cli.exit_codes import NotWritten, WrongUse
     from varsim.experiments.run_files import RECORDS
 
     if not file.name:
         raise WrongUse("-o needs the name of a file")
     if file.name in RECORDS:
         raise WrongUse(f"-o {file}: this is the name of a file of a run; give another name")
+    if file.exists() and not file.is_file():  # a device or a pipe
+        return
+    folder = file.resolve().parent
+    if not folder.is_dir():
+        why = "is a file" if folder.exists() else "does not exist"
+        raise NotWritten(f"{file} cannot be written: {folder} {why}; name a file in a folder")
+    if not os.access(folder, os.W_OK):
+        raise NotWritten(f"{file} cannot be written: you may not write into {folder}")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that a command cannot create or write, before it computes anything.
+
+    Raises:
+        NotWritten: The folder, or the nearest one around it, is a file or cannot be written.
+    """
+    from varsim.cli.exit_codes import NotWritten
+
+    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise NotWritten(f"{folder} cannot be created: {there} is a file")
+    if not os.access(there, os.W_OK):
+        raise NotWritten(f"{folder} cannot be written: you may not write into {there}")

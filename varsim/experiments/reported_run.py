@@ -191,6 +191,9 @@ def _advice(
     what, option = "whether other settings are cheaper", f"`varsim advise {path}`"
     if readers.advised is None:
         return None, [Note(text=f"{what} (--no-advice)", option=option)]
+    if record.ending is not None and record.ending.failed:
+        why = "the run failed, so its record shows only a part of what the settings do"
+        return None, [Note(text=f"{what}: {why}", option=option)]
     if history.last_event > MOST_REPLAYED:
         why = f"a record with more than {times(MOST_REPLAYED, 'event')} is not replayed for it"
         return None, [Note(text=f"{what}: {why}", option=option)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from varsim.analysis.examination import Examination
+from varsim.analysis.failure_remedies import DETAILS
 from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
 from varsim.analysis.outcome import Note
 from varsim.analysis.served import ServedExamination
@@ -21,6 +23,7 @@ from varsim.webpage.section import Section
 
 _WIDTH: Final = 10_000  # columns: the browser breaks lines
 _MOST_HISTOGRAMS: Final = 6
+_DETAILS_ON_PAGE: Final = "The section Result has the error and its traceback."
 _JUDGED_BEFORE: Final = (
     "As judged when the run ended. The record is long, so it was not judged again: `varsim check "
     "{path}` does this, and shows each promise."
@@ -36,7 +39,7 @@ def findings_section(record: ReportedRecord) -> Section:
     if found is not None:
         option = f"varsim check {record.path} --all"
         told = told_findings(found.findings, option=option)
-        shown, said = told.shown, told.summary
+        shown, said = tuple(map(_on_page, told.shown)), told.summary
         if not shown and isinstance(found, Examination):
             said = _sentence(nothing_found(found))
         elif not shown:
@@ -70,6 +73,11 @@ def _sort(one: ToldFinding) -> str:
     if one.title.startswith((FAILED_RUN.name, FAILED_CALL.name)):
         return "failure"
     return "cost" if one.effect else "wrong"
+
+
+def _on_page(one: ToldFinding) -> ToldFinding:
+    """Return a finding that does not send the reader to a file for what the page shows."""
+    return replace(one, remedy=one.remedy.replace(DETAILS, _DETAILS_ON_PAGE))
 
 
 def _lines(lines: Sequence[str]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import NOT_WRITTEN, NotWritten, WrongUse
 from varsim.cli.output import complain, say
-from varsim.cli.record import check_output, find_records, open_record
+from varsim.cli.record import check_folder, check_output, find_records, open_record
 
 if TYPE_CHECKING:
     from varsim.charts.chart import Chart
@@ -105,6 +105,8 @@ def report(
 
     if output is not None:
         check_output(output)
+    for charts in filter(None, (png, svg)):
+        check_folder(charts)
     try:
         window = window_of(calls)
     except ValueError as error:
@@ -201,6 +203,7 @@ def _write(file: Path, content: bytes) -> Path:
 
 def _write_charts(folder: Path, form: str, charts: Sequence[Chart]) -> list[Path]:
     from varsim.charts import rendering
+    from varsim.charts.chart import titled
     from varsim.private import make_private_folder
 
     try:
@@ -210,7 +213,8 @@ def _write_charts(folder: Path, form: str, charts: Sequence[Chart]) -> list[Path
     names = _file_names([one.key for one in charts])
     written = []
     for chart, name in zip(charts, names, strict=True):
-        content = rendering.png(chart.spec) if form == "png" else rendering.svg(chart.spec).encode()
+        spec = titled(chart)
+        content = rendering.png(spec) if form == "png" else rendering.svg(spec).encode()
         written.append(_write(folder / f"{name}.{form}", content))
     return written
 
