@@ -19,6 +19,11 @@ WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
 MARKS = '.mark-line path[d^="M"], .mark-rect path[d^="M"], .mark-symbol path[d^="M"]'
 
+TOOLS = """Array.from(document.querySelectorAll("input, button, summary, .keys, fieldset legend"))
+    .filter((one) => one.checkVisibility() && !one.closest("details[open]"))
+    .map((one) => one.textContent)"""
+"""The texts of what only a screen has: fields, buttons, hints, and what opens closed parts."""
+
 
 def charts(page: Any) -> dict[str, int]:
     """Return the number of marks in each chart."""
@@ -106,6 +111,7 @@ def main(file: Path) -> dict[str, Any]:
             one.page.emulate_media(color_scheme="dark", media="print")
             one.page.wait_for_selector("html[data-drawn=light]", state="attached")
             behaviour["overflow on paper"] = one.overflow
+            behaviour["tools on paper"] = one.page.evaluate(TOOLS)
     return {"looks": looks, "behaviour": behaviour}
 
 

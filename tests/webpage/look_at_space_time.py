@@ -45,6 +45,11 @@ class Diagram:
         found: str = self.page.locator(".event-record").inner_text()
         return found
 
+    def said(self) -> str:
+        """Return what the diagram says about its filters and tools."""
+        found: str = self.page.locator(".said").text_content()
+        return found
+
 
 def used(page: Any) -> dict[str, Any]:
     """Use the diagram by mouse and keyboard; return what it shows then."""
@@ -83,6 +88,7 @@ def used(page: Any) -> dict[str, Any]:
     found["second"] = one.get("chosen")
     one.press("Escape")
     found["none"] = one.get("chosen")
+    found["record of none"] = one.record()
     place = page.evaluate(
         """() => {  // the first event of the first lane that stands in view
         const canvas = document.querySelector(".space-time canvas");
@@ -96,6 +102,12 @@ def used(page: Any) -> dict[str, Any]:
     page.mouse.click(*place)
     found["clicked"] = one.record()
 
+    return found | filtered(page, one)
+
+
+def filtered(page: Any, one: Diagram) -> dict[str, Any]:
+    """Use the table, the filters and the tools of the diagram; return what it shows then."""
+    found: dict[str, Any] = {}
     page.locator("details.events summary").click()
     one.get("drawn")
     found["rows"] = page.locator("details.events tbody tr").count()
@@ -107,9 +119,17 @@ def used(page: Any) -> dict[str, Any]:
     page.locator(".processes input").last.check()
     page.locator(".names").fill("own")
     found["of a name"] = int(one.get("shown"))
+    page.locator(".names").fill("zzz")
+    found["said of a wrong name"] = one.said()
     page.locator(".names").fill("")
+    found["said of all"] = one.said()
+    page.locator(".call").fill("500")
+    found["said of a wrong call"] = one.said()
+    page.locator(".call").fill("2")
+    found["said of a call"] = one.said()
     page.locator(".spacing").select_option("time")
     found["by time"] = float(one.get("scale"))
+    found["pixels between events by time"] = float(one.get("apart"))
     found["all again"] = int(one.get("shown"))
     return found
 

@@ -41,6 +41,7 @@ def assert_fine(found: dict[str, Any]) -> dict[str, Any]:
     behaviour: dict[str, Any] = found["behaviour"]
     assert ([], [], 0) == tuple(behaviour[key] for key in ("errors", "requests", "overflow"))
     assert 0 == behaviour["overflow on paper"]
+    assert [] == behaviour["tools on paper"]
     assert behaviour["button"] in {"Copied", "Selected"}
     assert behaviour["numbers"] > 0
     assert "Skip to the content" == behaviour["first focus"]
@@ -85,12 +86,20 @@ def test_the_space_time_diagram_follows_mouse_and_keyboard(tmp_path: Path):
         assert one["finding"] != one["lane"]
         assert "" != one["first"] != one["second"] != ""
         assert "" == one["none"]
+        assert "Choose an event to see its record." == one["record of none"]
+        assert "no variable in the diagram has “zzz” in its name" in one["said of a wrong name"]
+        assert (
+            "Call 500 is not in the diagram: it has the calls 1 to 6."
+            == one["said of a wrong call"]
+        )
+        assert ("", "") == (one["said of all"], one["said of a call"])
         assert "The program " in one["clicked"]
         assert one["rows"] > 1
         assert 0 < one["without a variable"] < one["shown"]
         assert 0 < one["without a process"] < one["shown"]
         assert 0 < one["of a name"] < one["without a variable"]
         assert one["by time"] > 0
+        assert one["pixels between events by time"] >= 12, "events have their shapes"
         assert one["shown"] == one["all again"]
 
 

@@ -43,6 +43,8 @@
       this.canvas = root.querySelector("canvas");
       this.tip = root.querySelector(".tip");
       this.record = root.querySelector(".event-record");
+      this.said = root.querySelector(".said");
+      this.nothingChosen = [...this.record.children];
       this.drawing = new Drawing(this.canvas, this.scene);
       this.chosen = -1;
       this.hovered = -1;
@@ -83,6 +85,7 @@
       data.start = this.view.start.toFixed(2);
       data.scale = this.view.scale.toPrecision(4);
       data.shown = this.scene.byLane.reduce((sum, one) => sum + one.length, 0);
+      data.apart = this.drawing.apart(this.view).toPrecision(4);
       data.drawn = Number(data.drawn ?? 0) + 1;
       this.tabulate();
     }
@@ -159,7 +162,8 @@
     choose(event) {
       this.chosen = event;
       this.root.dataset.chosen = event < 0 ? "" : this.scene.data.columns.event[event];
-      this.record.replaceChildren(...(event < 0 ? [] : this.describe(event)));
+      this.record.replaceChildren(...(event < 0 ? this.nothingChosen : this.describe(event)));
+      this.record.classList.toggle("empty", event < 0);
       if (event >= 0) {
         const x = this.drawing.x(event, this.view);
         if (x < this.drawing.size.left + 10 || x > this.drawing.width - 20) {
@@ -385,12 +389,7 @@
     filter(changed) {
       const { root, scene } = this;
       if (changed.matches(".call")) {
-        const wanted = scene.kinds.findIndex((kind, one) => kind === "call" && scene.text("call", one) === changed.value);
-        if (wanted >= 0) {
-          this.view.start = scene.xs[wanted] - 20 / this.view.scale;
-          this.keepInside();
-          this.invalidate();
-        }
+        this.goToCall(changed.value);
         return;
       }
       if (changed.matches(".spacing")) {
@@ -406,7 +405,37 @@
       scene.processes = checked("processes");
       scene.names = root.querySelector(".names").value.trim().toLowerCase();
       scene.filter();
+      this.say(scene.byLane.some((events) => events.length) ? "" : this.whyEmpty());
       this.renew();
+    }
+
+    /** Say something about the filters and tools, where a reader looks and a screen reader hears. */
+    say(text) {
+      this.said.textContent = text;
+    }
+
+    /** Bring the beginning of a call into view, or say which calls there are. */
+    goToCall(call) {
+      const { scene } = this;
+      const calls = this.drawing.calls;
+      const wanted = calls.find((one) => scene.text("call", one) === call);
+      if (wanted !== undefined) {
+        this.view.start = scene.xs[wanted] - 20 / this.view.scale;
+        this.keepInside();
+        this.invalidate();
+      }
+      const [first, last] = [calls[0], calls[calls.length - 1]].map((one) => one >= 0 && scene.text("call", one));
+      const known = calls.length ? `it has the calls ${first} to ${last}` : "no call begins in it";
+      this.say(wanted !== undefined || !call ? "" : `Call ${call} is not in the diagram: ${known}.`);
+    }
+
+    /** Return why no event is shown. */
+    whyEmpty() {
+      const { names, data } = this.scene;
+      if (names && !data.variables.some((one) => one.toLowerCase().includes(names))) {
+        return `No event is shown: no variable in the diagram has “${names}” in its name.`;
+      }
+      return "No event is shown: the variables or processes that would have one are switched off.";
     }
 
     /** Fill the table with the events in view, if it is open. */

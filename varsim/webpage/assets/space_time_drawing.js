@@ -183,6 +183,12 @@
       this.#drawMap(view);
     }
 
+    /** Return how many pixels events are apart, on average: the unit of a view depends on its space. */
+    apart(view) {
+      const { by, end, count } = this.scene;
+      return view.scale * (by === "rank" ? 1 : end / count || 1);
+    }
+
     #lines() {
       const path = new Path2D();
       for (let lane = 0; lane < this.scene.lanes.length; lane += 1) {
@@ -243,7 +249,7 @@
           continue;
         }
         const at = Math.round(band.highest * view.scale);
-        if (view.scale < NARROW && at === last) {
+        if (this.apart(view) < NARROW && at === last) {
           continue; // it has the same pixels as the one before
         }
         last = at;
@@ -269,7 +275,7 @@
       this.inView = [];
       for (const arrow of found) {
         const ends = [this.x(arrow.from, view), this.y(arrow.from), this.x(arrow.to, view), this.y(arrow.to)];
-        if (view.scale < NARROW) {
+        if (this.apart(view) < NARROW) {
           const key = (Math.round(ends[2] / JOINED) * this.size.height + ends[1]) * this.size.height + ends[3];
           if (drawn.get(key) === arrow.mask) {
             continue; // it has the same pixels as the one before
@@ -292,7 +298,8 @@
     #events(view, [left, right]) {
       const { scene, look } = this;
       const paths = new Paths();
-      const radius = view.scale < NARROW ? 2 : Math.max(2.5, Math.min(4.5, view.scale / 3));
+      const apart = this.apart(view);
+      const radius = apart < NARROW ? 2 : Math.max(2.5, Math.min(4.5, apart / 3));
       for (let lane = 0; lane < scene.lanes.length; lane += 1) {
         const events = scene.byLane[lane];
         const y = height(lane, this.size);
@@ -301,7 +308,7 @@
           const event = events[at];
           const x = this.x(event, view);
           const family = scene.family(event);
-          if (view.scale < NARROW && SHAPES[scene.kinds[event]] !== "cross") {
+          if (apart < NARROW && SHAPES[scene.kinds[event]] !== "cross") {
             if (last.get(family) === Math.round(x)) {
               continue;
             }
@@ -311,7 +318,7 @@
           }
           shape(paths, scene.kinds[event], this.color(family), look, x, y, radius);
         }
-        if (view.scale >= LABEL / 4) {
+        if (apart >= LABEL / 4) {
           this.#labels(view, lane, left, right);
         }
       }
