@@ -108,6 +108,7 @@ def test_texts_of_a_program_cannot_change_a_table_of_markdown() -> None:
     headings, _, *rows = as_markdown(compare_folders([first, other])).splitlines()
 
     assert r"| x\\ny |" in headings
+    assert "| waits [s] |" in headings
     assert r" \<b\>\*x\*\| " in rows[0]
     assert r" in_w \_y\_ < 1 " in rows[1]
     assert r"s\nt 1" in rows[3]

@@ -106,7 +106,7 @@ def csv_text(text: str) -> str:
     return text
 
 
-_MARKDOWN: Final = re.compile(r"[\\`*\[\]>#|~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
+_MARKDOWN: Final = re.compile(r"[\\`*>#|~]|\](?=[(\[])|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
 """The characters that Markdown gives a meaning at their place, such as `<` before a letter."""
 
 
