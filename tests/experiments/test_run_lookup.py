@@ -110,8 +110,12 @@ def test_without_a_link_the_newest_run_is_the_latest() -> None:
     Path("runs", "latest").unlink()
     assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
 
-    Path("runs", "latest").symlink_to("gone")
-    assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
+    for target in ("gone", "latest"):  # the second link leads to itself
+        Path("runs", "latest").symlink_to(target)
+        assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
+        Path("runs", "latest").unlink()
+    Path("runs", "latest").mkdir()
+    assert OUT / THIRD == find_run("latest")
 
 
 def test_an_ambiguous_prefix_is_refused_with_all_names() -> None:

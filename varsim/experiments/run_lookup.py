@@ -259,7 +259,8 @@ def _found(text: str, out: Path, sort: _Sort) -> Path:
 def _names(out: Path, sort: _Sort) -> list[str]:
     """Return the names, the newest first; each name begins with the time of the start."""
     try:
-        folders = [one.name for one in os.scandir(out) if one.is_dir() and not one.is_symlink()]
+        # a link that leads to itself has no kind: `is_dir` raises an error
+        folders = [one.name for one in os.scandir(out) if not one.is_symlink() and one.is_dir()]
     except OSError:
         return []
     found = [one for one in folders if any((out / one / file).exists() for file in sort.files)]
@@ -269,7 +270,7 @@ def _names(out: Path, sort: _Sort) -> list[str]:
 def _last(out: Path, sort: _Sort, names: Sequence[str]) -> str:
     """Return the target of the link, or else the newest name; "" if there are no names."""
     link = out / sort.latest
-    if not link.is_dir():
+    if not link.is_symlink() or not link.is_dir():
         return next(iter(names), "")
     target = link.resolve().name
     return target if target in names else link.name
