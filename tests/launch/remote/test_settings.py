@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ from varsim.launch.remote.settings import HostSettings
 from varsim.transport.keys import KeyPair
 
 PORT = 7_000
+TF_CONFIG = json.dumps(
+    {
+        "cluster": {"worker": ["b:1", "c:1"], "chief": ["a:1"], "ps": ["d:1"]},
+        "task": {"type": "worker", "index": 1},
+    }
+)
 KEY = JoinKey(KeyPair(b"p" * 40, b"s" * 40), b"v" * 40)
 
 
@@ -106,6 +113,19 @@ def test_an_address_that_is_not_known_must_be_named(monkeypatch: pytest.MonkeyPa
         HostSettings().endpoints()
 
 
+def test_tf_config_names_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", TF_CONFIG)
+    assert (("a", "b", "c"), 3) == (HostSettings().names, HostSettings().number)
+    assert ("x",) == HostSettings(("x",)).names
+    assert ((), 2) == (HostSettings(2).names, HostSettings(2).number)
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["worker-0", "worker-1"]}}))
+    assert () == HostSettings().names, "names without ports are no addresses"
+    for wrong in ("{", "[]", '{"cluster": 7}', '{"cluster": {"worker": 7}}'):
+        monkeypatch.setenv("TF_CONFIG", wrong)
+        with pytest.raises(ConfigError, match="TF_CONFIG cannot be understood: it must be JSON"):
+            assert HostSettings().number is None
+
+
 @pytest.mark.parametrize(
     ("replicas", "hosts", "expected"),
     [(4, 2, [2, 2]), (5, 2, [3, 2]), (3, 3, [1, 1, 1]), (7, 3, [3, 2, 2]), (1, 1, [1])],
@@ -127,6 +147,10 @@ def test_each_host_has_neighbouring_replicas(
         ({"SLURM_PROCID": "2", "SLURM_NTASKS": "4"}, (2, 4)),
         ({"JOB_COMPLETION_INDEX": "5"}, (5, None)),
         ({"SLURM_PROCID": "x"}, (None, None)),
+        ({"TF_CONFIG": TF_CONFIG}, (2, 3)),
+        ({"TF_CONFIG": TF_CONFIG, "SLURM_PROCID": "0"}, (0, None)),
+        ({"TF_CONFIG": TF_CONFIG.replace('"index": 1', '"index": 2')}, (None, None)),
+        ({"TF_CONFIG": "{}"}, (None, None)),
     ],
 )
 def test_an_engine_numbers_the_hosts(

@@ -31,7 +31,7 @@ _STDIN = "-"
     "--rank",
     type=click.IntRange(min=0),
     help="The number of this host: the first hosts have the first replicas. By default, what "
-    "mpirun, srun or an indexed Job has set, or the order of arrival.",
+    "mpirun, srun, an indexed Job or TF_CONFIG says, or the order of arrival.",
 )
 @click.option(
     "--wait",
@@ -63,9 +63,8 @@ def worker(endpoint: str, key: str, rank: int | None, wait_s: float) -> None:
             known, watched = JoinKey.from_line(sys.stdin.readline(), "stdin"), sys.stdin.fileno()
         else:
             known, watched = read_key(Path(key)), None
+        serve(endpoint, known, rank=rank, join_timeout_s=wait_s, watched=watched)
     except ConfigError as error:
         raise WrongUse(str(error)) from None
-    try:
-        serve(endpoint, known, rank=rank, join_timeout_s=wait_s, watched=watched)
     except (StartError, LinkLost) as error:
         raise Failed(str(error)) from None

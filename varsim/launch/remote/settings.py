@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from varsim.errors import ConfigError, StartError
+from varsim.launch.remote.engine_ranks import hosts_of_tf_config
 from varsim.nearest import did_you_mean
 
 _LAST_PORT: Final = 65534  # the next port must exist, too
@@ -20,7 +22,7 @@ class HostSettings:
     """Where a cluster runs.
 
     Args:
-        hosts: The names of the hosts, or their number.
+        hosts: The names of the hosts, or their number; by default, the hosts of TF_CONFIG.
         listen: The address of this machine that the hosts can reach, as "ADDRESS" or
             "ADDRESS:PORT". With a port, the next one is used, too. "": found by the route to the
             first host, or by the name of this machine.
@@ -55,12 +57,14 @@ class HostSettings:
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the hosts; () if only their number is known, or nothing."""
+        if self.hosts == ():
+            return hosts_of_tf_config(os.environ)
         return self.hosts if isinstance(self.hosts, tuple) else ()
 
     @property
     def number(self) -> int | None:
         """Return the number of hosts; None if it is not given."""
-        return self.hosts if isinstance(self.hosts, int) else len(self.hosts) or None
+        return self.hosts if isinstance(self.hosts, int) else len(self.names) or None
 
     def endpoints(self) -> tuple[str, str]:
         """Return the endpoints to bind: for the hosts' agents, and for their workers.
