@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,17 @@ import pytest
 import zmq
 
 from tests.waiting import MS, wait_for
+from varsim.errors import StartError
 from varsim.protocol.limits import Buffer
 from varsim.transport.keys import AllowList, KeyPair
 from varsim.transport.sockets import (
     COPY_LIMIT_BYTES,
     MAX_DRAINED,
     Dealer,
+    DealerConnection,
     DealerKeys,
     Router,
+    RouterListener,
     timeout_ms,
 )
 
@@ -198,9 +202,14 @@ def test_a_peer_with_another_peers_routing_id_is_ignored(tcp: Server) -> None:
     assert [(b"a", [b"truth"])] == tcp.received()
 
 
-def test_tcp_needs_keys(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    with pytest.raises(AssertionError, match="tcp needs keys"):
-        Router(context, "tcp://127.0.0.1:*")
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:*", "tcp://0.0.0.0:*"])
+def test_tcp_is_refused_without_keys(endpoint: str) -> None:
+    """Both ends refuse it, before they open a socket."""
+    refused = re.escape(f"{endpoint}: refused without keys")
+    with pytest.raises(StartError, match=refused):
+        RouterListener(endpoint, 1)
+    with pytest.raises(StartError, match=refused):
+        DealerConnection(endpoint, b"a")
 
 
 @pytest.mark.parametrize(("timeout_s", "expected"), [(None, None), (-1, 0), (0, 0), (0.0001, 1)])

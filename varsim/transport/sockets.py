@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import zmq
 
+from varsim.errors import StartError
 from varsim.protocol.limits import MAX_FRAME_BYTES, Buffer
 from varsim.threads import spare_threads
 from varsim.transport.connection_watch import ConnectionWatch
@@ -51,15 +52,26 @@ _POLLIN: Final = int(zmq.POLLIN)
 
 _CONNECT_TIMEOUT_MS: Final = 10_000  # much longer than needed: the coordinator already listens
 _HANDSHAKE_IVL_MS: Final = 30_000  # long, because the allow-list answers only during a poll
-_RECONNECT_IVL_MS: Final = 100
-_RECONNECT_IVL_MAX_MS: Final = 1_000
-_TRY_CONNECTING_MS: Final = 2_000
 _DISCONNECT_S: Final = 2.0  # much longer than needed
 
-NOTICED_AFTER_S: Final = 3
+_TRY_CONNECTING_MS: Final = 500
+"""After this time, libzmq ends an attempt to connect, and starts another one after a pause.
+
+The system would repeat the request after 1, 3 and 7 s, so a link would stay cut for seconds after
+its network has healed. The time must be longer than a round trip of the network.
+"""
+
+_RECONNECT_IVL_MS: Final = 100
+"""The pause between two attempts to connect. It does not grow, for the same reason."""
+
+NOTICED_AFTER_S: Final = 2
 """A connection of TCP ends when the other system has not answered for so many seconds. The system
 also answers for a stopped or busy process, and while a large message is sent. The heartbeats of
-ZeroMQ are not used, because they could end such connections."""
+ZeroMQ are not used, because they could end such connections.
+
+During a cut, TCP repeats its packets after 0.2, 0.6, 1.4 and 3 s, and so on. With a later end, a
+connection would survive some cuts, but continue only long after them. `tests.hosts.partitions`
+measures this."""
 
 
 @value_class
@@ -83,6 +95,19 @@ def routing_id(replica_id: int) -> bytes:
     return b"replica-%d" % replica_id
 
 
+def _check_keys(endpoint: str, keys: ServerKeys | DealerKeys | None) -> None:
+    """Refuse an endpoint that other users or hosts can reach, if messages would not be encrypted.
+
+    Raises:
+        StartError: There are no keys.
+    """
+    if keys is None and not endpoint.startswith(("ipc://", "inproc://")):
+        raise StartError(
+            f"{endpoint}: refused without keys, because other users and hosts could read and send"
+            " messages there; give keys for CURVE, or use ipc on one host"
+        )
+
+
 class RouterListener:
     """The coordinator's end of a transport over ZeroMQ, without link states."""
 
@@ -101,7 +126,10 @@ class RouterListener:
             endpoint: See `Router`.
             keys: The keys for CURVE: only workers with these keys can connect. None: no CURVE.
             port: For tcp, the port of the endpoint; `close` closes it.
+        Raises:
+            StartError: The endpoint is of TCP, and there are no keys.
         """
+        _check_keys(endpoint, keys)
         self._routing_ids = [routing_id(i) for i in range(num_replicas)]
         self._replica_ids = {name: i for i, name in enumerate(self._routing_ids)}
         self._allow_list: AllowList | None = None
@@ -171,7 +199,10 @@ class DealerConnection:
 
         Args:
             name: The routing id of this end, such as `routing_id` of a replica.
+        Raises:
+            StartError: The endpoint is of TCP, and there are no keys.
         """
+        _check_keys(endpoint, keys)
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self.dealer = Dealer(self._context, endpoint, name, keys)
         self.send = self.dealer.send
@@ -202,11 +233,11 @@ class Router:
 
         Args:
             context: A context that has an `AllowList`, if `keys` are given.
-            endpoint: `ipc://…` in a private directory, or `tcp://127.0.0.1:*` with keys.
+            endpoint: `ipc://…` in a private directory, or with keys `tcp://ADDRESS:*`, where
+                ADDRESS is one of this host.
             keys: The keys for CURVE. With keys, only peers on the allow-list can connect.
             port: The open port of the endpoint; None: open the port.
         """
-        assert keys is not None or endpoint.startswith(("ipc://", "inproc://")), "tcp needs keys"
         self.socket = context.socket(zmq.ROUTER)
         _configure(self.socket, endpoint)
         self.socket.router_mandatory = True  # sending to an unknown peer raises an error
@@ -359,8 +390,7 @@ def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
         socket.tcp_keepalive_idle = socket.tcp_keepalive_intvl = 1
         socket.tcp_keepalive_cnt = NOTICED_AFTER_S
         socket.tcp_maxrt = NOTICED_AFTER_S * 1000
-        socket.reconnect_ivl = _RECONNECT_IVL_MS
-        socket.reconnect_ivl_max = _RECONNECT_IVL_MAX_MS
+        socket.reconnect_ivl = socket.reconnect_ivl_max = _RECONNECT_IVL_MS
         socket.connect_timeout = _TRY_CONNECTING_MS
 
 
