@@ -13,7 +13,7 @@ import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,6 +22,7 @@ import zmq
 
 from tests.hosts.lab import Lab
 from tests.hosts.namespaces import why_impossible
+from tests.hosts.wire import Counts
 from tests.waiting import MS
 from varsim.errors import ProtocolError
 from varsim.launch.launcher import LINK_LOSS_S
@@ -62,6 +63,8 @@ CASES: Final = (
     Case("10 ms each way", {"delay_s": 0.01}),
     Case("1 % loss", {"loss": 0.01}),
     Case("100 Mbit/s", {"bit_per_s": 100e6}, large_bytes=512 * 1024),
+    # An envelope takes 4 s, which is longer than a cut that ends a connection.
+    Case("2 Mbit/s, envelopes of 1 MB", {"bit_per_s": 2e6}, time_s=0.1, large_bytes=1_000_000),
     Case("partition, 0.2 s", cut=BOTH, time_s=0.2),
     Case("partition, 1 s", cut=BOTH, time_s=1.0),
     Case("partition, 1.8 s", cut=BOTH, time_s=1.8),
@@ -87,6 +90,7 @@ class Direction:
         self._send = send
         self._large_bytes = large_bytes
         self.sent_s: list[float] = []  # when each envelope was sent
+        self.sent_bytes = 0
         self.delays_s: list[float] = []
         self.arrived: list[int] = []  # the numbers, in order of arrival
         self.damaged = 0
@@ -94,7 +98,9 @@ class Direction:
     def send(self) -> None:
         number = len(self.sent_s)
         self.sent_s.append(time.monotonic())
-        self._send([_NUMBER.pack(number), self._body(number)])
+        frames = [_NUMBER.pack(number), self._body(number)]
+        self.sent_bytes += sum(map(len, frames))
+        self._send(frames)
 
     def arrives(self, frames: Sequence[Buffer]) -> None:
         first, body = frames
@@ -125,6 +131,7 @@ class Outcome:
     recovered_s: float | None  # None: there was no cut
     delays_s: list[float]
     dropped: int  # packets that the network has lost
+    carried_ratio: float  # the bytes of all packets, divided by those of the envelopes
 
     @property
     def is_right(self) -> bool:
@@ -228,9 +235,7 @@ def tried(case: Case) -> Outcome:
             ends.turn_for(case.time_s)
         ends.turn_until(lambda: ends.up.is_complete and ends.down.is_complete)
         ends.turn()  # what arrives now is repeated
-        counts = lab.switch.counts().values()
-        dropped = sum(wire.lost + wire.cut + wire.overflowed for wire in counts)
-        return _outcome(ends, recovered_s, dropped)
+        return _outcome(ends, recovered_s, lab.switch.counts().values())
 
 
 def _recovery(lab: Lab, ends: Ends, case: Case) -> float:
@@ -247,7 +252,7 @@ def _recovery(lab: Lab, ends: Ends, case: Case) -> float:
     return time.monotonic() - healed_s
 
 
-def _outcome(ends: Ends, recovered_s: float | None, dropped: int) -> Outcome:
+def _outcome(ends: Ends, recovered_s: float | None, wires: Collection[Counts]) -> Outcome:
     ways = (ends.up, ends.down)
     ends.watch.update()
     return Outcome(
@@ -263,7 +268,9 @@ def _outcome(ends: Ends, recovered_s: float | None, dropped: int) -> Outcome:
         connections=ends.watch.connections,
         recovered_s=recovered_s,
         delays_s=[delay_s for way in ways for delay_s in way.delays_s],
-        dropped=dropped,
+        dropped=sum(wire.lost + wire.cut + wire.overflowed for wire in wires),
+        carried_ratio=sum(wire.offered_bytes for wire in wires)
+        / sum(way.sent_bytes for way in ways),
     )
 
 
@@ -274,6 +281,7 @@ COLUMNS: Final = (
     "lost",
     "repeated",
     "out of order",
+    "bytes carried / needed",
     "connections",
     "recovered after",
     "median delay",
@@ -290,11 +298,12 @@ def row(case: Case, outcome: Outcome) -> str:
         outcome.lost,
         outcome.repeated,
         outcome.disordered,
-        outcome.connections,
     )
     cells = (
         case.name,
         *(f"{count:,}" for count in counts),
+        f"{outcome.carried_ratio:.2f}",
+        str(outcome.connections),
         "–" if outcome.recovered_s is None else f"{outcome.recovered_s:.2f} s",
         f"{statistics.median(outcome.delays_s):.4f} s",
         f"{max(outcome.delays_s):.2f} s",

@@ -33,7 +33,11 @@ def test_every_envelope_arrives_once_and_in_order(hosts_are_possible: None, case
     assert max(outcome.delays_s) >= (case.time_s if case.cut else case.shape.get("delay_s", 0.0))
     if case.cut or "loss" in case.shape:
         assert outcome.dropped > 0
-    if case.time_s >= 2 * NOTICED_AFTER_S:
+    # An envelope that was lost in a cut is sent once more, and TCP repeats some packets.
+    assert 1.0 < outcome.carried_ratio < 3.0
+    if not case.cut:
+        assert 1 == outcome.connections
+    elif case.time_s >= 2 * NOTICED_AFTER_S:
         assert 2 == outcome.connections  # the systems have noticed the cut
 
 

@@ -36,6 +36,10 @@ def kinds(packets: list[Packet]) -> list[tuple[Kind, int, int]]:
     return [packet[:3] for packet in packets]
 
 
+def envelope(number: int) -> Packet:
+    return Packet(Kind.ENVELOPE, number, 0, [])
+
+
 def test_envelopes_arrive_once_and_in_order_or_both_ends_lose_the_link() -> None:
     """The seeds together have every kind of event. Each failure names the command to repeat it."""
     seen: Counter[str] = Counter()
@@ -75,7 +79,7 @@ def test_probes_become_rare_and_progress_makes_them_frequent_again(link: LinkSta
 
 
 def test_a_gap_is_reported_once_and_then_at_every_probe(link: LinkState) -> None:
-    late = [Packet(Kind.ENVELOPE, number, 0, [b"x"]) for number in (3, 4)]
+    late = [envelope(3), envelope(4)]
     assert [False, False] == [link.arrives(one) for one in late]
     assert [(Kind.MISSING, 0, 0)] == kinds(link.answers())
     assert not link.arrives(late[0])
@@ -84,16 +88,52 @@ def test_a_gap_is_reported_once_and_then_at_every_probe(link: LinkState) -> None
     assert [(Kind.MISSING, 0, 0)] == kinds(link.answers())
 
 
+def test_envelopes_that_are_sent_again_are_not_reported_missing(link: LinkState) -> None:
+    """Otherwise each of them would have all later ones sent again."""
+    link.arrives(envelope(200))
+    assert [(Kind.MISSING, 0, 0)] == kinds(link.answers())
+    for number in range(1, ACKNOWLEDGED_AT):
+        assert link.arrives(envelope(number))
+        assert not link.has_answers
+    assert link.arrives(envelope(ACKNOWLEDGED_AT))
+    assert [(Kind.RECEIVED, 0, ACKNOWLEDGED_AT)] == kinds(link.answers())
+
+    link.arrives(envelope(ACKNOWLEDGED_AT + 2))
+    assert [(Kind.MISSING, 0, ACKNOWLEDGED_AT)] == kinds(link.answers())
+
+
+def test_a_report_precedes_envelopes_that_are_sent_again(link: LinkState) -> None:
+    """The peer then sends its envelopes at the same time."""
+    link.send([b"a"])
+    link.arrives(envelope(2))
+    link.arrives(Packet(Kind.MISSING, 2, 0))
+    assert [(Kind.MISSING, 1, 0), (Kind.ENVELOPE, 1, 0)] == kinds(link.answers())
+
+
+def test_a_gap_is_reported_again_on_a_new_connection(link: LinkState) -> None:
+    link.arrives(envelope(3))
+    link.answers()
+    link.look(FIRST_PROBE_S, connected=True, is_new=True)
+    link.arrives(envelope(4))
+    assert [(Kind.MISSING, 0, 0)] == kinds(link.answers())
+
+
+def test_a_gap_that_is_filled_is_not_reported(link: LinkState) -> None:
+    for number in (2, 1, 2):
+        link.arrives(envelope(number))
+    assert [(Kind.RECEIVED, 0, 2)] == kinds(link.answers())
+
+
 def test_envelopes_that_need_no_answer_are_acknowledged_together(link: LinkState) -> None:
     for number in range(1, ACKNOWLEDGED_AT + 1):
         assert not link.has_answers
-        link.arrives(Packet(Kind.ENVELOPE, number, 0, []))
+        link.arrives(envelope(number))
     assert [(Kind.RECEIVED, 0, ACKNOWLEDGED_AT)] == kinds(link.answers())
 
 
 def test_an_envelope_acknowledges_received_envelopes(link: LinkState) -> None:
     for number in range(1, ACKNOWLEDGED_AT + 1):
-        link.arrives(Packet(Kind.ENVELOPE, number, 0, []))
+        link.arrives(envelope(number))
     assert ACKNOWLEDGED_AT == link.send([]).received
     assert not link.has_answers
 

@@ -68,7 +68,7 @@ class LinkState:
         # unacknowledged envelopes in order
         self._kept: deque[tuple[int, Sequence[Buffer]]] = deque()
         self._received = 0  # all envelopes up to this number have arrived
-        self._known = 0  # the peer has sent at least the envelopes up to this number
+        self._gap_to = 0  # the number in a packet that has shown a gap, which is to be reported
         self._reported = -1  # the value of `_received` when a gap was last reported
         self._unacknowledged = 0  # envelopes received since this end last sent a packet
         self._must_answer = False
@@ -105,7 +105,6 @@ class LinkState:
             self._kept.popleft()
         if len(self._kept) < kept or not self._kept:
             self._has_progress = True
-        self._known = max(self._known, number)
         is_next = kind is Kind.ENVELOPE and number == self._received + 1
         if is_next:
             self._received = number
@@ -114,7 +113,9 @@ class LinkState:
             self._must_answer = True
         elif kind is Kind.MISSING:
             self._must_resend = True
-        if self._known > self._received and self._reported != self._received:
+        # An envelope that is sent again shows no gap, so further reports do not repeat it.
+        if number > self._received and (kind is Kind.PROBE or self._reported != self._received):
+            self._gap_to = number
             self._must_answer = True
         return is_next
 
@@ -124,15 +125,22 @@ class LinkState:
         return self._must_answer or self._must_resend or self._unacknowledged >= ACKNOWLEDGED_AT
 
     def answers(self) -> list[Packet]:
-        """Return the packets that answer all packets since the last call."""
+        """Return the packets that answer all packets since the last call.
+
+        A report precedes the envelopes that are sent again, so that the peer sends its own at the
+        same time, and not only after it has received all of these.
+        """
         packets = []
-        if self._must_resend:
-            packets = [Packet(Kind.ENVELOPE, n, self._received, frames) for n, frames in self._kept]
-        if self._must_answer or (self._unacknowledged >= ACKNOWLEDGED_AT and not packets):
+        if self._must_answer or (
+            self._unacknowledged >= ACKNOWLEDGED_AT and not (self._must_resend and self._kept)
+        ):
             kind = Kind.RECEIVED
-            if self._known > self._received:
+            if self._gap_to > self._received:
                 kind, self._reported = Kind.MISSING, self._received
             packets.append(Packet(kind, self._sent, self._received))
+        if self._must_resend:
+            packets += [Packet(Kind.ENVELOPE, n, self._received, some) for n, some in self._kept]
+        self._gap_to = 0
         self._must_answer = self._must_resend = False
         self._unacknowledged = 0
         return packets
@@ -150,6 +158,8 @@ class LinkState:
         else:
             self._silence_s += since_s
         self.is_lost = self._silence_s > self.loss_s
+        if is_new:
+            self._reported = -1  # the report may have been lost with the last connection
         if not connected or is_new:  # a new connection needs a probe immediately
             self._probe_s, self._probe_at_s = FIRST_PROBE_S, now_s
         elif self._has_progress:
@@ -179,7 +189,7 @@ class LinkState:
         """
         numbers = [number for number, _ in self._kept]
         assert numbers == list(range(self._sent - len(numbers) + 1, self._sent + 1))
-        assert self._received <= self._known
+        assert self._gap_to == 0 or self._must_answer
         assert 0 <= self._unacknowledged <= self._received
         assert self._silence_s >= 0.0
         assert self._probe_s <= max(FIRST_PROBE_S, self._longest_probe_s)
