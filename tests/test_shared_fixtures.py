@@ -1,4 +1,4 @@
-"""A failed test does not disturb other tests of its module."""
+"""A failed test does not disturb other tests of its module or folder."""
 
 from __future__ import annotations
 
@@ -73,6 +73,14 @@ def test_finds_all_replicas_free_again(strategy):
     assert 1 == strategy.run(lambda: 1)
 """
 
+OF_A_FOLDER = STUCK.replace('scope="module"', 'scope="session"')
+AFTER = """
+from pathlib import Path
+
+def test_the_strategy_of_the_other_folder_is_closed():
+    assert "" == Path("/proc/thread-self/children").read_text()
+"""
+
 
 @pytest.mark.processes
 @pytest.mark.thorough
@@ -80,6 +88,9 @@ def test_fixtures_of_a_failed_or_stuck_test_are_created_again(tmp_path: Path):
     """Fixtures that depend on such a fixture are also created again. All others stay shared."""
     (tmp_path / "test_counted.py").write_text(COUNTED)
     (tmp_path / "test_stuck.py").write_text(STUCK)
+    for number, (folder, text) in enumerate([("a", OF_A_FOLDER), ("b", AFTER)]):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"test_{number}.py").write_text(text)
 
     options = ("-q", "-p", "tests.shared_fixtures", "-p", "no:cacheprovider")
     done = subprocess.run(
@@ -91,4 +102,4 @@ def test_fixtures_of_a_failed_or_stuck_test_are_created_again(tmp_path: Path):
         timeout=30_000 * MS,
     )
 
-    assert "2 failed, 6 passed" in done.stdout, done.stdout
+    assert "3 failed, 10 passed" in done.stdout, done.stdout

@@ -31,9 +31,9 @@ def cluster(num_replicas: int = 2, **options: Any) -> Strategy:
     return strategy
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def strategy() -> Iterator[Strategy]:
-    """Provide three workers that all tests of a file share, so a test must leave them usable."""
+    """Provide three workers that tests of all files share, so a test must leave them usable."""
     with cluster(3) as started:
         # The first large frame makes pyzmq start a thread, which runs until the process ends.
         started.run(np.size, args=(np.zeros(2**18),))

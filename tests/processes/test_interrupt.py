@@ -63,6 +63,17 @@ def merging():
 """
 
 
+@pytest.fixture(autouse=True)
+def own_temporary(private_temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the programs of these tests a folder for temporary files that no other cluster uses."""
+    folder = private_temporary / "own"
+    folder.mkdir()
+    tempfile.gettempdir()  # this process keeps its own folder
+    monkeypatch.setenv("TMPDIR", str(folder))
+    yield
+    folder.rmdir()
+
+
 def private_directories() -> list[Path]:
     return list(Path(os.environ["TMPDIR"]).glob("varsim-*"))
 
