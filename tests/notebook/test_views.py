@@ -234,6 +234,17 @@ def test_a_comparison_says_why_a_run_failed():
     assert EVIL in text_of(comparison)
 
 
+def test_a_comparison_of_many_runs_has_few_rows_and_no_chart():
+    failed = next(one for one in ROWS if one.error)
+    comparison = Comparison(keys=["mode"], metrics=[], rows=[failed] * 201, notes=[])
+    text = text_of(comparison)
+
+    assert root_of(comparison).find(".//figure") is None
+    assert "Charts of more than 200 runs are too large for a notebook" in text
+    assert "and 141 more" in text
+    assert len(text) < 10_000
+
+
 # ---------------------------------------------------------------- findings
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from varsim.report.tables import Column
 from varsim.visible import visible
 
-MOST_ROWS: Final = 60  # of a table; a notebook keeps every output in its file
+MOST_ROWS: Final = 60  # of a table or a list; a notebook keeps every output in its file
 
 _LINES: Final = {"good": "#0f9d6f", "bad": "#d9483b", "unsure": "#c08a00"}
 """Mood → the colour of the line beside a text."""
@@ -74,8 +74,12 @@ def beside_line(mood: str, *parts: str) -> str:
 
 
 def listing(items: Iterable[str]) -> str:
-    """Return a list; parts of the texts in `backquotes` are code."""
-    rows = "".join(f"<li>{coded(one)}</li>" for one in items)
+    """Return a list of the first `MOST_ROWS` items; parts of texts in `backquotes` are code."""
+    every = list(items)
+    shown = every[:MOST_ROWS]
+    if len(every) > MOST_ROWS:
+        shown.append(f"and {len(every) - MOST_ROWS:,} more")
+    rows = "".join(f"<li>{coded(one)}</li>" for one in shown)
     return f'<ul style="margin:.2em 0;padding-left:1.4em">{rows}</ul>'
 
 

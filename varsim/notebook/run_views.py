@@ -43,6 +43,11 @@ _FIRST: Final = ("workers", "mode", "steps", "seed")
 _LEFT_OUT: Final = ("name", "out")
 _MOST_VARIABLES: Final = 8
 _MOST_CHARTS: Final = 2
+_MOST_DOTS: Final = 200  # of a chart; a notebook keeps 1 KB for each dot
+_WITHOUT_CHARTS: Final = (
+    f"Charts of more than {_MOST_DOTS} runs are too large for a notebook: `varsim report SWEEP` "
+    "draws them."
+)
 _ROOM: Final = 100  # characters for the cells of replicas
 
 
@@ -185,10 +190,13 @@ def comparison_html(comparison: Comparison) -> str:
     columns, below = comparison_columns(comparison)
     rows = comparison.rows
     errors = [f"{row.name}: {row.error}" for row in rows if row.error]
-    charts = list(trade_off_charts(comparison)) if len(rows) > 1 else []
+    if len(rows) > _MOST_DOTS:
+        charts = paragraph(_WITHOUT_CHARTS, faint=True)
+    else:
+        charts = drawn(list(trade_off_charts(comparison)) if rows[1:] else [], _MOST_CHARTS)
     return view(
         table(times(len(rows), "run"), [row.name for row in rows], columns, "run"),
         listing(errors) if errors else "",
         *(paragraph(one, faint=True) for one in below),
-        drawn(charts, _MOST_CHARTS),
+        charts,
     )
