@@ -65,7 +65,8 @@ def test_a_sweep_shows_its_progress_and_a_comparison() -> None:
     lines = result.stdout.splitlines()
     assert ["the program speaks"] * 4 + ["4 runs"] == lines[:5]
     assert ["1", "1", "none", "0"] == lines[8].split()[:4]
-    assert ["The same in all runs: loss 2.", "runs/"] == [lines[-2], lines[-1][:5]]
+    same = "The same in all runs: loss 2, divergence 0, findings 0."
+    assert [same, "runs/"] == [lines[-2], lines[-1][:5]]
     said = result.stderr.splitlines()
     assert "4 points: workers (2 values) x mode (2 values)" == said[0]
     assert 1 == result.stderr.count(WARNED), "the second point has the same warning"

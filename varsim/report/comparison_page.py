@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
@@ -35,13 +36,14 @@ from varsim.report.run_rows import (
 from varsim.report.summary import Plain
 from varsim.report.tables import GAP, LEAST_LABEL, Column, show_table
 
+_SECONDS: Final = " [s]"
 _HEADINGS: Final = {
     "status": "status",
     "divergence": "divergence",
     "messages": "messages",
     "size_bytes": "bytes",
-    "waited_s": "waits [s]",
-    "training_s": "time [s]",
+    "waited_s": f"waits{_SECONDS}",
+    "training_s": f"time{_SECONDS}",
     "verdict": "verdict",
     "findings": "findings",
 }
@@ -53,7 +55,7 @@ _USUAL: Final = {"status": "done", "verdict": "VALID"}
 _CORNER: Final = "run"  # the heading of the labels
 _LEAST_S: Final = 0.005  # a shorter time would be shown as 0.00, beside a 0 for no time
 _SHORT_TIME: Final = "<0.01"
-_LONG: Final = 7  # characters; a longer heading becomes two lines if its cells are narrower
+_PART: Final = re.compile(r"[^ _]*[ _]*")  # of a heading: up to the next place for a break
 _MAX_LABEL: Final = 22  # a longer label is shortened; the usual name of a run has this length
 
 
@@ -128,8 +130,8 @@ def _columns(
 ) -> tuple[list[Column], list[Column], list[str]]:
     """Return the columns of the settings, and the others.
 
-    The last result has a text for each metric without a column, because all rows have the same
-    value, or because another metric has the same values.
+    The last result has a text for each metric and measure without a column, because all rows have
+    the same value, or because another metric has the same values.
 
     Args:
         narrow: Whether headings are broken into lines that are hardly wider than the cells.
@@ -155,8 +157,15 @@ def _columns(
             told[values] = name
             others.append(column(column_of_metric(name, comparison.keys), name.replace("_", " ")))
     for name, heading in _HEADINGS.items():
-        usual = _USUAL.get(name)
-        if usual is None or any(value_of(row, name) not in (usual, None) for row in rows):
+        known = [value for row in rows if (value := value_of(row, name)) is not None]
+        if name in _USUAL:
+            if any(value != _USUAL[name] for value in known):
+                others.append(column(name, heading))
+        elif len(known) == len(rows) > 1 and len({_cell(name, value) for value in known}) == 1:
+            words = heading.removesuffix(_SECONDS)
+            unit = " s" if words != heading else ""
+            same.append(f"{words} {_cell(name, known[0])}{unit}")
+        else:
             others.append(column(name, heading))
     return settings, others, same
 
@@ -183,18 +192,18 @@ def _cell(name: str, value: Plain) -> str:
 
 
 def _narrow(heading: str, cells: Sequence[str]) -> str:
-    """Return a heading that is broken between or in its words if the cells are narrower."""
-    width = max([*map(cell_len, cells), 4])
+    """Return a heading that is broken after blanks and `_` if the cells are narrower.
+
+    Words stay whole, so that a reader recognises the names of settings.
+    """
+    width = max(map(cell_len, [*cells, *_PART.findall(heading)]), default=0)
     lines: list[str] = []
-    for word in heading.split():
-        if cell_len(word) > max(width, _LONG - 1):
-            middle = (len(word) + 1) // 2
-            lines += [f"{word[:middle]}-", word[middle:]]
-        elif lines and cell_len(f"{lines[-1]} {word}") <= width and not lines[-1].endswith("-"):
-            lines[-1] = f"{lines[-1]} {word}"
+    for part in _PART.findall(heading):
+        if lines and cell_len(f"{lines[-1]}{part}".rstrip()) <= width:
+            lines[-1] += part
         else:
-            lines.append(word)
-    return "\n".join(lines)
+            lines.append(part)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _parts(columns: Sequence[Column], room: int) -> list[list[Column]]:
