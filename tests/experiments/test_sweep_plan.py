@@ -88,6 +88,21 @@ def test_a_zip_combines_the_values_at_the_same_position() -> None:
     assert planned.as_keys()["sweep"]["zip"] is True
 
 
+def test_one_value_in_a_zip_is_that_of_all_points(write: Write) -> None:
+    file = write("x.yaml", "sweep:\n  zip: true\n  workers: 2\n  mode: [auto]\n  seed: 0..2\n")
+    planned = plan(file=file)
+
+    assert [(2, "auto", seed) for seed in range(3)] == [
+        tuple(one.values()) for one in settings(planned)
+    ]
+    assert settings(planned) == settings(plan(file=write("again.yaml", dump(planned.as_keys()))))
+    fewer = plan("workers=4", file=write("x.yaml", file.read_text().replace("2\n", "1..3\n", 1)))
+    assert [("auto", 0), ("auto", 1), ("auto", 2)] == [
+        tuple(one.values()) for one in settings(fewer)
+    ]
+    assert {4} == {one.experiment.workers for one in fewer.points}
+
+
 def test_a_sweep_over_programs_keeps_no_defaults_of_the_first_one(write: Write) -> None:
     planned = plan("workload=step_counter,metrics")
 
@@ -152,7 +167,12 @@ def test_the_command_line_replaces_values_of_the_file_and_the_plan_can_be_saved(
         (["workers=1:8,2"], "", "a range is written 1..8, with both ends"),
         (["out=a,b"], "", "out=a,b: this key cannot vary: all points are in the folder"),
         ([], "  zip: 1\n  seed: 0..2\n", "x.yaml:2: sweep.zip: invalid value 1: expected true or"),
-        ([], "  zip: true\n  seed: 0..2\n  workers: [1]\n", "but seed has 3, workers has 1"),
+        (
+            [],
+            "  zip: true\n  seed: 0..2\n  workers: [1, 2]\n",
+            "x.yaml:4: a zip takes as many values from each key, but seed has 3, workers has 2: "
+            "give each key 3 values, or one value for all points; or combine",
+        ),
         ([], "  seed: []\n", "x.yaml:2: seed: expected at least one value"),
         ([], "  params: {}\n", "x.yaml:2: params: expected at least one value"),
         ([], "  workload: [/tmp/a.py]\n", "names no program by its path; if you trust the file"),

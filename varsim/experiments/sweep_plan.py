@@ -124,8 +124,8 @@ def plan_sweep(
             an override like that of `varsim run`.
         overrides: Further values of the command line, of other keys.
         zipped: Whether the first values of all keys make the first point, the second values the
-            second point, and so on. By default, as the file's `sweep:` says; else every value is
-            combined with every value of the other keys.
+            second point, and so on; a key with one value has it in all points. By default, as the
+            file's `sweep:` says; else every value is combined with every value of the other keys.
         allow_paths: Whether the `sweep:` of a file may name programs by their paths.
         before_programs: Is called before any program is loaded, that is, executed.
     Raises:
@@ -231,11 +231,17 @@ def _combined(axes: Sequence[Axis], *, zipped: bool) -> Iterable[tuple[Any, ...]
             points.
     """
     if zipped:
-        counts = {axis.name: len(axis.values) for axis in axes}
-        if len(set(counts.values())) > 1:
-            said = ", ".join(f"{name} has {count}" for name, count in counts.items())
-            raise ConfigError(f"a zip takes as many values from each key, but {said}")
-        return zip(*(axis.values for axis in axes), strict=True)
+        count = max(len(axis.values) for axis in axes)
+        wrong = [axis for axis in axes if len(axis.values) not in (1, count)]
+        if wrong:
+            said = ", ".join(f"{axis.name} has {len(axis.values)}" for axis in axes)
+            raise ConfigError(
+                f"{wrong[0].location}: a zip takes as many values from each key, but {said}: give "
+                f"each key {count} values, or one value for all points; or combine every value "
+                "with every other one (--product, or no `zip: true` in the file)"
+            )
+        repeated = (axis.values * (1 if len(axis.values) > 1 else count) for axis in axes)
+        return zip(*repeated, strict=True)
     count = math.prod(len(axis.values) for axis in axes)
     if count > MAX_POINTS:
         raise ConfigError(f"the sweep has {count:,} points; at most {MAX_POINTS:,} are possible")
