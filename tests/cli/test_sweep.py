@@ -71,6 +71,7 @@ def test_a_sweep_shows_its_progress_and_a_comparison() -> None:
     assert "4 points: workers (2 values) x mode (2 values)" == said[0]
     assert 1 == result.stderr.count(WARNED), "the second point has the same warning"
     assert "4/4  workers=2 mode=on_write  done  " in said[-1]
+    assert "ms (training " in said[-1] or "s (training " in said[-1]
     assert said[-1].endswith("loss 2")
     assert Path(lines[-1]).samefile("runs/latest-sweep")
     assert {SWEEP, SWEEP_FILE, ORIGIN, "points"} == {one.name for one in Path(lines[-1]).iterdir()}
@@ -90,6 +91,11 @@ def test_a_failed_point_gives_code_1_and_the_points_are_ordinary_runs() -> None:
     assert said in varsim("check", sweep).stderr
     assert f"is a sweep: `varsim sweep {sweep}` continues it" in varsim("run", sweep).stderr
     assert "1 of 2 points, 1 failed" in varsim("runs", "latest-sweep", "--tag", "kept").stdout
+    points = varsim("sweep", sweep, "--dry-run").stdout.splitlines()[1:]
+    assert ["1  params.trouble=no  done", "2  params.trouble=raise  failed"] == points
+    again = varsim("sweep", sweep, "--retry-failed")
+    assert (1, 1) == (again.exit_code, again.stdout.count("the program speaks"))
+    assert f"`varsim sweep {sweep} --retry-failed` runs the failed points again" in again.stderr
     assert "kept\n" == (Path(sweep) / "tag.txt").read_text("utf-8")
 
 
@@ -155,6 +161,7 @@ def test_a_file_can_have_a_sweep_and_a_dry_run_lists_the_points() -> None:
     [
         (["workers=1,2x"], "workers=1,2x: invalid value '2x': expected a valid integer"),
         (["a.yaml", "b.yaml", "seed=0,1"], "expected one experiment, but got a.yaml and b.yaml"),
+        (["seed=0,1", "--retry-failed"], "--retry-failed takes a sweep: `varsim sweep latest"),
         (["latest-sweep"], "there is no sweep 'latest-sweep'"),
         (["mode=auto", "mode=none"], "mode=auto and mode=none both set mode: give all its values"),
         (["mode=auto,none", "--mode", "none"], "mode=auto,none and --mode none both set mode"),

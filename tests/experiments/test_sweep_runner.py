@@ -9,6 +9,7 @@ import pytest
 
 from varsim.cli.sweep_progress import SweepProgress
 from varsim.errors import ConfigError
+from varsim.experiments.comparison import compare_folders
 from varsim.experiments.loading import load_experiment
 from varsim.experiments.room import make_room, stored_runs
 from varsim.experiments.run_lookup import find_run
@@ -133,6 +134,29 @@ def test_a_sweep_is_not_resumed_if_its_points_would_not_be_comparable(write: Wri
     file.write_text(file.read_text("utf-8").replace("- 2.0", "- 3.0"), "utf-8")
     with pytest.raises(ConfigError, match="does not have the points of the sweep any more"):
         resume_sweep(folder.path)
+
+
+def test_failed_points_run_again_also_with_a_changed_program(write: Write) -> None:
+    plan = planned("params.trouble=a,raise")
+    folder = begin_sweep(plan)
+    ran(folder, plan)
+    first, last = map(folder.run_folder, folder.sweep.points)
+    before = (first / "summary.json").stat()
+    write("program.py", PROGRAM.replace('trouble == "raise"', "False"))
+    with pytest.raises(ConfigError, match="run only what has failed again with --retry-failed"):
+        resume_sweep(folder.path)
+
+    resumed, plan = resume_sweep(folder.path, retry_failed=True)
+    watcher = SweepProgress(points_to_run(resumed, plan, retry_failed=True), 0, quiet=True)
+    run_sweep(resumed, plan, watcher, retry_failed=True)
+
+    assert ["done", "done"] == states(resumed)
+    assert before == (first / "summary.json").stat()
+    assert RunStatus.DONE is load_summary(last).status
+    assert [folder.sweep.program] == read_sweep(folder.path).sweep.earlier_programs
+    assert plan.program == read_sweep(folder.path).sweep.program
+    assert [] == points_to_run(*resume_sweep(folder.path), retry_failed=True)
+    assert any("source of the program" in one for one in compare_folders([folder.path]).notes)
 
 
 def test_a_sweep_of_others_runs_no_program_without_trust(write: Write) -> None:

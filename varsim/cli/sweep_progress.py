@@ -80,7 +80,7 @@ class SweepProgress:
             self.complain("Error", f"point {point.number} ({settings}) failed: {what}")
         elif not self._quiet:
             metrics = "" if summary is None else in_words(summary.metrics)
-            took = "" if point.seconds is None else duration(point.seconds)
+            took = "" if point.seconds is None else _times(point.seconds, summary)
             words = (point.status.value, took, metrics, self._left.text())
             self.say("  ".join([self._title, *map(_kept_whole, filter(None, words))]))
 
@@ -123,6 +123,13 @@ class SweepProgress:
                 self._task, completed=self._left.done, description=self._title, words=said
             )
             self._progress.refresh()
+
+
+def _times(whole_s: float, summary: Summary | None) -> str:
+    """Return the time of a point, and the part of it that the comparison shows."""
+    training_s = None if summary is None else summary.seconds.get(Phase.TRAINING.value)
+    of_which = "" if training_s is None else f" (training {duration(training_s)})"
+    return f"{duration(whole_s)}{of_which}"
 
 
 def _kept_whole(words: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +58,7 @@ class Sweep:
     started: str  # local time with its offset, ISO 8601
     program: str  # digest of the sources of a user's programs; "" for built-in workloads
     points: list[SweepPoint]  # in the order in which they run
+    earlier_programs: list[str] = field(default_factory=list)  # digests of programs changed later
 
     @property
     def keys(self) -> list[str]:
@@ -125,6 +126,16 @@ class SweepFolder:
             ConfigError: The sweep cannot be read any more.
         """
         self.sweep = read_sweep(self.path).sweep
+
+    def change_program(self, program: str) -> None:
+        """Record that the points which still run have another program.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        earlier = [*self.sweep.earlier_programs, self.sweep.program]
+        self.sweep = replace(self.sweep, program=program, earlier_programs=earlier)
+        self.save()
 
     def save(self) -> None:
         """Write `sweep.json`; a failure leaves the file as it was.

@@ -108,11 +108,15 @@ def find_unfinished(word: str) -> Path | None:
     return None
 
 
-def resume_sweep(path: Path, *, trust: bool = False) -> tuple[SweepFolder, SweepPlan]:
+def resume_sweep(
+    path: Path, *, trust: bool = False, retry_failed: bool = False
+) -> tuple[SweepFolder, SweepPlan]:
     """Return an interrupted sweep and its plan.
 
     Args:
         trust: Whether to run the programs of a sweep that comes from another machine or user.
+        retry_failed: Whether the points that have failed will run again; then the program may have
+            changed.
     Raises:
         ConfigError: The folder has no sweep; its programs are not trusted; or its experiment or its
             program has changed since the sweep began, so the points would not be comparable.
@@ -136,20 +140,26 @@ def resume_sweep(path: Path, *, trust: bool = False) -> tuple[SweepFolder, Sweep
         allow_paths=True,
         before_programs=check,
     )
-    if plan.program != folder.sweep.program:
+    if plan.program != folder.sweep.program and not retry_failed:
+        failed = folder.sweep.count(PointStatus.FAILED)
+        again = ", run only what has failed again with --retry-failed" if failed else ""
         raise ConfigError(
             f"the program has changed since {path} began, so its points would not be comparable: "
-            f"restore the program, or begin another sweep with `varsim sweep {file}`"
+            f"restore the program{again}, or begin another sweep with `varsim sweep {file}`"
         )
     return folder, plan
 
 
-def run_sweep(folder: SweepFolder, plan: SweepPlan, watcher: SweepWatcher) -> None:
+def run_sweep(
+    folder: SweepFolder, plan: SweepPlan, watcher: SweepWatcher, *, retry_failed: bool = False
+) -> None:
     """Run all points that have not ended; `folder.sweep` has their states afterwards.
 
     A point that fails is kept with its error, and the next one runs. SIGINT ends the running point,
     which is saved as far as it came, and then the sweep.
 
+    Args:
+        retry_failed: Whether to run the points again that have failed before.
     Raises:
         ConfigError: Another process runs this sweep.
         KeyboardInterrupt: SIGINT has ended the sweep.
@@ -160,17 +170,34 @@ def run_sweep(folder: SweepFolder, plan: SweepPlan, watcher: SweepWatcher) -> No
         if not ours:
             raise ConfigError(f"{folder.path} is running in another process")
         folder.read_again()
-        for planned in points_to_run(folder, plan):
+        if folder.sweep.program != plan.program:
+            kept = folder.sweep.count(PointStatus.DONE)
+            folder.change_program(plan.program)
+            if kept:
+                has = (
+                    "1 point keeps its result" if kept == 1 else f"{kept} points keep their results"
+                )
+                watcher.warned(f"the program has changed: {has} of the earlier program")
+        for planned in points_to_run(folder, plan, retry_failed=retry_failed):
             _run_point(folder, planned, watcher)
     said = room_after(folder.path)
     if said:
         watcher.warned(said)
 
 
-def points_to_run(folder: SweepFolder, plan: SweepPlan) -> Sequence[PlannedPoint]:
-    """Return the points that have not ended."""
+def points_to_run(
+    folder: SweepFolder, plan: SweepPlan, *, retry_failed: bool = False
+) -> Sequence[PlannedPoint]:
+    """Return the points that have not ended.
+
+    Args:
+        retry_failed: Whether to return those that have failed, too.
+    """
+    again = {PointStatus.FAILED} if retry_failed else set()
     points = zip(folder.sweep.points, plan.points, strict=True)
-    return [planned for point, planned in points if not point.status.has_ended]
+    return [
+        planned for point, planned in points if not point.status.has_ended or point.status in again
+    ]
 
 
 def _run_point(folder: SweepFolder, planned: PlannedPoint, watcher: SweepWatcher) -> None:

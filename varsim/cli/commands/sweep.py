@@ -78,6 +78,12 @@ _VARIED: Final = ("workers", "mode", "workload", "steps", "seed", "auto")
 @click.option("-q", "--quiet", is_flag=True, help="Print the sweep's folder only.")
 @experiment_options.TRUST
 @experiment_options.ALLOW_PATHS
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Run the failed points of SWEEP again, also with a changed program. Points that are done "
+    "are kept.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the points, and run nothing.")
 @click.pass_context
 def sweep(
@@ -90,6 +96,7 @@ def sweep(
     quiet: bool,
     trust: bool,
     allow_paths: bool,
+    retry_failed: bool,
     dry_run: bool,
     **options: Any,
 ) -> None:
@@ -99,7 +106,7 @@ def sweep(
     commas; `1..8` is a range with both ends. KEY is a key of the experiment, as in
     `params.learning_rate=0.1,0.5`. A YAML file can have the keys and values under `sweep:`. A point
     that fails is kept with its error, and the next one runs. A SWEEP that was interrupted is
-    continued.
+    continued; --retry-failed runs its failed points again.
 
     \b
     varsim sweep mode=auto,none,on_read,on_write workers=1,2,4,8
@@ -112,12 +119,17 @@ def sweep(
     form = only_one(json=json, quiet=quiet)
     try:
         resumed, plan = _planned(
-            words, options, zipped=zipped, trust=trust, allow_paths=allow_paths
+            words,
+            options,
+            zipped=zipped,
+            trust=trust,
+            allow_paths=allow_paths,
+            retry_failed=retry_failed,
         )
         if dry_run:
-            _print_points(plan)
+            _print_points(resumed, plan)
             return
-        folder, watcher, interrupted = _run(resumed, plan, form)
+        folder, watcher, interrupted = _run(resumed, plan, form, retry_failed=retry_failed)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
@@ -135,6 +147,7 @@ def _planned(
     zipped: bool | None,
     trust: bool,
     allow_paths: bool,
+    retry_failed: bool,
 ) -> tuple[SweepFolder | None, SweepPlan]:
     """Return the plan of a new sweep, or a sweep that is resumed and its plan."""
     from varsim.experiments.run_argument import experiment_of
@@ -158,7 +171,9 @@ def _planned(
                 f"{word} is a sweep, which is continued as it began; for another one, use "
                 f"`varsim sweep {unfinished / 'sweep.yaml'} ...`"
             )
-        return resume_sweep(unfinished, trust=trust)
+        return resume_sweep(unfinished, trust=trust, retry_failed=retry_failed)
+    if retry_failed:
+        raise WrongUse("--retry-failed takes a sweep: `varsim sweep latest-sweep --retry-failed`")
     swept = None if word is None else sweep_of_file(word)
     if swept is not None and is_own_sweep(swept):
         allow_paths = True
@@ -174,16 +189,19 @@ def _planned(
     return None, plan
 
 
-def _print_points(plan: SweepPlan) -> None:
+def _print_points(resumed: SweepFolder | None, plan: SweepPlan) -> None:
+    """Print a line for each point; for the points of a sweep that has begun, with their states."""
     from varsim.experiments.sweep_plan import settings_text, title_of
 
     say(title_of(plan))
-    for point in plan.points:
-        say(f"{point.number:>{len(str(len(plan.points)))}}  {settings_text(point.settings)}")
+    for index, point in enumerate(plan.points):
+        status = "" if resumed is None else f"  {resumed.sweep.points[index].status.value}"
+        number = f"{point.number:>{len(str(len(plan.points)))}}"
+        say(f"{number}  {settings_text(point.settings)}{status}")
 
 
 def _run(
-    resumed: SweepFolder | None, plan: SweepPlan, form: str | None
+    resumed: SweepFolder | None, plan: SweepPlan, form: str | None, *, retry_failed: bool
 ) -> tuple[SweepFolder, SweepProgress, bool]:
     """Run the points. Return the sweep, what was seen of it, and whether Ctrl-C has ended it."""
     from contextlib import nullcontext
@@ -199,14 +217,14 @@ def _run(
     redirected = stdout_as_stderr() if alone else nullcontext()
     with Interrupts() as interrupts, redirected:
         folder = begin_sweep(plan) if resumed is None else resumed
-        to_run = points_to_run(folder, plan)
+        to_run = points_to_run(folder, plan, retry_failed=retry_failed)
         if not alone:
             kept = len(plan.points) - len(to_run)
             said = f", {kept} of them finished" if resumed is not None else ""
             say(f"{title_of(plan)}{said}", err=True)
         with watching_sweep(to_run, len(plan.points), quiet=alone) as watcher, printed_visibly():
             try:
-                run_sweep(folder, plan, watcher)
+                run_sweep(folder, plan, watcher, retry_failed=retry_failed)
             except KeyboardInterrupt:
                 interrupts.enabled = False
                 interrupted = True
@@ -224,6 +242,7 @@ def _run(
 def _show(folder: SweepFolder, form: str | None) -> None:
     from varsim.cli.comparisons import show
     from varsim.experiments.comparison import compare_folders
+    from varsim.experiments.sweep_folder import PointStatus
 
     if form == "quiet":
         say(str(folder.path))
@@ -231,6 +250,9 @@ def _show(folder: SweepFolder, form: str | None) -> None:
     show(compare_folders([folder.path]), form)
     if form is None:
         say(f"{folder.path}/")
+        if folder.sweep.count(PointStatus.FAILED):
+            again = f"varsim sweep {folder.path} --retry-failed"
+            say(f"`{again}` runs the failed points again", err=True)
 
 
 def _exit_code(folder: SweepFolder, watcher: SweepProgress) -> int:
