@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
+from varsim.distribute.values import PerReplica
 from varsim.errors import ContextError, MetricError
 from varsim.experiments.metric_log import MetricLog
 from varsim.experiments.metric_series import METRICS, read_series, write_csv, write_jsonl
@@ -135,6 +136,10 @@ def test_a_closure_cannot_log():
         ({"loss": 10**400}, "int 1000"),
         ({" ": 1.0}, "a metric is called ' '"),
         ({"seconds": 1.0}, "no metric can be called 'seconds'"),
+        (
+            {"loss": PerReplica([1.0, 2.0])},
+            "the metric 'loss' has no single value: PerReplica, a value per replica: combine them",
+        ),
         ({"step": -1}, "step=-1 is not a whole number from 0"),
         ({"step": 0.5}, "step=0.5 is not"),
         ({"step": 10**5000}, "step= is larger than 9,007,199,254,740,992"),

@@ -14,7 +14,7 @@ import numpy as np
 from varsim.distribute.context import current_frame
 from varsim.distribute.host_requests import LogMetrics
 from varsim.distribute.supervision import are_refused
-from varsim.errors import ContextError, MetricError
+from varsim.errors import ContextError, MetricError, VarsimError
 from varsim.location import user_location
 
 LAST_STEP: Final = 2**53
@@ -134,9 +134,17 @@ def _number(name: str, value: Any) -> float:
         raise _error(f"no metric can be called {name!r}", "choose another name")
     if not name.strip():
         raise _error(f"a metric is called {name!r}", "give it a name")
-    number = number_or_none(value)
+    try:
+        number = number_or_none(value)
+        axes = 0 if number is not None else np.ndim(value)
+    except VarsimError:  # per-replica values, and variables without a single value
+        raise _error(
+            f"the metric {name!r} has no single value: {type(value).__name__}, a value per replica",
+            "combine them, as by strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), "
+            "and log the result",
+        ) from None
     if number is None:
-        text = repr(value) if np.ndim(value) == 0 else f"of shape {list(np.shape(value))}"
+        text = repr(value) if axes == 0 else f"of shape {list(np.shape(value))}"
         raise _error(
             f"the value of the metric {name!r} is not one number: {type(value).__name__} "
             f"{text[:_MOST_SHOWN]}",
