@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def _a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder.mkdir(parents=True)
         (folder / "experiment.yaml").touch()
     (tmp_path / "runs/20260101-000000-one/metrics.jsonl").write_text(LINES)
+    sweep = tmp_path / "runs/20260103-000000-s-sweep"
+    (sweep / "points/1-n-1").mkdir(parents=True)
+    (sweep / "points/1-n-1/metrics.jsonl").write_text(LINES)
+    points = [
+        {"number": n, "settings": {"params.n": n}, "status": "done", "run": f"{n}-n-{n}"}
+        for n in (1, 2)
+    ]
+    fields = {"version": 1, "name": "s", "varsim": "0", "started": "", "program": ""}
+    (sweep / "sweep.json").write_text(json.dumps({**fields, "points": points}))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +49,12 @@ def _a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["20260101", "--jsonl", "--csv"], 2, "exclude each other"),
         (["latest"], 0, "20260102-000000-none has no metrics.jsonl: its program logged"),
         (["2025"], 2, "there is no run '2025'"),
+        (["20260101", "accuracy", "--csv"], 0, "step,seconds,accuracy\n2,1.5,1\n"),
+        (["20260101", "los"], 2, "no metric 'los'; did you mean 'loss'?\n  there is: loss and acc"),
+        (["latest-sweep"], 0, "loss of runs/20260103-000000-s-sweep\npoint             values  first"),
+        (["latest-sweep", "loss"], 0, "1  n=1  3 (1 not finite)       2.5 (1)"),
+        (["latest-sweep"], 0, "\nno metrics: 2  n=2\n"),
+        (["latest-sweep", "--csv"], 2, "give a point of the sweep, as in runs/20260103-000000-s"),
     ],
 )
 def test_metrics_of_a_run(words: list[str], exit_code: int, said: str):

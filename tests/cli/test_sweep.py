@@ -179,6 +179,19 @@ def test_wrong_use_leaves_no_file(words: list[str], said: str) -> None:
     assert said in result.stderr
 
 
+def test_the_newest_sweep_is_compared_by_default() -> None:
+    assert "there is no sweep 'latest-sweep'" in varsim("compare").stderr
+    varsim("sweep", "program.py", "params.rate=1,2", "--quiet")
+    (sweep,) = (one for one in Path("runs").iterdir() if not one.is_symlink())
+    assert varsim("compare").stdout.startswith("2 runs\n")
+    later = sweep.with_name("99991231-000000-later")
+    later.mkdir()
+    (later / "experiment.yaml").touch()
+    result = varsim("compare")
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert "the newest in runs/ is one run, 99991231-000000-later. Give several" in result.stderr
+
+
 def test_runs_are_compared_in_every_form() -> None:
     for rate in ("0.5", "0.25"):
         assert 0 == varsim("run", "program.py", f"params.rate={rate}", "--quiet").exit_code

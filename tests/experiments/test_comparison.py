@@ -135,6 +135,20 @@ def test_the_points_of_a_sweep_are_rows() -> None:
     assert "A is 20260102-030406-x-sweep." == both.notes[0]
 
 
+def test_points_of_one_sweep_have_their_numbers_alone_or_together() -> None:
+    path = sweep(PointStatus.DONE, PointStatus.DONE)
+    other = run("a")
+
+    def rows(*words: str) -> list[str]:
+        return [row.name for row in compare(words).rows]
+
+    assert ["2"] == rows("latest-sweep/2")
+    assert ["1", "2"] == rows(f"{path}/1", f"{path}/points/2-seed")
+    assert ["A/2", other.name] == rows("latest-sweep/2", str(other))
+    assert ["A/1", "A/1", "A/2"] == rows("latest-sweep/1", str(path))
+    assert {"seed"} == set(compare(["latest-sweep/1", "latest-sweep/2"]).keys)
+
+
 def test_points_that_end_alike_share_a_sentence_and_a_failure_is_a_finding() -> None:
     path = sweep(*[PointStatus.DONE] * 5, PointStatus.FAILED, PointStatus.FAILED)
     text = "no value: it has none (created at my.py:{})"

@@ -11,7 +11,7 @@ from varsim.errors import ConfigError
 from varsim.experiments.comparability import ComparedRun, notes
 from varsim.experiments.nested_keys import in_force
 from varsim.experiments.run_lookup import OUT, find_run_or_sweep
-from varsim.experiments.store import SUMMARY, load_summary
+from varsim.experiments.store import POINTS, SUMMARY, load_summary
 from varsim.experiments.sweep_folder import PointStatus, SweepFolder, is_sweep, read_sweep
 from varsim.report.run_rows import Comparison, RunRow
 from varsim.report.summary import Plain, Summary, VariableSummary
@@ -41,9 +41,12 @@ def compare_folders(paths: Sequence[Path]) -> Comparison:
     Raises:
         ConfigError: A folder is neither, or its files are damaged.
     """
-    sweeps = [path for path in paths if is_sweep(path)] if len(paths) > 1 else []
-    letters = {path: _letter(number) for number, path in enumerate(sweeps)}
-    compared = [one for path in paths for one in _in_folder(path, letters.get(path, ""))]
+    within = [_sweep_of(path) for path in paths]
+    sweeps = dict.fromkeys(one.resolve() for one in within if one is not None)
+    of_one = len(sweeps) == 1 and None not in within
+    alone = of_one and (len(paths) == 1 or not any(map(is_sweep, paths)))
+    letters = {} if alone else {path: _letter(number) for number, path in enumerate(sweeps)}
+    compared = [one for path in paths for one in _in_folder(path, letters)]
     settings = [_settings(one) for one in compared]
     of_sweeps = list(dict.fromkeys(key for one in compared for key in one.settings))
     differing = _differing(
@@ -55,7 +58,7 @@ def compare_folders(paths: Sequence[Path]) -> Comparison:
         for one, said in zip(compared, settings, strict=True)
     ]
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    said = [f"{letter} is {path.resolve().name}." for path, letter in letters.items()]
+    said = [f"{letter} is {path.name}." for path, letter in letters.items()]
     said += notes(compared, rows, metrics)
     return Comparison(keys=keys, metrics=metrics, rows=rows, notes=said)
 
@@ -68,11 +71,34 @@ def _letter(number: int) -> str:
     return f"{ascii_uppercase[number % 26]}{number // 26 or ''}"
 
 
-def _in_folder(path: Path, letter: str) -> Iterator[ComparedRun]:
+def _sweep_of(path: Path) -> Path | None:
+    """Return the folder of a sweep, also for one of its points; None for other runs."""
     if is_sweep(path):
-        folder = read_sweep(path)
+        return path
+    return path.parent.parent if _number_of_point(path) else None
+
+
+def _number_of_point(path: Path) -> int:
+    """Return the number of the point that a run's folder belongs to; 0 if it is no point."""
+    if path.parent.name != POINTS or not is_sweep(path.parent.parent):
+        return 0
+    points = read_sweep(path.parent.parent).sweep.points
+    return next((one.number for one in points if one.run == path.name), 0)
+
+
+def _in_folder(path: Path, letters: Mapping[Path, str]) -> Iterator[ComparedRun]:
+    """Yield the runs in a folder.
+
+    Args:
+        letters: The letter of each sweep by its whole path, if points need one.
+    """
+    sweep = _sweep_of(path)
+    if sweep is not None:
+        folder = read_sweep(sweep)
+        one = _number_of_point(path)
         for point in folder.sweep.points:
-            yield _of_point(folder, point.number, letter)
+            if one in (0, point.number):
+                yield _of_point(folder, point.number, letters.get(sweep.resolve(), ""))
         return
     summary, unread = _summary(path)
     status = "unknown" if summary is None else summary.status.value

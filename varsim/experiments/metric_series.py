@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -77,6 +77,16 @@ class Series(ShownAsHtml):
 
     def __bool__(self) -> bool:
         return bool(self.metrics)
+
+    def only(self, names: Sequence[str]) -> Series:
+        """Return the series of some metrics; names that are not there are left out."""
+        kept = [name for name in names if name in self.metrics]
+        lines = (
+            replace(line, values={one: line.values[one] for one in kept if one in line.values})
+            for line in self.lines
+        )
+        metrics = {name: self.metrics[name] for name in kept}
+        return Series(metrics, tuple(line for line in lines if line.values), self.problems)
 
 
 def read_series(folder: Path) -> Series:

@@ -37,6 +37,7 @@ OUT: Final = Path("runs")
 _SAME_SECOND: Final = re.compile(r"-\d+")
 """What the name of a run has after the name of an earlier run of the same second and title."""
 
+_STAMP_LENGTH: Final = len("20260102-030405")  # the time with which a name begins
 _MAX_LISTED: Final = 5  # largest number of names in an error
 
 
@@ -119,8 +120,8 @@ def _begins_run(name: str, out: Path) -> bool:
 def _is_sweep(sweep: Path) -> str:
     return (
         f"{sweep} is a sweep, and this command takes a run: give a point, as in {sweep}/1. "
-        "`varsim compare`, `varsim report` and `varsim runs` take a sweep, and `varsim sweep` "
-        "continues it"
+        "`varsim compare`, `varsim report`, `varsim metrics` and `varsim runs` take a sweep, and "
+        "`varsim sweep` continues it"
     )
 
 
@@ -182,6 +183,24 @@ def find_bench(text: str, out: Path = OUT) -> Path:
 def find_sweep(text: str, out: Path = OUT) -> Path:
     """Return the folder of a sweep; `latest-sweep` is the last one."""
     return _found(text, out, _SWEEP)
+
+
+def newest_sweep(out: Path = OUT) -> Path:
+    """Return the sweep that began last, if no run began later.
+
+    Raises:
+        ConfigError: There is no sweep, or a run is newer; the text says what to give.
+    """
+    sweep, run = next(iter(sweep_names(out)), ""), next(iter(run_names(out)), "")
+    if sweep and sweep[:_STAMP_LENGTH] >= run[:_STAMP_LENGTH]:
+        return out / sweep
+    if not run:
+        return find_sweep(LATEST_SWEEP, out)
+    several = f", or the last sweep, {LATEST_SWEEP}" if sweep else ""
+    raise ConfigError(
+        f"say what to compare: the newest in {out}/ is one run, {run}. Give several runs, as in "
+        f"`varsim compare latest OTHER`{several}"
+    )
 
 
 def find_run_or_sweep(text: str, out: Path = OUT) -> Path:

@@ -29,12 +29,18 @@ class MetricValues(Protocol):
         """Return a value for each of these steps."""
 
 
-def print_metrics(metrics: Sequence[MetricValues], title: str, file: TextIO) -> None:
-    """Print a table with a row for each metric."""
+def print_metrics(
+    metrics: Sequence[MetricValues], title: str, file: TextIO, corner: str = "metric"
+) -> None:
+    """Print a table with a row for each metric.
+
+    Args:
+        corner: What the names of the metrics are.
+    """
     columns = metric_columns(metrics)
 
     def show(console: Console) -> None:
-        show_table(console, title, [one.name for one in metrics], columns, corner="metric")
+        show_table(console, title, [one.name for one in metrics], columns, corner=corner)
 
     print_page(show, file)
 

@@ -15,8 +15,7 @@ from varsim.cli.exit_codes import WrongUse, only_one
 @click.argument(
     "words",
     nargs=-1,
-    required=True,
-    metavar="RUN|SWEEP...",
+    metavar="[RUN|SWEEP]...",
     shell_complete=completion.runs_and_sweeps,
 )
 @click.option(
@@ -35,20 +34,26 @@ from varsim.cli.exit_codes import WrongUse, only_one
 def compare(*, words: tuple[str, ...], column: str | None, out: str, **forms: bool) -> None:
     """Compare runs: outcome, messages, bytes, times, findings, and the settings that differ.
 
-    A SWEEP stands for all its points; `latest-sweep` is the last one. A dash stands for a number
-    that a run does not have; sentences below the table say why, and what is not comparable.
+    A SWEEP stands for all its points; `latest-sweep` is the last one, which is the default if no
+    run is newer. A dash stands for a number that a run does not have; sentences below the table say
+    why, and what is not comparable.
 
     \b
+    varsim compare
     varsim compare latest-sweep --sort bytes
     varsim compare 20260102-030405 latest
     varsim compare latest-sweep --csv > sweep.csv
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments import comparison
+    from varsim.experiments.run_lookup import newest_sweep
 
     form = only_one(**forms)
     try:
-        found = comparison.compare(words, Path(out))
+        if words:
+            found = comparison.compare(words, Path(out))
+        else:
+            found = comparison.compare_folders([newest_sweep(Path(out))])
         if column is not None:
             found = in_order(found, column)
     except ConfigError as error:
