@@ -58,6 +58,18 @@ def switched(page: Any) -> dict[str, bool]:
     return followed
 
 
+def ordered(page: Any, field: Any) -> dict[str, Any]:
+    """Filter the points of a sweep by a setting, and sort them by their messages."""
+    field.fill("mode=on_write, ")
+    found = {"rows with a setting": page.locator("table.sortable tbody tr:visible").count()}
+    field.fill("")
+    heading = page.locator("table.sortable th button", has_text="messages")
+    for sign in ("ascending", "descending"):
+        heading.click()
+        found[sign] = page.locator("table.sortable tbody tr th").first.text_content()
+    return found
+
+
 def used(page: Any) -> dict[str, Any]:
     """Use the filters, a button and a table; return what is shown then."""
     page.keyboard.press("Tab")
@@ -71,6 +83,8 @@ def used(page: Any) -> dict[str, Any]:
     field = page.query_selector(".rows-filter")
     if field is not None:
         found["rows"] = page.locator("table tbody tr:visible").count()
+        if page.query_selector("table.sortable") is not None:
+            found |= ordered(page, field)
         field.fill("on_write")
         found["filtered rows"] = page.locator("table tbody tr:visible").count()
     page.locator("button.copy").first.click()

@@ -111,5 +111,8 @@ def test_the_report_of_a_sweep_of_sixteen_points(tmp_path: Path):
     behaviour = assert_fine(found)
 
     assert (16, 4) == (behaviour["rows"], behaviour["filtered rows"])
+    assert 4 == behaviour["rows with a setting"]
+    assert behaviour["descending"] in {"4", "12"}, "those with the most messages"
+    assert behaviour["ascending"] not in {"4", "12"}
     charts = found["looks"][0]["charts"]
     assert 16 <= charts["chart-trade-off-size_bytes"]

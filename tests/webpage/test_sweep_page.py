@@ -10,7 +10,8 @@ from varsim.report.run_rows import Comparison, RunRow
 from varsim.webpage import rendering
 from varsim.webpage.reported import MetricPoint
 from varsim.webpage.section import Page
-from varsim.webpage.sweep_page import ReportedSweep, sweep_page, telling_metric
+from varsim.webpage.sweep_page import ReportedSweep, sweep_page
+from varsim.webpage.sweep_settings import telling_metric
 
 
 def row(number: int, mode: str, workers: int, accuracy: Any, **others: Any) -> RunRow:
@@ -52,7 +53,6 @@ def page(rows: list[RunRow] = ROWS, keys: tuple[str, ...] = ("mode", "workers"))
         ReportedSweep(
             name="x-sweep",
             path="runs/x-sweep",
-            state="3 of 4 points, 1 failed",
             comparison=comparison,
             yaml="sweep: {}",
             curves=curves,
@@ -63,8 +63,14 @@ def page(rows: list[RunRow] = ROWS, keys: tuple[str, ...] = ("mode", "workers"))
 def test_the_outcome_names_the_best_run_and_the_cheapest_ones():
     said = page().outcome
 
-    assert said.startswith("3 of 4 points, 1 failed of mode × workers; best test_accuracy 0.8 ")
-    assert "fewest bytes 0.98 KiB (mode=none, workers=1)" in said
+    assert said.startswith(
+        "3 of 4 points (mode × workers) done, 1 failed (OddError); best test_accuracy 0.8 "
+        "(mode=none, workers=1, as 1 other setting); "
+    )
+    assert (
+        "fewest bytes 0.98 KiB (mode=none, workers=1, as 1 other setting); training 2.00 s in all"
+        in said
+    )
     assert said.endswith("; 2 findings.")
     assert "bad" == page().mood
     assert "good" == page(ROWS[:1]).mood
@@ -82,6 +88,44 @@ def test_each_dot_of_the_trade_off_is_a_run_with_both_numbers():
     assert ("none", "on_write") == bytes_chart.series
     assert {"by-workers-test_accuracy", "by-workers-messages", "curve-loss"} <= charts.keys()
     assert "by-workers-divergence" not in charts, "all rows are equal"
+
+
+def test_seeds_are_repetitions_of_a_setting():
+    seeds = [(1, "none", 2, 0.5), (2, "none", 2, 0.7), (3, "none", 4, 0.8), (4, "none", 4, 0.8)]
+    rows = [
+        row(number, mode, workers, accuracy)
+        for number, mode, workers, accuracy in [*seeds, (5, "on_write", 2, 0.1)]
+    ]
+    for one in rows:
+        one.settings["seed"] = (int(one.name) - 1) % 2
+    found = page(rows, ("mode", "workers", "seed"))
+    charts = {one.key: one for one in found.charts}
+
+    assert "best test_accuracy 0.8 (mode=none, workers=4; mean of 2 seeds); " in found.outcome
+    assert ("none", "on_write") == charts["by-workers-test_accuracy"].series
+    assert (
+        ("2", "0.6 (0.5 to 0.7)", "0.1"),
+        ("4", "0.8 (0.8 to 0.8)", "–"),
+    ) == charts["by-workers-test_accuracy"].rows
+    assert ("1 and 2: mode=none, workers=2 (mean of 2 seeds)", "2", "0.6") == (
+        charts["trade-off-training_s"].rows[0]
+    )
+    assert {True} == {one.content["means"] for one in found.sections if "means" in one.content}
+
+
+def test_one_finished_setting_is_not_compared():
+    failed = row(2, "none", 4, None, status="failed", error="OddError: no", findings=None)
+    found = page([ROWS[0], failed])
+
+    assert found.outcome.startswith(
+        "1 of 2 points (mode × workers) done, 1 failed (OddError: no); test_accuracy 0.8 (mode=none"
+    )
+    assert found.outcome.endswith("; no finding in 1 of them, 1 not judged.")
+    trade_off, points, *_ = found.sections
+    assert () == trade_off.charts
+    assert [("error", False)] == points.content["headings"][-1:]
+    assert ("OddError: no", False) == points.content["rows"][1][2][-1]
+    assert "mode=none, workers=4" == points.content["rows"][1][1]
 
 
 def test_runs_that_are_not_done_are_not_the_best_and_not_drawn():
@@ -137,4 +181,4 @@ def test_the_page_is_rendered(monkeypatch: pytest.MonkeyPatch):
     text = rendering.html(page())
 
     assert "<li>4 failed.</li>" in text
-    assert "varsim report runs/x-sweep/points/NAME" in text
+    assert "varsim report runs/x-sweep/NUMBER" in text

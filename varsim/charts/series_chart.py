@@ -34,6 +34,7 @@ _MARGIN: Final = 6  # pixels at both ends of an axis, so that no mark covers a l
 _ANYWHERE: Final = {"zero": False, "nice": False}  # a scale from the first number to the last one
 _SERIES: Final = {"field": "series", "type": "nominal", "title": "series"}  # in a tooltip
 _APART: Final = {"color": "independent", "strokeDash": "independent"}  # scales of the layers
+_RANGE: Final = 0.5  # opacity of the bar of a range
 _INVISIBLE: Final = 0  # opacity of a mark that only shows a tooltip
 
 
@@ -44,6 +45,8 @@ class Line:
     name: str
     points: Sequence[tuple[float, float | None]]  # a gap in the line is None
     style: str = ""  # a style of the theme; "" for the next colour
+    spread: Sequence[tuple[float, float, float]] = ()
+    """Ranges that vertical bars show: the place, the smallest and the largest value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,8 @@ def line_chart(
             those that only other charts have; by default those of `lines`.
     """
     every = sorted({at for one in lines for at, _ in one.points})
-    places = _xy(x, y, every, [value for one in lines for _, value in one.points])
+    ends = [end for one in lines for _, *both in one.spread for end in both]
+    places = _xy(x, y, every, [*(value for one in lines for _, value in one.points), *ends])
     colored = [one for one in lines if not one.style]
     styled = [one for one in lines if one.style]
     layers = []
@@ -96,14 +100,14 @@ def line_chart(
     middle = (every[0] + every[-1]) / 2 if every else 0
     layers += [_mark_layer(one, x, middle) for one in marks]
     spec = _spec(description, {"layer": layers, "resolve": {"scale": _APART}})
-    by_line = [dict(one.points) for one in lines]
+    by_line = [_cells(one) for one in lines]
     return Chart(
         key=key,
         title=title,
         description=description,
         spec=spec,
         headings=(x, *(one.name for one in lines)),
-        rows=tuple((f"{at:g}", *(_cell(one.get(at)) for one in by_line)) for at in every),
+        rows=tuple((f"{at:g}", *(one.get(at, _cell(None)) for one in by_line)) for at in every),
         series=tuple(one.name for one in (*colored, *styled)),
         palette=tuple(palette) or tuple(one.name for one in colored),
         styles={one.name: one.style for one in styled},
@@ -113,6 +117,14 @@ def line_chart(
 
 def _cell(value: float | None) -> str:
     return "–" if value is None else f"{value:.6g}"
+
+
+def _cells(line: Line) -> dict[float, str]:
+    """Return the text of each value, with its range if there is one: "2 (1 to 3)"."""
+    cells = {at: _cell(value) for at, value in line.points}
+    for at, low, high in line.spread:
+        cells[at] += f" ({_cell(low)} to {_cell(high)})"
+    return cells
 
 
 def _values(line: Line) -> list[dict[str, Any]]:
@@ -180,12 +192,29 @@ def _points(longest: int) -> dict[str, Any]:
 
 def _colored_layer(lines: Sequence[Line], encoding: dict[str, Any]) -> Spec:
     longest = max(len(one.points) for one in lines)
-    return {
+    drawn: Spec = {
         "data": {"values": [row for one in lines for row in _values(one)]},
         "transform": [{"filter": STEADY}],
         "mark": {"type": "line", "point": _points(longest)},
         "encoding": encoding,
     }
+    ranges = [
+        {"series": one.name, "x": at, "y": low, "high": high}
+        for one in lines
+        for at, low, high in one.spread
+    ]
+    if not ranges:
+        return drawn
+    bars = {
+        "data": {"values": ranges},
+        "transform": [{"filter": STEADY}],
+        "mark": {"type": "rule", "opacity": _RANGE},
+        "encoding": {
+            **{channel: encoding[channel] for channel in ("x", "y", "color")},
+            "y2": {"field": "high"},
+        },
+    }
+    return {"layer": [bars, drawn]}
 
 
 def _styled_layer(lines: Sequence[Line], places: dict[str, Any], *, beside: bool) -> Spec:

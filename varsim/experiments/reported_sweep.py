@@ -10,7 +10,6 @@ from varsim.experiments.metric_series import read_series
 from varsim.experiments.reported_run import metric_points
 from varsim.experiments.run_ending import unreadable_summary
 from varsim.experiments.store import SWEEP_FILE
-from varsim.experiments.sweep_folder import read_sweep
 from varsim.experiments.text_files import read_text
 from varsim.report.run_page import typed
 from varsim.webpage.sweep_page import ReportedSweep
@@ -29,7 +28,6 @@ def reported_sweep(path: Path) -> ReportedSweep:
     return ReportedSweep(
         name=path.resolve().name,
         path=typed(str(path)).rstrip("/"),
-        state=read_sweep(path).sweep.state,
         comparison=comparison,
         yaml=read_text(path / SWEEP_FILE, yaml_lines.MAX_BYTES).strip(),
         curves={name: metric_points(one) for name, one in series.items()},

@@ -12,16 +12,23 @@ from varsim.charts.scatter_chart import Dot, scatter_chart
 from varsim.charts.series_chart import Line, line_chart
 from varsim.charts.units import Unit, byte_unit, time_unit
 from varsim.report.comparison_page import comparison_columns
-from varsim.report.formatting import duration, names, number, size
-from varsim.report.run_rows import Comparison, RunRow, value_of
-from varsim.report.summary import Plain
-from varsim.texts.facts import times
+from varsim.report.formatting import names
+from varsim.report.run_rows import Comparison, RunRow
+from varsim.report.tables import Column
 from varsim.webpage.bins import chosen
 from varsim.webpage.reported import MetricPoint
 from varsim.webpage.section import Page, Part, Section
-
-_BETTER: Final = ("test_accuracy", "accuracy", "test_loss", "loss")
-"""Ends of the names of metrics that show how good a model is, the most telling first."""
+from varsim.webpage.sweep_settings import (
+    Setting,
+    finished,
+    finite,
+    outcome_of,
+    settings_of,
+    settings_text,
+    telling_metric,
+    value_text,
+    varied,
+)
 
 _COSTS: Final = ("size_bytes", "messages", "training_s")
 _MEASURES: Final = ("divergence", "messages", "size_bytes", "waited_s", "training_s")
@@ -43,7 +50,6 @@ class ReportedSweep:
 
     name: str  # the name of its folder
     path: str  # as a command takes it
-    state: str  # how many points are done: "16 of 16 points"
     comparison: Comparison
     yaml: str  # the sweep as it was asked
     curves: Mapping[str, Sequence[MetricPoint]] = field(default_factory=dict)
@@ -67,78 +73,24 @@ def sweep_page(sweep: ReportedSweep) -> Page:
     bad = any(one.status == "failed" or one.verdict == "INVALID" for one in rows)
     sure = all(one.status == "done" and one.verdict == "VALID" and not one.findings for one in rows)
     mood = "bad" if bad else "good" if sure else "unsure"
-    return Page(title=sweep.name, outcome=_outcome(sweep), mood=mood, parts=parts)
-
-
-def _outcome(sweep: ReportedSweep) -> str:
-    rows = sweep.comparison.rows
-    done = _done(sweep.comparison)
-    clauses = [f"{sweep.state} of {' × '.join(sweep.comparison.keys)}"]
-    if metric := telling_metric(sweep.comparison):
-        known = [(one, value) for one in done if (value := _number(one, metric)) is not None]
-        better = min if "loss" in metric else max
-        best, value = better(known, key=lambda pair: pair[1])
-        clauses.append(f"best {metric} {number(value)} ({_settings(best)})")
-    for column, what in (("size_bytes", size), ("training_s", duration)):
-        known = [(one, value) for one in done if (value := _number(one, column)) is not None]
-        if known:
-            least, value = min(known, key=lambda pair: pair[1])
-            said = size(int(value)) if what is size else duration(value)
-            word = "fewest bytes" if column == "size_bytes" else "shortest training"
-            clauses.append(f"{word} {said} ({_settings(least)})")
-    findings = sum(one.findings or 0 for one in rows)
-    clauses.append(times(findings, "finding") if findings else "no finding")
-    return f"{'; '.join(clauses)}."
-
-
-def telling_metric(comparison: Comparison) -> str:
-    """Return the metric that shows best how good a model is; "" if no finished run has a metric."""
-    known = [
-        name
-        for name in comparison.metrics
-        if any(_number(row, name) is not None for row in _done(comparison))
-    ]
-    for end in _BETTER:
-        for name in known:
-            if name.endswith(end):
-                return name
-    return known[0] if known else ""
-
-
-def _done(comparison: Comparison) -> list[RunRow]:
-    """Return the runs whose numbers can be compared: those of the others end where they ended."""
-    return [row for row in comparison.rows if row.status == "done"]
-
-
-def _number(row: RunRow, column: str) -> float | None:
-    """Return the finite number of a row in a column; None if there is none."""
-    value: Plain = value_of(row, column)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _settings(row: RunRow) -> str:
-    return ", ".join(f"{key}={_text(value)}" for key, value in row.settings.items())
+    return Page(title=sweep.name, outcome=outcome_of(sweep.comparison), mood=mood, parts=parts)
 
 
 def _in_short(row: RunRow) -> str:
     """Return the settings of a row; a text needs no key to be understood."""
     return ", ".join(
-        value if isinstance(value, str) else f"{key}={_text(value)}"
+        value if isinstance(value, str) else f"{key}={value_text(value)}"
         for key, value in row.settings.items()
     )
 
 
-def _text(value: Plain) -> str:
-    return str(value) if isinstance(value, str) else number(value)
-
-
 def _points(comparison: Comparison) -> Section:
     columns, below = comparison_columns(comparison)
+    if any(row.error for row in comparison.rows):
+        columns.append(Column("error", [row.error for row in comparison.rows], right=False))
     rows = [
-        (row.name, [(column.cells[place], column.right) for column in columns])
-        for place, row in enumerate(comparison.rows)
+        (row.name, settings_text(row.settings), [(one.cells[at], one.right) for one in columns])
+        for at, row in enumerate(comparison.rows)
     ]
     content = {
         "headings": [(one.heading, one.right) for one in columns],
@@ -154,7 +106,8 @@ def _points(comparison: Comparison) -> Section:
 def _trade_off(comparison: Comparison) -> Section:
     content = {
         "along": _split(comparison)[1],
-        "not_done": len(comparison.rows) - len(_done(comparison)),
+        "metric": telling_metric(comparison),
+        **_drawn_runs(comparison),
     }
     return Section(
         key="trade-off",
@@ -165,8 +118,17 @@ def _trade_off(comparison: Comparison) -> Section:
     )
 
 
+def _drawn_runs(comparison: Comparison) -> dict[str, object]:
+    """Return what sections with charts say of the runs: what is not drawn, and what is a mean."""
+    done = finished(comparison)
+    return {
+        "not_done": len(comparison.rows) - len(done),
+        "means": len(settings_of(comparison)) < len(done),
+    }
+
+
 def trade_off_charts(comparison: Comparison) -> Iterator[Chart]:
-    """Yield a chart for each cost: the most telling metric of the finished runs against it."""
+    """Yield a chart for each cost: the most telling metric of the settings against it."""
     metric = telling_metric(comparison)
     for cost in _COSTS if metric else ():
         chart = _scatter(comparison, metric, cost)
@@ -176,55 +138,56 @@ def trade_off_charts(comparison: Comparison) -> Iterator[Chart]:
 
 def _split(comparison: Comparison) -> tuple[list[str], str]:
     """Return the keys whose values name a series, and the numeric key along a series, or ""."""
+    keys = varied(comparison)
     numeric = [
         key
-        for key in comparison.keys
+        for key in keys
         if len({str(row.settings.get(key)) for row in comparison.rows}) > 1
-        and all(_number(row, key) is not None for row in comparison.rows)
+        and all(finite(row, key) is not None for row in comparison.rows)
     ]
     along = "workers" if "workers" in numeric else numeric[0] if numeric else ""
-    return [key for key in comparison.keys if key != along], along
+    return [key for key in keys if key != along], along
 
 
-def _series(row: RunRow, keys: Sequence[str]) -> str:
+def _series(setting: Setting, keys: Sequence[str]) -> str:
     if len(keys) == 1:
-        return _text(row.settings[keys[0]])
-    return ", ".join(f"{key}={_text(row.settings[key])}" for key in keys) or "all"
+        return value_text(setting.settings[keys[0]])
+    return settings_text({key: setting.settings[key] for key in keys}) or "all"
 
 
 def _palette(comparison: Comparison, keys: Sequence[str]) -> list[str]:
     """Return all series in the order of their colours, which are the same in all charts."""
-    return list(dict.fromkeys(_series(row, keys) for row in _done(comparison)))
+    return list(dict.fromkeys(_series(one, keys) for one in settings_of(comparison)))
 
 
 def _scatter(comparison: Comparison, metric: str, cost: str) -> Chart | None:
     keys, along = _split(comparison)
     found = [
-        (row, x, y)
-        for row in _done(comparison)
-        if (x := _number(row, cost)) is not None and (y := _number(row, metric)) is not None
+        (one, x, y)
+        for one in settings_of(comparison)
+        if (x := one.mean(cost)) is not None and (y := one.mean(metric)) is not None
     ]
-    if not found:
+    if len(found) < 2:  # nothing to compare
         return None
     costs = [x for _, x, _ in found]
     # The axis is logarithmic if it can be: its middle has the unit.
     unit = _unit(cost, math.sqrt(min(costs) * max(costs)) or max(costs))
     dots = [
         Dot(
-            series=_series(row, keys),
-            label=_text(row.settings[along]) if along else "",
-            name=f"{row.name}: {_settings(row)}",
+            series=_series(one, keys),
+            label=value_text(one.settings[along]) if along else "",
+            name=one.name,
             x=x / unit.size,
             y=y,
         )
-        for row, x, y in found
+        for one, x, y in found
     ]
     cost_title = _TITLES[cost]
     labels = f"; the number beside a dot is {along}" if along else ""
     return scatter_chart(
         f"trade-off-{cost}",
         f"{metric} against {cost_title.lower()}",
-        f"A dot for each run: {metric} against {cost_title.lower()}{labels}",
+        f"A dot for each setting: {metric} against {cost_title.lower()}{labels}",
         dots,
         x=f"{cost_title} [{unit.name}]" if unit.name else cost_title,
         y=metric,
@@ -252,24 +215,24 @@ def _multiples(comparison: Comparison) -> Section | None:
         key="multiples",
         title=f"By {along}",
         template="multiples.html",
-        content={"not_done": len(comparison.rows) - len(_done(comparison))},
+        content=_drawn_runs(comparison),
         charts=tuple(one for one in charts if one is not None),
     )
 
 
 def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: str) -> Chart | None:
     """Return a chart of one column, with a line for each series; None if all rows are equal."""
-    found = [
-        (row, value) for row in _done(comparison) if (value := _number(row, column)) is not None
-    ]
-    if len({value for _, value in found}) < 2:
+    settings = [one for one in settings_of(comparison) if one.values(column)]
+    every = [value for one in settings for value in one.values(column)]
+    if len(set(every)) < 2:
         return None
-    unit = _unit(column, max(abs(value) for _, value in found))
+    unit = _unit(column, max(map(abs, every)))
     lines: dict[str, dict[float, list[float]]] = {}
-    for row, value in found:
-        at = _number(row, along)
+    for one in settings:
+        values = [value / unit.size for value in one.values(column)]
+        at = finite(one.runs[0], along)
         if at is not None:
-            lines.setdefault(_series(row, keys), {}).setdefault(at, []).append(value / unit.size)
+            lines.setdefault(_series(one, keys), {})[at] = values
     title = _TITLES.get(column, column)
     chart = line_chart(
         f"by-{along}-{column}",
@@ -278,7 +241,12 @@ def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: s
         [
             Line(
                 name=name,
-                points=[(at, sum(values) / len(values)) for at, values in sorted(points.items())],
+                points=[(at, math.fsum(all_) / len(all_)) for at, all_ in sorted(points.items())],
+                spread=[
+                    (at, min(all_), max(all_))
+                    for at, all_ in sorted(points.items())
+                    if len(all_) > 1
+                ],
             )
             for name, points in lines.items()
         ],

@@ -109,11 +109,50 @@
       const wanted = field.value.toLowerCase();
       const rows = Array.from(document.getElementById(field.dataset.rows).tBodies[0].rows);
       for (const row of rows) {
-        row.hidden = !row.textContent.toLowerCase().includes(wanted);
+        const said = `${row.textContent} ${row.dataset.settings ?? ""}`;
+        row.hidden = !said.toLowerCase().includes(wanted);
       }
       const shown = rows.filter((row) => !row.hidden).length;
       field.closest("p").querySelector(".shown-count").textContent = `${shown} of ${rows.length}`;
     });
+  }
+
+  const UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+  /** Return the number that a cell shows, without its separators and with its unit; or NaN. */
+  function numberIn(text) {
+    const [, digits, unit] = text.match(/^<?([^ ]+)(?: ([KMG]?i?B))?$/) ?? [];
+    return digits === undefined ? NaN : Number(digits.replaceAll(",", "")) * (UNITS[unit] ?? 1);
+  }
+
+  /** Compare two cells: numbers first, then texts, then cells without a value. */
+  function compareCells(one, other, sign) {
+    const [texts, numbers] = [[one, other], [numberIn(one), numberIn(other)]];
+    const ranks = texts.map((text, at) => (text === "–" || !text ? 2 : isNaN(numbers[at]) ? 1 : 0));
+    if (ranks[0] !== ranks[1] || ranks[0] === 2) {
+      return ranks[0] - ranks[1];
+    }
+    return sign * (ranks[0] ? one.localeCompare(other) : numbers[0] - numbers[1]);
+  }
+
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const headings = Array.from(table.tHead.rows[0].cells);
+    for (const [column, heading] of headings.entries()) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.title = "Sort by this column";
+      button.append(...heading.childNodes);
+      heading.append(button);
+      button.addEventListener("click", () => {
+        const ascending = heading.getAttribute("aria-sort") !== "ascending";
+        headings.forEach((one) => one.removeAttribute("aria-sort"));
+        heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+        const cell = (row) => row.cells[column].textContent.trim();
+        const rows = Array.from(table.tBodies[0].rows);
+        rows.sort((one, other) => compareCells(cell(one), cell(other), ascending ? 1 : -1));
+        table.tBodies[0].append(...rows);
+      });
+    }
   }
 
   /** Select the text of an element, so that a reader can copy it. */
