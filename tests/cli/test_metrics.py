@@ -51,7 +51,11 @@ def _a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["2025"], 2, "there is no run '2025'"),
         (["20260101", "accuracy", "--csv"], 0, "step,seconds,accuracy\n2,1.5,1\n"),
         (["20260101", "los"], 2, "no metric 'los'; did you mean 'loss'?\n  there is: loss and acc"),
-        (["latest-sweep"], 0, "loss of runs/20260103-000000-s-sweep\npoint             values  first"),
+        (
+            ["latest-sweep"],
+            0,
+            "loss of runs/20260103-000000-s-sweep\npoint             values  first",
+        ),
         (["latest-sweep", "loss"], 0, "1  n=1  3 (1 not finite)       2.5 (1)"),
         (["latest-sweep"], 0, "\nno metrics: 2  n=2\n"),
         (["latest-sweep", "--csv"], 2, "give a point of the sweep, as in runs/20260103-000000-s"),

@@ -105,7 +105,9 @@ def test_texts_of_a_program_cannot_change_a_table_of_markdown() -> None:
     other = run(
         "b", metrics={"x\ny": 1.5, "s\nt": 1}, experiment={"params": {"word": "in_w _y_ < 1"}}
     )
-    headings, _, *rows = as_markdown(compare_folders([first, other])).splitlines()
+    both = compare_folders([first, other])
+    both = replace(both, rows=[both.rows[0], replace(both.rows[1], waited_s=0.0)])
+    headings, _, *rows = as_markdown(both).splitlines()
 
     assert r"| x\\ny |" in headings
     assert "| waits [s] |" in headings
