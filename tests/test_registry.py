@@ -71,5 +71,5 @@ def test_an_unimportable_implementation_is_a_config_error(
 
 
 def test_a_registry_without_a_group_has_only_varsims_names() -> None:
-    assert ("ipc", "tcp") == TRANSPORTS.names()
+    assert ("auto", "ipc", "tcp") == TRANSPORTS.names()
     assert isinstance(TRANSPORTS.make("ipc"), Ipc)

@@ -91,7 +91,7 @@ def test_the_experiment_sets_options_of_a_script():
         "mode": "on_read",
         "seed": 0,
         "launcher": "process",
-        "transport": "ipc",
+        "transport": "auto",
         "exchange": "auto",
         "auto": "adaptive",
         "trace": "ops",

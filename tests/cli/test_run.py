@@ -196,7 +196,7 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
         (["."], "Error: '.' is a folder"),
         (["a.yaml", "b.yaml"], "Error: expected one experiment, but got a.yaml and b.yaml"),
         (["--wrokers", "3"], "--workers"),
-        (["--transport", "udp"], "'udp' is not one of 'ipc', 'tcp'"),
+        (["--transport", "udp"], "'udp' is not one of 'auto', 'ipc', 'tcp'"),
     ],
 )
 def test_wrong_use_exits_with_2_and_leaves_nothing(arguments: list[str], problem: str):

@@ -243,7 +243,7 @@ def test_a_wrong_environment_variable_is_named_in_the_error(
         ("seed: -1", "x.yaml:1: seed: invalid value -1"),
         (
             "transport: udp",
-            "x.yaml:1: transport: invalid transport 'udp': expected 'ipc' or 'tcp'",
+            "x.yaml:1: transport: invalid transport 'udp': expected 'auto', 'ipc' or 'tcp'",
         ),
         ("name: a/b", "x.yaml:1: name: invalid value 'a/b'"),
         ("params: 3", "x.yaml:1: params: invalid value 3: expected a mapping"),

@@ -251,7 +251,9 @@ def test_the_error_names_an_unwritable_log_folder(launch: Launch, tmp_path: Path
 
 
 def test_an_unknown_transport_is_refused(launch: Launch) -> None:
-    with pytest.raises(ConfigError, match="invalid transport 'pigeon': expected 'ipc' or 'tcp'"):
+    with pytest.raises(
+        ConfigError, match="invalid transport 'pigeon': expected 'auto', 'ipc' or 'tcp'"
+    ):
         launch(1, transport="pigeon")
 
 

@@ -66,7 +66,8 @@ def test_experiments_accept_backends_of_another_package(
 ) -> None:
     experiment = Experiment(launcher="noted", exchange="zipped")
 
-    assert {"launcher": "noted", "exchange": "zipped"} == experiment.named_backends
+    named = {"launcher": "noted", "launcher_settings": "", "exchange": "zipped"}
+    assert named == experiment.named_backends
     names = {key: schema()["properties"][key]["enum"] for key in ("launcher", "exchange")}
     expected = {"launcher": ["process", "noted"], "exchange": ["auto", "shared", "star", "zipped"]}
     assert expected == names

@@ -53,7 +53,7 @@ from varsim.distribute.supervision import Choices, Supervisor, current_superviso
 from varsim.distribute.taken import record_combined, record_results
 from varsim.distribute.values import DistributedValues, present_of, regroup
 from varsim.errors import ReplicaError
-from varsim.launch.backends import check_backends, launcher_of, named_launcher
+from varsim.launch.backends import check_backends, launcher_of, named_launcher, transport_of
 from varsim.launch.launcher import LINK_LOSS_S, Backends, LaunchOptions
 from varsim.location import user_location, warn
 from varsim.protocol.messages import Raised
@@ -230,7 +230,7 @@ class MirroredStrategy(Strategy):
         options = self._incarnations.options
         if folder is None and options.trace is not None:
             folder = options.trace.directory
-        transport = options.backends.transport
+        transport = transport_of(options.backends)
         self.faults = FaultPlan(faults, seed, self.num_replicas_in_sync, transport, folder)
 
     # ------------------------------------------------------------ the cluster

@@ -21,6 +21,7 @@ from varsim.launch.link import Link
 from varsim.launch.watched_channel import WatchedChannel
 from varsim.location import warn
 from varsim.texts.incarnations import Recovery
+from varsim.transport.transport import AUTO
 
 AnyStrategy = MirroredStrategy | ParameterServerStrategy
 
@@ -143,7 +144,7 @@ class ScriptSupervisor(RunSupervisor):
         """
         experiment = self._run.experiment
         named = experiment.named_backends.get("transport", said.backends.transport)
-        if said.has_servers and named != said.backends.transport:
+        if said.has_servers and named not in (AUTO, said.backends.transport):
             raise WrongKey(
                 ("transport",),
                 f"the {said.strategy} at {said.location} has only the transport "

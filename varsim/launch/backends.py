@@ -72,6 +72,12 @@ def named_launcher(launcher: object) -> dict[str, str]:
     return {"launcher": chosen.launcher, "launcher_settings": settings}
 
 
+def transport_of(backends: Backends) -> str:
+    """Return the transport of a new strategy; AUTO is the launcher's own one."""
+    own = getattr(LAUNCHERS.load(backends.launcher), "transport", "ipc")
+    return backends.settled(own).transport
+
+
 def _with_settings(backends: Backends) -> Launcher:
     """Return the named launcher with its settings."""
     kind = LAUNCHERS.load(backends.launcher)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from varsim.launch.link import Link
 from varsim.protocol.references import References
 from varsim.tracing.trace import TraceOptions
+from varsim.transport.transport import AUTO
 from varsim.value_class import value_class
 
 LINK_LOSS_S: Final = 20.0
@@ -21,9 +23,13 @@ class Backends:
     """The names of the implementations that a cluster uses; see `varsim.launch.backends`."""
 
     launcher: str = "process"
-    transport: str = "ipc"
+    transport: str = AUTO
     exchange: str = "auto"
     launcher_settings: str = ""  # the launcher's settings as JSON; "" if it has none
+
+    def settled(self, transport: str) -> Backends:
+        """Return these names with a transport in place of AUTO."""
+        return replace(self, transport=transport) if self.transport == AUTO else self
 
 
 @value_class

@@ -6,7 +6,8 @@ import select
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import zmq
 
@@ -40,6 +41,8 @@ class ProcessLauncher:
     """
 
     entry_point: str = ENTRY_POINT
+    transport: ClassVar[str] = "ipc"
+    """What the transport AUTO means."""
 
     def launch(self, options: LaunchOptions, references: References) -> Link:
         """Start one worker per device, and return when all are ready.
@@ -48,7 +51,8 @@ class ProcessLauncher:
             StartError: A worker did not start; the text names it and quotes its output.
             ConfigError: The transport or the exchange does not exist, or they do not work together.
         """
-        backends = options.backends
+        backends = options.backends.settled(self.transport)
+        options = replace(options, backends=backends)
         check_exchange(backends.exchange, TRANSPORTS.make(backends.transport))
         with Interruptible():
             select.select([], [], [], options.delay_s)

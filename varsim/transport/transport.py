@@ -97,11 +97,14 @@ class Transport(Protocol):
         """Return a worker's end."""
 
 
+AUTO: Final = "auto"
+
 TRANSPORTS: Final = Registry[Transport](
     "transport",
     {
         "ipc": BuiltIn("varsim.transport.ipc:Ipc", "sockets in a private directory"),
-        "tcp": BuiltIn("varsim.transport.tcp:Tcp", "loopback, encrypted by CURVE"),
+        "tcp": BuiltIn("varsim.transport.tcp:Tcp", "TCP, encrypted by CURVE"),
     },
+    also={AUTO: "ipc on one host, tcp between hosts"},
 )
 """Every transport. A new transport is one file, with an entry here."""

@@ -54,7 +54,7 @@ def chosen_workers(supervisor: Supervisor, workers: int, location: str, decided:
     said = Choices(
         strategy="ParameterServerStrategy",
         devices=None,
-        backends=Backends(),
+        backends=Backends(transport="ipc"),
         strict=False,
         auto=AUTO_MEANS[0],
         uneven=UNEVEN[0],

@@ -87,7 +87,7 @@ class ParameterServerStrategy(OneDeviceStrategy):
         self._options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=(*["cpu:0"] * self.num_workers, *["ps:0"] * self.num_servers),
-            backends=Backends(exchange="star"),
+            backends=Backends(transport="ipc", exchange="star"),
             log_dir=None if log_dir is None else Path(log_dir),
             seed=checked_seed(seed),
             strategy=ParameterServerStrategy.__name__,

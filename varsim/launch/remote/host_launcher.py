@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import zmq
 
@@ -42,14 +42,15 @@ from varsim.transport.sockets import timeout_ms
 from varsim.transport.tcp import listen_on
 from varsim.transport.transport import TRANSPORTS
 
-_TRANSPORT: Final = "tcp"  # between hosts
-
 
 class HostLauncher(ABC):
     """Starts workers on several hosts. A subclass knows the commands of one engine."""
 
     name: str
     """The name of the launcher, for errors."""
+
+    transport: ClassVar[str] = "tcp"
+    """The only transport between hosts."""
 
     needs = ""
     """What the launcher must know of the hosts: their "names", their "number", or nothing."""
@@ -100,9 +101,14 @@ class HostLauncher(ABC):
             ConfigError: The settings do not fit together.
         """
         self.check()
-        backends = replace(options.backends, transport=_TRANSPORT)
+        backends = options.backends.settled(self.transport)
+        if backends.transport != self.transport:
+            raise ConfigError(
+                f"launcher {self.name!r} needs transport {self.transport!r}, not "
+                f"{backends.transport!r}"
+            )
         options = replace(options, backends=backends)
-        check_exchange(backends.exchange, TRANSPORTS.make(_TRANSPORT))
+        check_exchange(backends.exchange, TRANSPORTS.make(HostLauncher.transport))
         if options.servers:
             raise ConfigError(f"launcher {self.name!r} cannot start parameter servers")
         with Interruptible():
@@ -228,7 +234,7 @@ class _Start:
         hosts = self._hosts(greetings)
         options = self._options
         exchange_name, exchange = open_exchange(
-            options.backends.exchange, TRANSPORTS.make(_TRANSPORT), self._count
+            options.backends.exchange, TRANSPORTS.make(HostLauncher.transport), self._count
         )
         self._stack.callback(exchange.close)
         try:
