@@ -11,16 +11,31 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.hosts.engine_lab import EngineLab, why_no_engines
 from tests.hosts.lab import Lab
 from tests.hosts.namespaces import why_impossible
+from tests.waiting import MS, wait_for
+
+LEAVE_S = 10_000 * MS
+"""The time in which all processes on the hosts end after a run."""
 
 
 @pytest.fixture(scope="session")
 def hosts_are_possible() -> None:
     """Skip a test that needs hosts, or fail it, if hosts cannot be made here."""
-    if why := why_impossible():
-        if os.environ.get("VARSIM_TEST_HOSTS") == "required":
-            pytest.fail(f"test hosts are required: {why}", pytrace=False)
+    _need_no_reason(why_impossible())
+
+
+@pytest.fixture(scope="session")
+def engines_are_possible(hosts_are_possible: None) -> None:
+    """Skip a test that needs ssh and mpirun, or fail it, if they are not installed."""
+    _need_no_reason(why_no_engines())
+
+
+def _need_no_reason(why: str) -> None:
+    if why and os.environ.get("VARSIM_TEST_HOSTS") == "required":
+        pytest.fail(f"test hosts are required: {why}", pytrace=False)
+    if why:
         pytest.skip(f"no test hosts: {why}")
 
 
@@ -43,3 +58,23 @@ def lab(shared_lab: Lab) -> Lab:
     """Return the module's lab, with wires that deliver every packet at once."""
     shared_lab.switch.shape(delay_s=0.0, jitter_s=0.0, bit_per_s=None, loss=0.0, is_cut=False)
     return shared_lab
+
+
+@pytest.fixture(scope="module")
+def shared_engines(engines_are_possible: None) -> Iterator[EngineLab]:
+    """Make one lab of three hosts with ssh and mpirun for the tests of a module."""
+    with EngineLab(3) as engines:
+        yield engines
+
+
+@pytest.fixture
+def engines(shared_engines: EngineLab) -> Iterator[EngineLab]:
+    """Return the module's lab; fail a test that leaves processes or files on the hosts."""
+    yield shared_engines
+    shared_engines.lab.switch.heal()
+    wait_for(
+        lambda: not shared_engines.processes(),
+        LEAVE_S,
+        what=lambda: str(shared_engines.processes()),
+    )
+    assert [] == shared_engines.files()

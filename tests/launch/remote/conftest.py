@@ -1,7 +1,8 @@
 """Fixtures: clusters on several "hosts", which are agents of this host.
 
-The command `ssh` of these tests runs its last argument on this host. So the tests start real agents
-with real keys, and need neither a server nor a second host; tests/hosts has real hosts.
+The command `ssh` of these tests runs its last argument on this host, with fewer environment
+variables, as a server does. So the tests start real agents with real keys, and need neither a
+server nor a second host; tests/hosts has real hosts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from varsim.launch.remote.ssh import SshLauncher
 SSH = """\
 #!/bin/sh
 for command; do :; done
-exec sh -c "$command"
+exec env -u OPENBLAS_CORETYPE sh -c "$command"
 """
 
 LaunchOnHosts = Callable[..., WorkerCluster]

@@ -27,15 +27,20 @@ def agent_of(cluster: WorkerCluster, replica_id: int) -> int:
 
 
 def test_a_cluster_on_two_hosts(
-    launch_on_hosts: LaunchOnHosts, tmp_path: Path, private_temporary: Path
+    launch_on_hosts: LaunchOnHosts,
+    tmp_path: Path,
+    private_temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Replica ids are contiguous on each host; at the end, the files come home."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     logs, traces = tmp_path / "logs", tmp_path / "traces"
     cluster = launch_on_hosts(3, log_dir=logs, trace=TraceOptions(traces))
     fork_servers = [cluster.evaluate(i, "os.getppid()") for i in range(3)]
     agents = {agent_of(cluster, i) for i in (0, 2)}
     cluster.evaluate(2, "print('from the other host')")
 
+    assert "Haswell" == cluster.evaluate(2, "__import__('os').environ.get('OPENBLAS_CORETYPE')")
     assert fork_servers[0] == fork_servers[1] != fork_servers[2]
     assert 2 == len(agents)
     array = cluster.evaluate(1, "np.arange(300_000)")

@@ -42,6 +42,19 @@ from varsim.transport.sockets import timeout_ms
 from varsim.transport.tcp import listen_on
 from varsim.transport.transport import TRANSPORTS
 
+_SENT: Final = (
+    "VARSIM_",
+    "PYTHONHASHSEED",
+    "GOTO_",
+    "OPENBLAS_",
+    "MKL_",
+    "BLIS_",
+    "NPY_",
+)
+"""The program's environment variables that its workers on other hosts get, by their first letters:
+those that decide how workers compute. Without OPENBLAS_CORETYPE, for example, a product of matrices
+can have other last bits there than here."""
+
 
 class HostLauncher(ABC):
     """Starts workers on several hosts. A subclass knows the commands of one engine."""
@@ -261,7 +274,7 @@ class _Start:
             value = {
                 "rendezvous": rendezvous.to_line().decode("ascii"),
                 "directory": str(Path.cwd()),
-                "environment": {k: v for k, v in os.environ.items() if k.startswith("VARSIM_")},
+                "environment": {k: v for k, v in os.environ.items() if k.startswith(_SENT)},
             }
             self._listener.send(host.number, Control(Name.BEGIN, 0, value).packed())
         trace = open_trace(options.trace, PROGRAM, self._count)
