@@ -141,6 +141,12 @@ def test_differ(varsim_strategy):
     assert_replicas_equal(varsim_strategy.run(lambda: np.float32([1, replica() // 2])))
 
 @simulated
+def test_named(varsim_strategy):
+    v = variable(varsim_strategy, synchronization=tf.VariableSynchronization.NONE)
+    varsim_strategy.run(lambda: v.assign(float(replica())))
+    assert_replicas_equal(v)
+
+@simulated
 def test_no_components(varsim_strategy):
     assert_replicas_equal(3.0)
 
@@ -163,11 +169,13 @@ def test_factor(varsim_strategy):
     assert_close_to_single_device(count, varsim_strategy)
 """,
     )
-    assert "3 failed, 2 passed" in said, said
-    assert "replica 2 against replica 0: 1.0 against 0.0 at [1] (1 of 2 elements differ)" in said
+    assert "4 failed, 2 passed" in said, said
+    assert "the components of v differ: 1.0 on replica 1, 0.0 on replica 0\n" in said
+    unlike = "1.0 on replica 2, 0.0 on replica 0, at [1] (1 of 2 elements differ)"
+    assert f"the components of the value differ: {unlike}" in said
     assert "TypeError: a float has no components" in said
-    wrong = "['seen'] differs from a single device: 24.0 against 8.0. It is 3 times the value"
-    assert wrong in said
+    differs = "['seen'] differs from a single device: 24.0 on 3 replicas, 8.0 on the single device"
+    assert f"{differs}. It is 3 times the single device's value" in said
 
 
 def test_other_tests_import_nothing_of_varsim(tmp_path: Path):

@@ -14,6 +14,7 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.strategy import Strategy
 from varsim.report.findings_text import findings_text, told_findings
 from varsim.testing.simulation import simulated_cluster
+from varsim.texts.facts import times
 
 
 class Judged(Protocol):
@@ -48,13 +49,11 @@ def assert_replicas_equal(value: Any, *, rtol: float = 0.0, atol: float = 0.0) -
         )
     first = np.asarray(components[0])
     for replica, component in enumerate(components[1:], 1):
-        difference = _difference(np.asarray(component), first, rtol, atol)
+        where = (f"on replica {replica}", "on replica 0")
+        difference = _difference(np.asarray(component), first, rtol, atol, where)
         if difference:
-            name = getattr(value, "name", "the value")
-            raise AssertionError(
-                f"the components of {name} differ: replica {replica} against replica 0: "
-                f"{difference}"
-            )
+            name = getattr(value, "label", "the value")
+            raise AssertionError(f"the components of {name} differ: {difference}")
 
 
 def assert_close_to_single_device(
@@ -89,7 +88,8 @@ def assert_close_to_single_device(
             "single device"
         )
     for key, value in found.items():
-        difference = _difference(value, wanted[key], rtol, atol)
+        where = (f"on {times(strategy.num_replicas_in_sync, 'replica')}", "on the single device")
+        difference = _difference(value, wanted[key], rtol, atol, where)
         if difference:
             factor = _factor(value, wanted[key], strategy.num_replicas_in_sync, rtol)
             raise AssertionError(
@@ -137,18 +137,26 @@ def _listed(found: Mapping[str, Any]) -> str:
 
 
 def _difference(
-    found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], rtol: float, atol: float
+    found: np.ndarray[Any, Any],
+    wanted: np.ndarray[Any, Any],
+    rtol: float,
+    atol: float,
+    where: tuple[str, str],
 ) -> str:
-    """Return where two arrays differ, with both values; "" if they are equal or close."""
+    """Return where two arrays differ, with both values; "" if they are equal or close.
+
+    Args:
+        where: Where `found` is, and where `wanted` is, such as "on replica 0".
+    """
     if found.shape != wanted.shape:
-        return f"the shape {found.shape} against {wanted.shape}"
+        return f"the shape is {found.shape} {where[0]}, {wanted.shape} {where[1]}"
     same = np.isclose(found, wanted, rtol, atol, equal_nan=True)
     if same.all():
         return ""
     differing = np.argwhere(~same)
     place = tuple(differing[0].tolist())
-    at = f" at {list(place)} ({len(differing)} of {found.size} elements differ)" if place else ""
-    return f"{found[place]!s} against {wanted[place]!s}{at}"
+    at = f", at {list(place)} ({len(differing)} of {found.size} elements differ)" if place else ""
+    return f"{found[place]!s} {where[0]}, {wanted[place]!s} {where[1]}{at}"
 
 
 def _factor(
@@ -156,7 +164,7 @@ def _factor(
 ) -> str:
     """Return whether a value is N times another one; "" if it is not."""
     if replicas > 1 and np.allclose(found, replicas * wanted, rtol):
-        return f". It is {replicas} times the value, and there are {replicas} replicas"
+        return f". It is {replicas} times the single device's value, and there are {replicas} replicas"
     if replicas > 1 and np.allclose(replicas * found, wanted, rtol):
-        return f". It is 1/{replicas} of the value, and there are {replicas} replicas"
+        return f". It is 1/{replicas} of the single device's value, and there are {replicas} replicas"
     return ""
