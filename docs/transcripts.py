@@ -9,10 +9,10 @@ docs/coming-from. Each is run from its first to its last line, in a new folder t
   which a terminal overwrites, is left out.
 - A comment `<!-- show from "X" to "Y" -->` before the block shortens the output of its last
   command: from the first line that contains X to the next one that contains Y.
-- A block of `diff` changes a file as a reader does: the lines with `-` are replaced by those with
-  `+`.
+- A block of `diff` changes a file of the current folder as a reader does: the lines with `-` are
+  replaced by those with `+`.
 - A block of `python title="FILE"` writes a file. Any other block of `python` must be a part of a
-  file in the folder.
+  file in the current folder.
 - A comment `<!-- picture FILE -->` names the file of the run that becomes the picture in the next
   line.
 
@@ -63,7 +63,8 @@ _DIFFERENT: Final = re.compile(
     r"|\bevent \d+"
     r"|\b(?:passed|failed) in \d[\d.]*s"
 )
-
+_FOLDER: Final = re.compile(r'^declare -x PWD="(.*)"$', re.MULTILINE)
+"""The current folder, in the variables of a shell."""
 
 _NOT_PASSED_ON: Final = ("VARSIM_", "PYTEST_", "PYTHON", "COVERAGE_", "VIRTUAL_ENV")
 """Beginnings of the names of variables that would change what a command does."""
@@ -74,7 +75,7 @@ class Transcript:
     """A document that is being run."""
 
     document: Path
-    folder: Path
+    folder: Path  # where the next command runs: a command can change it by `cd`
     environment: Path  # a file with the variables of the shell after the last command
     installs: bool = True  # whether to run commands that install packages
     pictures: dict[Path, bytes] = field(default_factory=dict)
@@ -135,6 +136,8 @@ class Transcript:
             timeout=_TIMEOUT_S,
             check=False,
         )
+        if now := _FOLDER.search(self.environment.read_text("utf-8")):
+            self.folder = Path(now[1])
         lines = _SIZE.sub("… bytes", _PROGRESS.sub("", done.stdout)).rstrip().splitlines()
         return "".join(f"{line.rstrip()}\n" for line in lines), done.returncode
 

@@ -25,10 +25,14 @@ def test_commands_print_what_a_document_says(document: Path, tmp_path: Path) -> 
 
 
 def test_a_document_runs_in_its_order(tmp_path: Path) -> None:
-    """Files, changes, failed commands, variables of the shell, and shortened output."""
+    """Files, changes, failed commands, the shell's folder and variables, and shortened output."""
     document = tmp_path / "document.md"
     document.write_text(
         """
+```console
+$ mkdir below; cd below
+```
+
 ```python title="a.py"
 x = 1
 print(x)
@@ -65,6 +69,7 @@ $ printf 'one\\ntwo\\nstep 1/2\\nthree\\nfour\\n'
     assert {} == pictures
     assert "$ python3 a.py\n2\n$ export" in text
     assert "$ echo $WORD; false\nkept\n(exit code 1)\n" in text
+    assert "x = 2\nprint(x)\n" == (tmp_path / "lesson" / "below" / "a.py").read_text("utf-8")
     assert "four\\n'\n…\ntwo\nthree\n…\n```" in text
 
 

@@ -40,11 +40,29 @@ def test_a_lesson_is_put_into_a_folder(lesson, tmp_path: Path) -> None:
     assert lesson.name == load_experiment(there / lesson.experiment).name
 
 
-def test_the_current_folder_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lessons_without_a_folder_are_put_into_folders_of_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a README.md in the current folder, as in a checkout, and other lessons do no harm."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("mine")
 
-    assert "Read README.md first." in init("--lesson", "copies").output
-    assert (tmp_path / "copies.py").exists()
+    for one in ("copies", "modes"):
+        said = init("--lesson", one)
+        assert 0 == said.exit_code, said.output
+        assert f"Read {one}/README.md first, and run its commands in {one}/." in said.output
+        assert (tmp_path / one / f"{one}.yaml").exists()
+
+
+@pytest.mark.parametrize("lesson", lessons(), ids=lambda one: one.name)
+def test_a_written_text_has_no_comments(lesson, tmp_path: Path) -> None:
+    """The comments in the text tell docs/transcripts.py what to show."""
+    init("--lesson", lesson.name, str(tmp_path))
+
+    written = (tmp_path / "README.md").read_text("utf-8")
+    assert "<!--" in lesson.files[0].read_text("utf-8")
+    assert "<!--" not in written
+    assert f"$ varsim init --lesson {lesson.name}\n" in written
 
 
 @pytest.mark.parametrize("is_link", [False, True])
@@ -60,7 +78,7 @@ def test_an_existing_file_is_never_replaced(tmp_path: Path, is_link: bool) -> No
 
     assert 2 == said.exit_code
     assert f"{mine} exists" in said.output
-    assert f"varsim init --lesson copies {tmp_path / 'copies'}" in said.output
+    assert f"`varsim init --lesson copies {tmp_path}_2`" in said.output
     assert [mine] == [*tmp_path.iterdir()]
     assert is_link or "mine" == mine.read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ FOLDER: Final = Path(__file__).parents[1] / "lessons"
 _README: Final = "README.md"
 _EXPERIMENTS: Final = (Path("configs"), FOLDER.parents[1] / "configs")
 """Where the ready-made experiments of a checkout are; an installed package does not have them."""
+_COMMENT: Final = re.compile(rb"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 _TITLE: Final = re.compile(r"# (?P<number>\d+)\. (?P<title>.+)")
 
 
@@ -80,6 +82,8 @@ def listed_lessons() -> str:
 def put(lesson: Lesson, folder: Path) -> list[Path]:
     """Write the files of a lesson into a folder, which is created if needed.
 
+    The written text does not have the comments that tell `docs/transcripts.py` what to do.
+
     Returns:
         The written files.
     Raises:
@@ -94,7 +98,7 @@ def put(lesson: Lesson, folder: Path) -> list[Path]:
             f"{folder} is a link to {folder.readlink()}, which does not exist: name a folder for "
             "the lesson"
         )
-    contents = {folder / one.name: one.read_bytes() for one in lesson.files}
+    contents = {folder / one.name: _content(one) for one in lesson.files}
     for target in contents:
         if target.exists() or target.is_symlink():
             raise _refused(target, lesson)
@@ -114,10 +118,18 @@ def put(lesson: Lesson, folder: Path) -> list[Path]:
     return written
 
 
+def _content(file: Path) -> bytes:
+    content = file.read_bytes()
+    return _COMMENT.sub(b"", content) if file.name == _README else content
+
+
 def _refused(target: Path, lesson: Lesson) -> ConfigError:
+    folder = target.parent
+    others = (folder.with_name(f"{folder.name}_{number}") for number in itertools.count(2))
+    another = next(one for one in others if not one.exists())
     return ConfigError(
         f"{target} exists, and is not replaced: move it away, or name another folder, such as "
-        f"`varsim init --lesson {lesson.name} {target.parent / lesson.name}`"
+        f"`varsim init --lesson {lesson.name} {shlex.quote(str(another))}`"
     )
 
 

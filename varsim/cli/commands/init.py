@@ -15,7 +15,7 @@ _EXIT_CODES: Final = exit_meanings({1: "a file cannot be written"}, DONE, WRONG_
 
 
 @click.command(epilog=_EXIT_CODES, short_help="Put a lesson of the tutorial into a folder.")
-@click.argument("folder", type=click.Path(path_type=Path), default=".")
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--lesson",
     "name",
@@ -24,8 +24,8 @@ _EXIT_CODES: Final = exit_meanings({1: "a file cannot be written"}, DONE, WRONG_
     help="The lesson, such as copies or batch_norm.",
 )
 @click.option("--lessons", "lists", is_flag=True, help="List all lessons, and write nothing.")
-def init(folder: Path, *, name: str | None, lists: bool) -> None:
-    """Put the files of a lesson into FOLDER, by default the current folder.
+def init(folder: Path | None, *, name: str | None, lists: bool) -> None:
+    """Put the files of a lesson into FOLDER, by default a new folder with its name.
 
     A lesson is a text (README.md), an experiment (YAML), mostly a program, and the expected
     picture. Read README.md first: it says what to predict, what to run, and what to change. A file
@@ -46,6 +46,7 @@ def init(folder: Path, *, name: str | None, lists: bool) -> None:
         raise WrongUse(f"name a lesson: varsim init --lesson NAME\n{listed_lessons()}")
     try:
         lesson = find_lesson(name)
+        folder = Path(lesson.name) if folder is None else folder
         written = put(lesson, folder)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -53,4 +54,4 @@ def init(folder: Path, *, name: str | None, lists: bool) -> None:
         raise Failed(f"the lesson cannot be written into {folder}: {error.strerror}") from error
     say(f"lesson {lesson.number}. {lesson.title}")
     say(f"wrote {', '.join(str(file) for file in written)}")
-    say(f"Read {written[0]} first.")
+    say(f"Read {written[0]} first, and run its commands in {folder.absolute().name}/.")
