@@ -38,22 +38,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def varsim_cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RecordedCluster]:
-    """Return a cluster with a record; the marker `varsim` has its settings."""
+    """Return a cluster with a record; the markers `varsim` of the test have its settings."""
     from varsim.errors import ConfigError
     from varsim.experiments.recorded_cluster import RecordedCluster
 
-    marker = request.node.get_closest_marker(_MARKER)
-    settings = {} if marker is None else dict(marker.kwargs)
-    if marker is not None and marker.args:
-        pytest.fail("@pytest.mark.varsim takes only settings with names, as in workers=3", False)
-    fail_on = settings.pop("fail_on", ())
+    settings: dict[str, Any] = {}
+    for marker in request.node.iter_markers(_MARKER):  # the closest one first
+        if marker.args:
+            said = "@pytest.mark.varsim takes only settings with names, as in workers=3"
+            pytest.fail(said, pytrace=False)
+        settings = {**marker.kwargs, **settings}
     cluster, problem = None, ""
     try:
-        cluster = RecordedCluster(
-            tmp_path_factory.mktemp("varsim"),
-            fail_on=(fail_on,) if isinstance(fail_on, str) else tuple(fail_on),
-            **settings,
-        )
+        cluster = RecordedCluster(tmp_path_factory.mktemp("varsim"), **settings)
     except (ConfigError, ValueError) as error:
         problem = f"@pytest.mark.varsim: {error}"
     if cluster is None:  # outside of `except`, so that pytest shows one error
@@ -88,10 +85,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the last events of the cluster to the report of a failure."""
+    """Add the last events of the cluster to the report of a failure.
+
+    They end the workers, so they are left out if a debugger is going to be opened.
+    """
     report = yield
-    if call.when == "call" and report.failed and _CLUSTER in item.stash:
-        report.sections.append(("varsim: what the replicas did last", item.stash[_CLUSTER].story()))
+    debugged = item.config.getoption("usepdb", False)
+    if call.when == "call" and report.failed and not debugged and _CLUSTER in item.stash:
+        story = item.stash[_CLUSTER].story()
+        if story:
+            report.sections.append(("varsim: what the replicas did last", story))
     return report
 
 
@@ -99,12 +102,13 @@ def _judge(cluster: RecordedCluster) -> None:
     """Fail if a finding of the test's marker is in the record."""
     if not cluster.fail_on:
         return
+    from varsim.errors import ConfigError
     from varsim.testing.asserts import assert_valid
 
     problem = ""
     try:
         assert_valid(cluster, fail_on=sorted(cluster.fail_on))
-    except AssertionError as error:
+    except (AssertionError, ConfigError) as error:
         problem = str(error)
     if problem:  # outside of `except`, so that pytest shows one error
         pytest.fail(problem, pytrace=False)

@@ -25,12 +25,14 @@ simulated = pytest.mark.varsim(workers=3, simulated=True)
 """
 
 
-def run(folder: Path, text: str, *options: str) -> str:
+def run(folder: Path, text: str, *options: str, typed: str = "") -> str:
     """Run the tests of a text in a new process; return what pytest printed."""
     (folder / "test_one.py").write_text(HEAD + text)
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--strict-markers"]
     words += [f"--basetemp={folder / 'temporary'}", *options]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, check=False, input=typed
+    )
     return done.stdout
 
 
@@ -51,6 +53,53 @@ def test_one(varsim_strategy, varsim_cluster):
 """,
     )
     assert "1 passed" in said, said
+
+
+@pytest.mark.thorough
+def test_the_markers_of_a_class_and_its_tests_are_combined(tmp_path: Path):
+    """The closest marker decides; a setting that it does not have is not lost."""
+    said = run(
+        tmp_path,
+        """
+@pytest.mark.varsim(workers=3, simulated=True, fail_on="never", mode="on_write")
+class TestAll:
+    @pytest.mark.varsim(mode="on_read")
+    def test_mode(self, varsim_strategy):
+        assert 3 == varsim_strategy.num_replicas_in_sync
+        v = variable(varsim_strategy, aggregation=SUM)
+        varsim_strategy.run(lambda: v.assign_add(1.0))
+        assert "ON_READ" == v.synchronization.name
+
+    @pytest.mark.varsim(workers=2)
+    def test_finding(self, varsim_strategy):
+        v = variable(varsim_strategy, aggregation=SUM)
+        for _ in range(20):
+            varsim_strategy.run(lambda: v.assign_add(1.0))
+
+    def test_nothing(self, varsim_strategy):
+        pass
+""",
+    )
+    assert "2 failed, 1 passed" in said, said
+    assert "found: merges-that-are-never-read" in said
+    assert "there is no record: the test used no strategy" in said
+    assert 1 == said.count("what the replicas did last")
+
+
+@pytest.mark.thorough
+def test_a_debugger_finds_the_workers_of_a_failed_test(tmp_path: Path):
+    said = run(
+        tmp_path,
+        """
+@simulated
+def test_one(varsim_strategy):
+    varsim_strategy.run(lambda: 42)
+    assert 42 == 0
+""",
+        "--pdb",
+        typed="p varsim_strategy.run(lambda: 43)\nq\n",
+    )
+    assert "(Pdb) 43\n" in said, said
 
 
 @pytest.mark.thorough
@@ -110,11 +159,23 @@ def test_value(varsim_strategy): pass
 @pytest.mark.varsim(fail_on="stail")
 def test_kind(varsim_strategy): pass
 
+@pytest.mark.varsim(fail_on=None)
+def test_kinds(varsim_strategy): pass
+
+@pytest.mark.varsim(simulated="no")
+def test_simulated(varsim_strategy): pass
+
+@pytest.mark.varsim(trace="off", fail_on="any")
+def test_trace(varsim_strategy): pass
+
 @pytest.mark.varsim(3)
 def test_form(varsim_strategy): pass
 """,
     )
-    assert "4 errors" in said, said
+    assert "7 errors" in said, said
+    assert "fail_on=None: expected kinds of findings" in said
+    assert "simulated='no': expected True or False" in said
+    assert "trace='off' records nothing: remove one of them" in said
     assert "there is no setting 'wokers'; did you mean 'workers'" in said
     assert "workers: " in said
     assert "stail: there is no such kind of finding" in said

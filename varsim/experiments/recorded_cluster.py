@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,8 @@ from varsim.experiments.strategies import strategy_of
 from varsim.nearest import did_you_mean
 from varsim.private import make_private_folder
 from varsim.report.space_time import cell, space_time, who
-from varsim.tracing.history import PROGRAM, Event, History, open_history
+from varsim.tracing.history import HISTORY, PROGRAM, Event, History, open_history
+from varsim.tracing.trace import OFF
 
 KEYS: Final = (
     *("workers", "devices", "mode", "variables", "seed", "launcher", "transport", "exchange"),
@@ -43,16 +45,17 @@ class RecordedCluster:
         self,
         folder: Path,
         *,
-        fail_on: tuple[str, ...] = (),
-        simulated: bool = False,
+        fail_on: object = (),
+        simulated: object = False,
         **settings: Any,
     ) -> None:
         """Prepare a strategy, whose workers start when they are first needed.
 
         Args:
             folder: The directory of the record and of the workers' logs.
-            fail_on: Kinds of findings with which `check` fails.
-            simulated: Whether the replicas take turns in this process, without worker processes.
+            fail_on: Kinds of findings with which `check` fails: a text, or a sequence of texts.
+            simulated: True or False: whether the replicas take turns in this process, without
+                worker processes.
             settings: Keys of an experiment: see `KEYS`.
         Raises:
             ConfigError: A key or a value is wrong.
@@ -62,9 +65,16 @@ class RecordedCluster:
             if key not in KEYS:
                 known = [*KEYS, "simulated", "fail_on"]
                 raise ConfigError(f"there is no setting {key!r}{did_you_mean(key, known)}")
+        if not isinstance(simulated, bool):
+            raise ConfigError(f"simulated={simulated!r}: expected True or False")
         said = [Override((key,), value, f"{key}={value!r}") for key, value in settings.items()]
         experiment = load_experiment(None, said)
-        self.fail_on = frozenset[str]().union(*(meant_by(one) for one in fail_on))
+        self.fail_on = frozenset[str]().union(*map(meant_by, _kinds(fail_on)))
+        if self.fail_on and experiment.trace.level == OFF:
+            raise ConfigError(
+                f"fail_on={fail_on!r} needs a record, and trace={settings['trace']!r} records "
+                "nothing: remove one of them"
+            )
         self._files = RunFiles(folder)
         make_private_folder(self._files.logs)
         self._stack = ExitStack()
@@ -98,7 +108,14 @@ class RecordedCluster:
         problem = write_history(self._files)
         if problem is not None:
             raise ConfigError(f"the record cannot be read: {problem}")
+        if not self._has_record:
+            raise ConfigError("there is no record: the test used no strategy, or its trace is off")
         return self._open.enter_context(open_history(self.path))
+
+    @property
+    def _has_record(self) -> bool:
+        """Return whether there is a record, or what is left of one."""
+        return (self.path / HISTORY).is_file() or self._files.has_unmerged_traces
 
     @cached_property
     def _open(self) -> ExitStack:
@@ -120,11 +137,15 @@ class RecordedCluster:
         return self.examination.findings
 
     def story(self) -> str:
-        """End the workers; return the last event of each process, and the last events of all."""
+        """End the workers; return the last event of each process, and the last events of all.
+
+        Returns:
+            A text of several lines; "" if nothing was recorded.
+        """
         try:
             history = self.history
         except ConfigError as error:
-            return str(error)
+            return str(error) if self._has_record else ""
         last = {
             one.process: one
             for one in history.events("event IN (SELECT max(event) FROM events GROUP BY process)")
@@ -145,6 +166,20 @@ class RecordedCluster:
         """End the workers, and close the record."""
         self.close()
         self._open.close()
+
+
+def _kinds(fail_on: object) -> Sequence[str]:
+    """Return the kinds of findings that `fail_on` names.
+
+    Raises:
+        ConfigError: It is neither a text nor a sequence of texts.
+    """
+    match fail_on:
+        case str():
+            return [fail_on]
+        case list() | tuple() | set() | frozenset() if all(isinstance(one, str) for one in fail_on):
+            return [*fail_on]
+    raise ConfigError(f"fail_on={fail_on!r}: expected kinds of findings, as in ['conflict']")
 
 
 def _place(event: Event) -> str:
