@@ -58,12 +58,25 @@ def test_the_varsim_command_accepts_each_line(
     command.make_context(name, arguments, parent=context)
 
 
+@pytest.mark.parametrize(
+    "words", ["pip install '/path/to/this/checkout[report]'", "(docs/notebooks.md)"]
+)
+def test_what_a_user_needs_beside_the_commands_is_named(words: str):
+    """The packages of a report, and the page about notebooks."""
+    assert words in " ".join((ROOT / "README.md").read_text("utf-8").split())
+
+
 @pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.timeout(600)  # seconds; 30 on an idle machine
 def test_the_lines_work_in_order(tmp_path: Path):
-    """The lines run with real processes, except those that measure the host."""
+    """The lines run with real processes, except those that measure the host.
+
+    The folder has files of a checkout, and git ignores all that the lines write into it.
+    """
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    for name in ("README.md", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path)
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     for line in COMMANDS:
         if not line.startswith(MEASURES):
@@ -76,3 +89,6 @@ def test_the_lines_work_in_order(tmp_path: Path):
                 timeout=60_000 * MS,
             )
             assert 0 == done.returncode, f"{line}\n{done.stdout}\n{done.stderr}"
+    written = {path.name for path in tmp_path.iterdir()} - {"configs", "README.md", ".gitignore"}
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert written <= {line.strip("/") for line in ignored}

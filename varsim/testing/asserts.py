@@ -164,7 +164,11 @@ def _factor(
 ) -> str:
     """Return whether a value is N times another one; "" if it is not."""
     if replicas > 1 and np.allclose(found, replicas * wanted, rtol):
-        return f". It is {replicas} times the single device's value, and there are {replicas} replicas"
+        return (
+            f". It is {replicas} times the single device's value, and there are {replicas} replicas"
+        )
     if replicas > 1 and np.allclose(replicas * found, wanted, rtol):
-        return f". It is 1/{replicas} of the single device's value, and there are {replicas} replicas"
+        return (
+            f". It is 1/{replicas} of the single device's value, and there are {replicas} replicas"
+        )
     return ""

@@ -82,7 +82,7 @@ def trace(*, run: str, file: Path, calls: str | None) -> None:
     except OSError as error:
         raise NotWritten(f"{file} cannot be written: {error.strerror}") from error
     say(f"{file}: {file.stat().st_size:,} bytes, {events:,} events")
-    say("Open it with https://ui.perfetto.dev or chrome://tracing; both read it on this machine.")
+    say("Open it with https://ui.perfetto.dev or chrome://tracing: the file stays on this machine.")
     for note in dict.fromkeys(note for _, notes in told for note in notes):
         say(note)
 
