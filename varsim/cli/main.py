@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,11 @@ from varsim.report.terminal import width_of
 
 _COMMANDS: Final = "varsim.cli.commands"
 _FOLDER: Final = str(Path(__file__).parent / "commands")
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([_FOLDER])))
 
 
 class Commands(click.Group):
@@ -43,7 +49,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
         """Return the names of the commands, in alphabetical order."""
-        return sorted(module.name for module in pkgutil.iter_modules([_FOLDER]))
+        return [*_names()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return the command with this name; None if there is no such command."""

@@ -250,6 +250,9 @@ def as_json(summary: Summary) -> str:
     return json_text({"version": VERSION, **asdict(summary), "status": summary.status.value})
 
 
+_encode: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
+
 def json_text(value: Any, indent: str = "") -> str:
     """Return JSON with a line for each value of an object, and plain lists in one line."""
     inner = indent + "  "
@@ -260,7 +263,7 @@ def json_text(value: Any, indent: str = "") -> str:
         lines = [json_text(one, inner) for one in value]
         brackets = "[]"
     else:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = _encode(value)
         return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     body = ",\n".join(inner + line for line in lines)
     return f"{brackets[0]}\n{body}\n{indent}{brackets[1]}"

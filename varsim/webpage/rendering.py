@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from types import ModuleType
 from typing import Any, Final
@@ -71,7 +71,9 @@ def _used(page: Page, field: str, always: tuple[str, ...]) -> list[str]:
     return [*always, *(name for one in page.sections for name in getattr(one, field))]
 
 
+@cache
 def _environment() -> Any:
+    """Return what compiles the templates, each at its first use."""
     jinja2 = _jinja()
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(_PACKAGE),
