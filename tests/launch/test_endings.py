@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.effort import thorough
 from tests.launch.conftest import Launch
 from tests.launch.worker_cluster import WorkerCluster
 from tests.waiting import MS, is_running, wait_for, wait_for_exit
@@ -238,10 +239,10 @@ print(worker, fork_server, child, flush=True)
 @pytest.mark.parametrize(
     "ending",
     [
-        "import os; os.kill(os.getpid(), 9)",
-        pytest.param("import os; os.kill(os.getpid(), 15)", marks=pytest.mark.thorough),
-        pytest.param("import os; os._exit(0)", marks=pytest.mark.thorough),
-        pytest.param("1 / 0", marks=pytest.mark.thorough),
+        thorough("import os; os.kill(os.getpid(), 9)"),
+        thorough("import os; os.kill(os.getpid(), 15)"),
+        thorough("import os; os._exit(0)"),
+        thorough("1 / 0"),
         "",
         # A fork lives longer than the program, and keeps the program's pipes open.
         """

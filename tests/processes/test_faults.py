@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
+from tests.effort import thorough
 from tests.processes.conftest import cluster, environment, location_of
 from tests.replica_context import replica_id
 from varsim.errors import WorkerLost
@@ -32,7 +33,7 @@ CUT_SOON = {"transport": "tcp", "link_loss_s": 0.3}
     ("fault", "reason"),
     [
         ("kill replica=1 call=2 operation=2", "was killed by SIGKILL"),
-        ("exit replica=1 call=2 code=7", "exited with code 7"),
+        thorough("exit replica=1 call=2 code=7", "exited with code 7"),
     ],
 )
 def test_a_worker_ends_in_the_call_of_its_fault(fault: str, reason: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.effort import thorough
 from tests.protocol.samples import arrays, plain
 from varsim.errors import ProtocolError, ShapeError, SizeError
 from varsim.extent import extent_of
@@ -235,7 +236,7 @@ def test_deep_structures_are_sent(depth: int) -> None:
     assert THERE.known[1] is got
 
 
-@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 900, 100_000])
+@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 900, thorough(100_000)])
 def test_structures_that_are_too_deep_are_refused(depth: int) -> None:
     value: Any = [0]
     for _ in range(depth - 1):

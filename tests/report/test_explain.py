@@ -59,7 +59,7 @@ WITH_EXAMPLES = [
 ]
 REPLICAS = [
     pytest.param(1, marks=pytest.mark.thorough),
-    2,
+    pytest.param(2, marks=pytest.mark.thorough),
     3,
     pytest.param(6, marks=pytest.mark.thorough),
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
+from tests.effort import thorough
 from tests.workloads.digits_model import train
 from tests.workloads.runs import run_workload
 from varsim.workloads import digits
@@ -15,7 +16,7 @@ from varsim.workloads import digits
 STEPS = 2 * 22 + 5  # two epochs, and a part of one
 
 
-@pytest.mark.parametrize("replicas", [1, 2, 4, 8])
+@pytest.mark.parametrize("replicas", [thorough(1), thorough(2), 4, thorough(8)])
 @pytest.mark.parametrize("mode", ["on_write", "on_read", "none"])
 def test_every_mode_agrees_with_the_model(mode: str, replicas: int) -> None:
     """The test compares loss, accuracies, and every component of weights and bias."""
@@ -37,7 +38,7 @@ def test_every_mode_agrees_with_the_model(mode: str, replicas: int) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("mode", ["on_write", "on_read"])
+@pytest.mark.parametrize("mode", [thorough("on_write"), "on_read"])
 def test_real_processes_agree_with_the_model(mode: str) -> None:
     """The loss, the test accuracy and the weights agree bit for bit."""
     expected = train(mode, 4, 25)
@@ -49,7 +50,7 @@ def test_real_processes_agree_with_the_model(mode: str) -> None:
         np.testing.assert_array_equal(model.weights, run.components["weights"][replica])
 
 
-@pytest.mark.parametrize("replicas", [3, 12, 64])
+@pytest.mark.parametrize("replicas", [3, thorough(12), thorough(64)])
 def test_a_batch_that_cannot_be_split_evenly_gives_the_models_values(replicas: int) -> None:
     """Then the sizes of the replicas' parts differ by one image, and no part is empty."""
     expected = train("on_write", replicas, 22)
