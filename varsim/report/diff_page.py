@@ -21,6 +21,7 @@ from varsim.tracing.history import PROGRAM, Event
 
 _MOST: Final = 20  # rows of a table
 _MOST_ELEMENTS: Final = 6  # of a value whose differing element is not known
+_DIGITS: Final = (6, 9, 12, 15)  # of close values; with all digits if these do not suffice
 _SIDES: Final = ("first", "second")
 
 
@@ -261,9 +262,16 @@ def _short_values(difference: Difference) -> tuple[str, str]:
 
 
 def _distinct(one: Plain, other: Plain) -> tuple[str, str]:
-    """Return two different values in short form, or with all digits if they would look equal."""
+    """Return two different values in short form, with as many digits as tell them apart."""
     short = number(one), number(other)
-    return short if short[0] != short[1] and all(short) else (repr(one), repr(other))
+    if short[0] != short[1] and all(short):
+        return short
+    if isinstance(one, float) and isinstance(other, float):
+        for digits in _DIGITS:
+            first, second = f"{one:.{digits}g}", f"{other:.{digits}g}"
+            if first != second:
+                return first, second
+    return repr(one), repr(other)
 
 
 def _exact(value: Any) -> str:

@@ -158,6 +158,10 @@ def _curve(run: ReportedRun, name: str) -> Chart:
     )
 
 
+_TIMES: Final = {"start_up": "start-up", "in_all": "the whole run"}
+"""The words for times, if they differ from the names in the summary."""
+
+
 def configuration_section(run: ReportedRun) -> Section:
     """Return the section with the experiment, the devices, the phases and the versions."""
     last = run.records[-1].summary
@@ -168,10 +172,7 @@ def configuration_section(run: ReportedRun) -> Section:
             ("varsim", last.varsim),
             *_versions(last),
             ("devices", ", ".join(dict.fromkeys(last.devices))),
-            *(
-                (f"{name.replace('_', '-')}", f"{seconds(one)} s")
-                for name, one in last.seconds.items()
-            ),
+            *((_TIMES.get(name, name), f"{seconds(one)} s") for name, one in last.seconds.items()),
         ]
     content = {"rows": rows, "yaml": run.experiment_yaml, "command": f"varsim run {run.name}"}
     return Section(
