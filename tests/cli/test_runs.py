@@ -122,7 +122,9 @@ def test_a_list_shows_every_kind_of_run_in_a_row():
     rows = {line[7]: line.split() for line in said if line.startswith("2026")}
 
     assert said[0].startswith("runs/: 6 runs, ")
-    assert ["done", "on_read"] == rows["1"][1:3]
+    assert ["done", "on_read", "1"] == rows["1"][1:4]
+    assert "v" == said[1].split()[3], "the heading is the metric that all runs have"
+    assert "in 20260104-030405-s-sweep: point 2" in varsim("runs", "--status", "failed").stdout
     assert ["1", "of", "2", "points,", "1", "failed"] == rows["4"][1:7]
     assert ["no", "summary"] == rows["5"][1:3]
     assert "varsim sweep" not in "".join(said), "each point has ended"
@@ -168,13 +170,27 @@ def test_a_sweep_that_was_killed_says_how_to_continue():
 
 
 def test_named_runs_are_removed():
-    done = varsim("runs", "20260101", "20260104", "--remove")
+    asked = varsim("runs", "20260101", "20260104", "--remove")
+    assert (2, True) == (asked.exit_code, "is a sweep of 2 points: to remove" in asked.stderr)
+    assert "654321" == days()
+    done = varsim("runs", "20260101", "20260104", "--remove", "--yes")
 
     assert "removed 20260101-030405-mine\nremoved 20260104-030405-s-sweep\n" in done.stdout
     assert "6532" == days()
     with RunFiles(Path("runs/20260105-030405-digits")).claimed():
         refused = varsim("runs", "20260105", "--remove")
     assert (2, True) == (refused.exit_code, "has not ended" in refused.stderr)
+
+
+@pytest.mark.parametrize(("answer", "said"), [("n", "kept"), ("y", "removed")])
+def test_a_terminal_is_asked_before_a_sweep_is_removed(
+    answer: str, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
+    done = CliRunner().invoke(main, ["runs", "20260104", "--remove"], input=f"{answer}\n")
+
+    assert "Remove the sweep 20260104-030405-s-sweep of 2 points?" in done.stderr
+    assert f"{said} 20260104-030405-s-sweep\n" in done.stdout
 
 
 def test_a_removed_run_is_not_mistaken_for_one_of_the_same_second():
@@ -227,6 +243,7 @@ def test_a_tag_that_cannot_be_written_gives_code_6():
         (["--out", "run"], "--out run: there is no such folder; did you mean 'runs'?"),
         (["20260101", "--limit", "1"], "--limit is about all runs"),
         (["--force"], "--force belongs to --remove"),
+        (["20260104", "--yes"], "--yes belongs to --remove"),
     ],
 )
 def test_wrong_uses_are_errors(words: list[str], said: str):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from varsim.experiments.carried_program import PROGRAM
-from varsim.report.formatting import middle, names
+from varsim.report.formatting import middle, names, ranges
 from varsim.report.grouping import without_numbers
 from varsim.report.run_rows import RunRow
 from varsim.report.summary import Plain, Summary
@@ -237,25 +237,10 @@ def _named(words: Sequence[str]) -> str:
         else:
             before, several = point[1], numbers[point[1]]
             begin = "points " if before == "point " and len(several) > 1 else before
-            first, *more = _ranges(several)
+            first, *more = ranges(several)
             others = (f"{before}{one}".removeprefix("point ") for one in more)
             shown |= dict.fromkeys([f"{begin}{first}", *others])
     return names(list(shown), most=_MOST_RANGES)
-
-
-def _ranges(numbers: Sequence[int]) -> list[str]:
-    """Return ascending numbers in short: three and more consecutive ones become a range."""
-    runs: list[list[int]] = []
-    for one in numbers:
-        if runs and one == runs[-1][-1] + 1:
-            runs[-1].append(one)
-        else:
-            runs.append([one])
-    return [
-        text
-        for run in runs
-        for text in ([f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run))
-    ]
 
 
 def _have(runs: Sequence[str]) -> str:

@@ -45,6 +45,15 @@ class RunFilter:
             and any(self._accepts_point(run, *point) for point in run.points or ((run.status, {}),))
         )
 
+    def points_of(self, sweep: ListedRun) -> list[int]:
+        """Return the numbers of the points that fulfil the conditions; [] if all of them do."""
+        numbers = [
+            number
+            for number, point in enumerate(sweep.points, start=1)
+            if self._accepts_point(sweep, *point)
+        ]
+        return [] if len(numbers) == len(sweep.points) else numbers
+
     def _accepts_point(self, run: ListedRun, status: str, settings: Mapping[str, Plain]) -> bool:
         mode = str(settings.get("mode") or run.mode)
         return (

@@ -32,6 +32,7 @@ from varsim.experiments.store import (
 )
 from varsim.experiments.sweep_folder import PointStatus, read_sweep
 from varsim.experiments.text_files import MAX_JSON_BYTES, read_text
+from varsim.report.run_rows import most_telling
 from varsim.report.runs_page import ListedRun, RunDetails
 from varsim.report.summary import Plain, RunStatus
 
@@ -64,10 +65,11 @@ def listed(stored: StoredRun) -> ListedRun:
     path = stored.path
     is_sweep = (path / SWEEP).is_file()
     points: Points = ()
+    outcome: dict[str, Plain] = {}
     if is_sweep:
         status, points, started, keys = _of_sweep(path)
     else:
-        status, started, keys = _of_run(path)
+        status, started, keys, outcome = _of_run(path)
     return ListedRun(
         path=path,
         size_bytes=stored.size_bytes,
@@ -78,20 +80,35 @@ def listed(stored: StoredRun) -> ListedRun:
         experiment=keys,
         continues=_sweep_to_continue(path, points) if is_sweep else how_to_continue(path),
         is_sweep=is_sweep,
+        outcome=outcome,
     )
 
 
-def _of_run(path: Path) -> tuple[str, str, dict[str, Any]]:
-    """Return the status, the time of the start, and the keys of the experiment."""
+def _of_run(path: Path) -> tuple[str, str, dict[str, Any], dict[str, Plain]]:
+    """Return the status, the time of the start, the keys of the experiment, and the outcome."""
     if not (path / SUMMARY).is_file():
         with RunFiles(path).claimed() as ours:  # the process of a run locks its folder
             status = NO_SUMMARY if ours else RUNNING
-        return status, "", _keys_in(path / EXPERIMENT)
+        return status, "", _keys_in(path / EXPERIMENT), {}
     match _raw(path / SUMMARY):
-        case {"status": str(status), "started": str(started), "experiment": dict(keys)}:
+        case {"status": str(status), "started": str(started), "experiment": dict(keys)} as summary:
             if status in STATUSES:
-                return status, started, keys
-    return "unreadable summary", "", {}
+                return status, started, keys, _telling(summary)
+    return "unreadable summary", "", {}, {}
+
+
+def _telling(summary: Mapping[str, Any]) -> dict[str, Plain]:
+    """Return the number that shows best how good a run is, with its name; {} without a number."""
+    parts = [summary.get(key) for key in ("metrics", "result")]
+    known = {
+        name: value
+        for part in parts
+        if isinstance(part, dict)
+        for name, value in part.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    name = most_telling(list(known))
+    return {name: known[name]} if name else {}
 
 
 def _raw(file: Path) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
@@ -34,7 +33,7 @@ from varsim.report.run_rows import (
     value_of,
 )
 from varsim.report.summary import Plain
-from varsim.report.tables import GAP, LEAST_LABEL, Column, show_table
+from varsim.report.tables import GAP, LEAST_LABEL, Column, narrowed, show_table
 
 _SECONDS: Final = " [s]"
 _HEADINGS: Final = {
@@ -55,7 +54,6 @@ _USUAL: Final = {"status": "done", "verdict": "VALID"}
 _CORNER: Final = "run"  # the heading of the labels
 _LEAST_S: Final = 0.005  # a shorter time would be shown as 0.00, beside a 0 for no time
 _SHORT_TIME: Final = "<0.01"
-_PART: Final = re.compile(r"[^ _]*[ _]*")  # of a heading: up to the next place for a break
 _MAX_LABEL: Final = 22  # a longer label is shortened; the usual name of a run has this length
 
 
@@ -141,7 +139,7 @@ def _columns(
     def column(name: str, heading: str) -> Column:
         values, cells = [value_of(row, name) for row in rows], _cells_of(rows, name)
         right = all(value is None or isinstance(value, int | float) for value in values)
-        return Column(_narrow(heading, cells) if narrow else heading, cells, right=right)
+        return Column(narrowed(heading, cells) if narrow else heading, cells, right=right)
 
     settings = [column(key, key.rpartition(".")[2]) for key in comparison.keys]
     others, same = [], []
@@ -189,21 +187,6 @@ def _cell(name: str, value: Plain) -> str:
     if isinstance(value, dict):
         return "{…}"
     return number(value)
-
-
-def _narrow(heading: str, cells: Sequence[str]) -> str:
-    """Return a heading that is broken after blanks and `_` if the cells are narrower.
-
-    Words stay whole, so that a reader recognises the names of settings.
-    """
-    width = max(map(cell_len, [*cells, *_PART.findall(heading)]), default=0)
-    lines: list[str] = []
-    for part in _PART.findall(heading):
-        if lines and cell_len(f"{lines[-1]}{part}".rstrip()) <= width:
-            lines[-1] += part
-        else:
-            lines.append(part)
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _parts(columns: Sequence[Column], room: int) -> list[list[Column]]:

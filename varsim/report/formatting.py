@@ -258,6 +258,21 @@ def flat_rows(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain
     return rows
 
 
+def ranges(numbers: Sequence[int]) -> list[str]:
+    """Return ascending numbers in short: three and more consecutive ones become a range, "1–4"."""
+    runs: list[list[int]] = []
+    for one in numbers:
+        if runs and one == runs[-1][-1] + 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return [
+        text
+        for run in runs
+        for text in ([f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run))
+    ]
+
+
 def is_scalar(value: Any) -> bool:
     """Return whether a value fits into one cell."""
     return not isinstance(value, list | dict)

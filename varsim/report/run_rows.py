@@ -62,11 +62,23 @@ MEASURES: Final = (
 _FIELDS: Final = ("status", *MEASURES)
 _METRICS: Final = "metrics."
 
+_BETTER: Final = ("test_accuracy", "accuracy", "test_loss", "loss")
+"""Ends of the names of metrics that show how good a model is, the most telling first."""
+
 _SHORT: Final = {"bytes": "size_bytes", "time": "training_s", "waits": "waited_s"}
 """A column's heading → its field, for --sort."""
 
 _RUN: Final = "run"
 """The heading of the names of runs."""
+
+
+def most_telling(metrics: Sequence[str]) -> str:
+    """Return the metric that shows best how good a model is; "" if there are none."""
+    for end in _BETTER:
+        for name in metrics:
+            if name.endswith(end):
+                return name
+    return metrics[0] if metrics else ""
 
 
 def columns_of(comparison: Comparison) -> list[str]:

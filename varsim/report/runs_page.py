@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,10 +10,10 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.formatting import NOTHING, count, number, size
+from varsim.report.formatting import NOTHING, count, number, ranges, size, visible
 from varsim.report.page import print_page
 from varsim.report.summary import Plain
-from varsim.report.tables import Column, show_table
+from varsim.report.tables import Column, narrowed, show_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,8 @@ class ListedRun:
     experiment: dict[str, Any] = field(default_factory=dict)  # keys; empty if they are not known
     continues: str = ""  # how to continue the run; "" if there is nothing to continue
     is_sweep: bool = False
+    outcome: dict[str, Plain] = field(default_factory=dict)
+    """The last value of the metric that shows best how good a run is; empty without a metric."""
 
     @property
     def workload(self) -> str:
@@ -54,6 +56,7 @@ class ListedRun:
             "workload": self.workload,
             "mode": self.mode,
             "is_sweep": self.is_sweep,
+            "outcome": self.outcome,
         }
 
 
@@ -79,11 +82,18 @@ class RunDetails:
         }
 
 
-def print_runs(listed: Sequence[ListedRun], folder: Path, whole: int, file: TextIO) -> None:
+def print_runs(
+    listed: Sequence[ListedRun],
+    folder: Path,
+    whole: int,
+    file: TextIO,
+    matching: Mapping[Path, Sequence[int]],
+) -> None:
     """Print a row for each run.
 
     Args:
         whole: The number of runs in the folder; more than are listed if there are filters.
+        matching: The sweeps of which only some points fulfil the filters, with these points.
     """
     total = size(sum(one.size_bytes for one in listed))
     of = "" if len(listed) == whole else f" of {count(whole)}"
@@ -94,10 +104,15 @@ def print_runs(listed: Sequence[ListedRun], folder: Path, whole: int, file: Text
         columns = [
             Column("status", [one.status for one in listed], right=False),
             Column("mode", [one.mode for one in listed], right=False),
+            *_outcomes(listed),
             Column("size", [size(one.size_bytes) for one in listed]),
             Column("tag", [one.tag for one in listed], right=False),
         ]
         show_table(console, title, [one.path.name for one in listed], columns, corner="run")
+        for one in listed:
+            if points := matching.get(one.path):
+                said = f"in {one.path.name}: {'point' if len(points) == 1 else 'points'}"
+                console.print(Text(f"{said} {', '.join(ranges(points))}"), soft_wrap=True)
         for one in listed:
             if one.continues:
                 console.print(Text(one.continues), soft_wrap=True)
@@ -106,6 +121,20 @@ def print_runs(listed: Sequence[ListedRun], folder: Path, whole: int, file: Text
         print_page(show, file)
     else:
         print_page(lambda console: console.print(Text(title), soft_wrap=True), file)
+
+
+def _outcomes(listed: Sequence[ListedRun]) -> list[Column]:
+    """Return a column with the metric of each run; [] if no run has one."""
+    known = {name for one in listed for name in one.outcome}
+    if len(known) == 1:
+        (name,) = known
+        cells = [number(one.outcome[name]) if one.outcome else "" for one in listed]
+        return [Column(narrowed(visible(name), cells), cells)]
+    cells = [
+        ", ".join(f"{visible(name)} {number(value)}" for name, value in one.outcome.items())
+        for one in listed
+    ]
+    return [Column("outcome", cells, right=False)] if any(cells) else []
 
 
 def print_run(details: RunDetails, file: TextIO) -> None:
@@ -137,6 +166,8 @@ def print_run(details: RunDetails, file: TextIO) -> None:
 def _said(value: Plain) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list) and value:
+        return ", ".join(map(_said, value))
     return str(value) if value not in ("", None) else NOTHING
 
 

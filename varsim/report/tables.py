@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ from varsim.report.grouping import short_names
 
 GAP: Final = 2  # columns between the cells of a table
 LEAST_LABEL: Final = 12  # columns; longer labels are not shortened to less than this width
+_PART: Final = re.compile(r"[^ _]*[ _]*")  # of a heading: up to the next place for a break
 _HARD_BLANK: Final = "\u00a0"
 
 
@@ -97,6 +99,21 @@ def show_table(
         print_table(console, title, table)
     else:
         _show_blocks(console, title, shown, columns)
+
+
+def narrowed(heading: str, cells: Sequence[str]) -> str:
+    """Return a heading that is broken after blanks and `_` if the cells are narrower.
+
+    Words stay whole, so that a reader recognises the names of settings.
+    """
+    width = max(map(cell_len, [*cells, *_PART.findall(heading)]), default=0)
+    lines: list[str] = []
+    for part in _PART.findall(heading):
+        if lines and cell_len(f"{lines[-1]}{part}".rstrip()) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def show_texts(

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from varsim.report.formatting import duration, names, number, size
-from varsim.report.run_rows import Comparison, RunRow, value_of
+from varsim.report.run_rows import Comparison, RunRow, most_telling, value_of
 from varsim.report.summary import Plain
 from varsim.texts.facts import times
 
 SEED: Final = "seed"
-
-_BETTER: Final = ("test_accuracy", "accuracy", "test_loss", "loss")
-"""Ends of the names of metrics that show how good a model is, the most telling first."""
 
 _MOST_ERROR: Final = 80  # characters of an error in the outcome
 
@@ -89,11 +86,7 @@ def telling_metric(comparison: Comparison) -> str:
         for name in comparison.metrics
         if any(finite(row, name) is not None for row in finished(comparison))
     ]
-    for end in _BETTER:
-        for name in known:
-            if name.endswith(end):
-                return name
-    return known[0] if known else ""
+    return most_telling(known)
 
 
 # ---------------------------------------------------------------- the outcome

@@ -43,6 +43,9 @@ _OUT: Final = "runs"
 @click.option("--untag", is_flag=True, help="Remove the tag of RUN.")
 @click.option("--remove", is_flag=True, help="Remove RUN. Several can be given.")
 @click.option(
+    "--yes", is_flag=True, help="With --remove: remove a sweep with all its points unasked."
+)
+@click.option(
     "--force", is_flag=True, help="With --remove: also files in RUN that varsim did not write."
 )
 @click.option(
@@ -60,6 +63,7 @@ def runs(
     untag: bool,
     remove: bool,
     force: bool,
+    yes: bool,
     limit: str | None,
     out: str,
     as_json: bool,
@@ -88,8 +92,8 @@ def runs(
     changes = untag or remove or (tag is not None and bool(names))
     if tag is not None and not tag.strip():
         raise WrongUse("--tag needs a text; --untag removes a tag")
-    if force and not remove:
-        raise WrongUse("--force belongs to --remove")
+    if (force or yes) and not remove:
+        raise WrongUse(f"{'--force' if force else '--yes'} belongs to --remove")
     _check(names, changes=changes, untag=untag or remove, filters=[*keys, *conditions.values()])
     if limit is not None and names and not changes:
         raise WrongUse("--limit is about all runs: give it without a RUN")
@@ -99,7 +103,7 @@ def runs(
         wanted = _filter(None if names else tag, keys, conditions)
         found = [find_run_or_sweep(name, folder) for name in names]
         if remove:
-            _remove(names, found, force=force, err=as_json)
+            _remove(names, found, force=force, unasked=yes, err=as_json)
         elif changes:
             _tag(found, tag or "")
         if limit is not None:
@@ -133,11 +137,16 @@ def _check(names: list[str], *, changes: bool, untag: bool, filters: list[str | 
         raise WrongUse("one RUN is shown at a time; `varsim compare` puts several side by side")
 
 
-def _remove(words: Sequence[str], found: Sequence[Path], *, force: bool, err: bool) -> None:
+def _remove(
+    words: Sequence[str], found: Sequence[Path], *, force: bool, unasked: bool, err: bool
+) -> None:
     """Remove the runs that words name, and say so.
 
+    Args:
+        unasked: Whether to remove sweeps without a question.
     Raises:
         ConfigError: A run must be kept, or a word is the name of another run, which was removed.
+        WrongUse: A word names a sweep, and no terminal can answer the question.
         OSError: A run cannot be removed.
     """
     from varsim.experiments import room
@@ -145,14 +154,39 @@ def _remove(words: Sequence[str], found: Sequence[Path], *, force: bool, err: bo
 
     for word, path in zip(words, found, strict=True):
         require_same_name(word, path)
-    for one in found:
-        path = one.resolve() if one.is_symlink() else one
+    paths = [one.resolve() if one.is_symlink() else one for one in found]
+    kept = [] if unasked else [path for path in paths if not _is_confirmed(path)]
+    for path in paths:
+        if path in kept:
+            say(f"kept {path.name}", err=err)
+            continue
         try:
             room.remove_run(path, force=force)
             said = f"removed {path.name}"
         except FileNotFoundError:
             said = f"{path.name}: another process has removed it"
         say(said, err=err)
+
+
+def _is_confirmed(path: Path) -> bool:
+    """Return whether a folder can be removed: one word for several runs needs an answer.
+
+    Raises:
+        WrongUse: It is a sweep, and no terminal can answer.
+    """
+    from varsim.errors import ConfigError
+    from varsim.experiments.sweep_folder import is_sweep, read_sweep
+    from varsim.texts.facts import times
+
+    if not is_sweep(path):
+        return True
+    try:
+        runs = times(len(read_sweep(path).sweep.points), "point")
+    except ConfigError:  # a damaged file
+        runs = "all its points"
+    if not sys.stdin.isatty():
+        raise WrongUse(f"{path.name} is a sweep of {runs}: to remove them all, add --yes")
+    return click.confirm(f"Remove the sweep {path.name} of {runs}?", err=True)
 
 
 def _tag(found: Sequence[Path], tag: str) -> None:
@@ -220,4 +254,5 @@ def _list(folder: Path, wanted: RunFilter, *, as_json: bool) -> None:
     if as_json:
         say_json([one.as_json() for one in found], 1)
     else:
-        print_runs(found, folder, len(every), sys.stdout)
+        matching = {one.path: wanted.points_of(one) for one in found if one.is_sweep}
+        print_runs(found, folder, len(every), sys.stdout, matching)
