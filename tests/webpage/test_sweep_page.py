@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -167,6 +168,27 @@ def test_a_sweep_without_a_numeric_key_has_no_lines_along_it():
 
     assert "multiples" not in keys
     assert "trade-off" in keys
+
+
+def test_a_page_of_many_settings_is_small():
+    """Only as many settings have a colour and a line as there are colours."""
+    rows = [
+        row(number, f"{'long ' * 40}{number}", 1 + number % 2, number / 200)
+        for number in range(200)
+    ]
+    told = page(rows)
+    charts = [chart for part in told.parts for one in part.sections for chart in one.charts]
+
+    assert max(len(chart.series) for chart in charts) == 28
+    assert sum(len(json.dumps(chart.spec)) for chart in charts) < 600_000
+    trade_off = next(one for one in charts if one.key == "trade-off-messages")
+    assert (200, ("all runs",)) == (len(trade_off.rows), trade_off.series)
+    assert "There are 200 settings, and colours for 28" in trade_off.notes[-1]
+    assert "line" not in {layer["mark"]["type"] for layer in trade_off.spec["layer"]}
+    multiple = next(one for one in charts if one.key == "by-workers-messages")
+    assert "172 more settings are not drawn" in multiple.notes[-1]
+    curve = next(one for one in charts if one.key == "curve-loss")
+    assert all(len(name) <= 60 for name in curve.series)
 
 
 def test_runs_without_metrics_have_no_trade_off():

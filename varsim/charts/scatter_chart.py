@@ -49,6 +49,7 @@ def scatter_chart(
     x: str,
     y: str,
     palette: Sequence[str] = (),
+    joined: bool = True,
 ) -> Chart:
     """Return a chart with a labelled dot for each run; a line joins the dots of a series.
 
@@ -59,6 +60,7 @@ def scatter_chart(
         y: The title of the vertical axis.
         palette: The names of all series in the order of their colours, also of those that only
             other charts have; by default the series of `dots`.
+        joined: Whether there are such lines.
     """
     names = list(dict.fromkeys(one.series for one in dots))
     color = color_by_series(names, palette)["color"]
@@ -94,7 +96,7 @@ def scatter_chart(
         "params": [{"name": HIDDEN, "value": []}],
         "data": {"values": values},
         "transform": [{"filter": STEADY}],
-        "layer": [line, dot, *texts],
+        "layer": [*([line] if joined else []), dot, *texts],
     }
     return Chart(
         key=key,

@@ -12,7 +12,7 @@ from varsim.charts.scatter_chart import Dot, scatter_chart
 from varsim.charts.series_chart import Line, line_chart
 from varsim.charts.units import Unit, byte_unit, time_unit
 from varsim.report.comparison_page import comparison_columns
-from varsim.report.formatting import names
+from varsim.report.formatting import middle, names
 from varsim.report.run_rows import Comparison, RunRow
 from varsim.report.tables import Column
 from varsim.webpage.bins import chosen
@@ -42,6 +42,8 @@ _TITLES: Final = {
 _MOST_METRICS: Final = 4  # with curves
 _MOST_POINTS: Final = 120  # of a curve; a page has many curves
 _MOST_CURVES: Final = 28  # colours times dashes
+_LONGEST_NAME: Final = 60  # characters of a curve's name, which each of its points has
+_ALL: Final = "all runs"  # the one series of a chart of more settings than that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +106,10 @@ def _points(comparison: Comparison) -> Section:
 
 
 def _trade_off(comparison: Comparison) -> Section:
+    keys, along = _split(comparison)
     content = {
-        "along": _split(comparison)[1],
+        "along": along,
+        "joined": len(_palette(comparison, keys)) <= _MOST_CURVES,
         "metric": telling_metric(comparison),
         **_drawn_runs(comparison),
     }
@@ -170,11 +174,13 @@ def _scatter(comparison: Comparison, metric: str, cost: str) -> Chart | None:
     if len(found) < 2:  # nothing to compare
         return None
     costs = [x for _, x, _ in found]
+    palette = _palette(comparison, keys)
+    told_apart = len(palette) <= _MOST_CURVES
     # The axis is logarithmic if it can be: its middle has the unit.
     unit = _unit(cost, math.sqrt(min(costs) * max(costs)) or max(costs))
     dots = [
         Dot(
-            series=_series(one, keys),
+            series=_series(one, keys) if told_apart else _ALL,
             label=value_text(one.settings[along]) if along else "",
             name=one.name,
             x=x / unit.size,
@@ -184,15 +190,23 @@ def _scatter(comparison: Comparison, metric: str, cost: str) -> Chart | None:
     ]
     cost_title = _TITLES[cost]
     labels = f"; the number beside a dot is {along}" if along else ""
-    return scatter_chart(
+    chart = scatter_chart(
         f"trade-off-{cost}",
         f"{metric} against {cost_title.lower()}",
         f"A dot for each setting: {metric} against {cost_title.lower()}{labels}",
         dots,
         x=f"{cost_title} [{unit.name}]" if unit.name else cost_title,
         y=metric,
-        palette=_palette(comparison, keys),
+        palette=palette if told_apart else [_ALL],
+        joined=told_apart,
     )
+    if told_apart:
+        return chart
+    said = (
+        f"There are {len(palette):,} settings, and colours for {_MOST_CURVES}: point at a dot to "
+        "see its settings."
+    )
+    return replace(chart, notes=(*chart.notes, said))
 
 
 def _unit(column: str, largest: float) -> Unit:
@@ -234,6 +248,8 @@ def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: s
         if at is not None:
             lines.setdefault(_series(one, keys), {})[at] = values
     title = _TITLES.get(column, column)
+    palette = _palette(comparison, keys)[:_MOST_CURVES]
+    shown = {name: points for name, points in lines.items() if name in palette}
     chart = line_chart(
         f"by-{along}-{column}",
         title,
@@ -248,13 +264,15 @@ def _multiple(comparison: Comparison, column: str, keys: Sequence[str], along: s
                     if len(all_) > 1
                 ],
             )
-            for name, points in lines.items()
+            for name, points in shown.items()
         ],
         x=along,
         y=f"{title} [{unit.name}]" if unit.name else title,
-        palette=_palette(comparison, keys),
+        palette=palette,
     )
-    return replace(chart, notes=(*chart.notes, *_covered(lines)))
+    left_out = len(lines) - len(shown)
+    said = [f"{left_out:,} more settings are not drawn; the points above have all."]
+    return replace(chart, notes=(*chart.notes, *_covered(shown), *(said if left_out else [])))
 
 
 def _covered(lines: Mapping[str, object]) -> Iterator[str]:
@@ -290,7 +308,10 @@ def _curves(sweep: ReportedSweep) -> Section | None:
 
 def _curve(sweep: ReportedSweep, rows: Sequence[RunRow], metric: str) -> Chart:
     lines = [
-        Line(name=f"{row.name}: {_in_short(row)}", points=list(_drawn(sweep, row, metric)))
+        Line(
+            name=middle(f"{row.name}: {_in_short(row)}", _LONGEST_NAME),
+            points=list(_drawn(sweep, row, metric)),
+        )
         for row in rows
     ]
     return line_chart(
