@@ -26,6 +26,9 @@ FIRST_PROBE_S: Final = 0.25
 ACKNOWLEDGED_AT: Final = 64
 """An end that has received this many envelopes, and has sent nothing, sends a RECEIVED."""
 
+OLD_REPORT_LOOKS: Final = 2
+"""After so many looks, the envelopes that a report requests should have begun to arrive."""
+
 LONGEST_LOOK_S: Final = 1.0
 """The longest time between two looks that is counted as time without a connection.
 
@@ -70,6 +73,7 @@ class LinkState:
         self._received = 0  # all envelopes up to this number have arrived
         self._gap_to = 0  # the number in a packet that has shown a gap, which is to be reported
         self._reported = -1  # the value of `_received` when a gap was last reported
+        self._looks = 0  # the number of looks since then
         self._unacknowledged = 0  # envelopes received since this end last sent a packet
         self._must_answer = False
         self._must_resend = False
@@ -113,8 +117,12 @@ class LinkState:
             self._must_answer = True
         elif kind is Kind.MISSING:
             self._must_resend = True
-        # An envelope that is sent again shows no gap, so further reports do not repeat it.
-        if number > self._received and (kind is Kind.PROBE or self._reported != self._received):
+        # An envelope that is sent again shows no gap, so it is not reported. A probe may have been
+        # sent before the peer got the report, so it repeats only a report that is not new.
+        if number > self._received and (
+            self._reported != self._received
+            or (kind is Kind.PROBE and self._looks >= OLD_REPORT_LOOKS)
+        ):
             self._gap_to = number
             self._must_answer = True
         return is_next
@@ -136,7 +144,7 @@ class LinkState:
         ):
             kind = Kind.RECEIVED
             if self._gap_to > self._received:
-                kind, self._reported = Kind.MISSING, self._received
+                kind, self._reported, self._looks = Kind.MISSING, self._received, 0
             packets.append(Packet(kind, self._sent, self._received))
         if self._must_resend:
             packets += [Packet(Kind.ENVELOPE, n, self._received, some) for n, some in self._kept]
@@ -160,6 +168,7 @@ class LinkState:
         self.is_lost = self._silence_s > self.loss_s
         if is_new:
             self._reported = -1  # the report may have been lost with the last connection
+        self._looks += 1
         if not connected or is_new:  # a new connection needs a probe immediately
             self._probe_s, self._probe_at_s = FIRST_PROBE_S, now_s
         elif self._has_progress:
