@@ -576,3 +576,9 @@ def test_saved_bytes_and_the_error_of_compression_are_below_the_tables(error, sa
     text = " ".join(report(summary(variable_summary("v", compression=use))).split())
 
     assert f"v: 400 compressed contributions: 2.00 KiB instead of 1.00 MiB{said}" in text
+
+
+def test_hosts_are_named_with_their_replicas():
+    hosts = ["a", "a", "a", "b\n", "b\n"]
+    assert "5 workers on a (0–2) and b\\n (3, 4) · " in report(summary(workers=5, hosts=hosts))
+    assert "2 workers · " in report(summary())

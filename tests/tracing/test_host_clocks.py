@@ -92,6 +92,7 @@ def test_a_history_has_all_times_on_the_programs_clock(tmp_path: Path) -> None:
         assert [("a", [0], None), ("b", [1], 0.002)] == [
             (one["name"], one["replicas"], one["clock_error_s"]) for one in history.hosts
         ]
+        assert ["", "a", "b", ""] == [history.host_of(one) for one in (-1, 0, 1, 2)]
     with (
         closing(sqlite3.connect(tmp_path / "as_it_was.db")) as before,
         closing(sqlite3.connect(tmp_path / HISTORY)) as after,

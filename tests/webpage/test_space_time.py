@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,12 @@ def test_the_section_names_places_that_exist(diagram: SpaceTime):
     assert max(data["columns"]["variable"]) == len(data["variables"]) - 1
     assert len(data["variables"]) == len(data["familyOf"])
     assert {name for name, _ in data["labels"]} <= data["texts"].keys()
+
+
+def test_a_process_has_the_name_of_its_host(diagram: SpaceTime):
+    elsewhere = replace(diagram, hosts=["" if one < 1 else "b" for one in diagram.processes])
+    expected = ["program", "replica 0", "replica 1 on b"]
+    assert expected == section_of(elsewhere).content["processes"][:3]
 
 
 def test_calls_that_do_not_fit_are_left_out_and_named(history: History, diagram: SpaceTime):

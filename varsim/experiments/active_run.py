@@ -336,6 +336,7 @@ class ActiveRun:
             directory=str(files.path),
             experiment=self.keys,
             devices=list(devices),
+            hosts=[] if observed is None else list(observed.hosts),
             seconds=self.seconds,
             step=self.step,
             total_steps=self.total,

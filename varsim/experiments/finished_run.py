@@ -50,7 +50,7 @@ class ExperimentSettings(TypedDict, total=False):
     variables: Mapping[str, str | Mapping[str, str]] | None
     steps: int | None
     seed: int | None
-    launcher: str | None
+    launcher: str | Mapping[str, Mapping[str, Any]] | None
     transport: str | None
     exchange: str | None
     auto: str | None

@@ -49,6 +49,7 @@ class Observed(ABC):
         self.locks: list[LockUse] = []
         self.outside_scope: list[PlainVariable] = []
         self.verdict: Judgement | None = None
+        self.hosts: Sequence[str] = ()  # as in `Link.hosts`
         self._measured = False
 
     @abstractmethod

@@ -75,8 +75,10 @@ class RunSupervisor:
 
     def linked(self, strategy: AnyStrategy, link: Link) -> Link:
         """Let the watcher of the run follow the strategy, if it follows any."""
+        observed = self._observed[strategy.strategy_id]
+        observed.hosts = link.hosts
         watcher = self._run.watcher
-        number = self._run.number_of(self._observed[strategy.strategy_id])
+        number = self._run.number_of(observed)
         followed = None if watcher is None else watcher.follow(strategy, number)
         if followed is None:
             return link

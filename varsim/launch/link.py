@@ -143,6 +143,8 @@ class Link:
     codec: Codec
     recorder: Trace | None = None  # writes the trace of the program's process
     observer: Observer | None = None
+    hosts: tuple[str, ...] = ()
+    """The name of each worker's host, in replica order; () if all run on the program's host."""
 
 
 # ---------------------------------------------------------------- a worker's end

@@ -19,7 +19,9 @@ from varsim.report.formatting import (
     dimensions,
     flat_rows,
     is_scalar,
+    names,
     number,
+    ranges,
     seconds,
     visible,
     wrapped,
@@ -117,7 +119,7 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     part = [f"incarnation {summary.incarnation} of {summary.incarnations}"] if several else []
     resumed = [f"resumed: {summary.resumed}"] if summary.resumed else []
     took = _took(summary, _UNTIL_MEASURED)
-    replicas = f"{workers} worker{'s' * (workers != 1)}"
+    replicas = f"{workers} worker{'s' * (workers != 1)}{_places(summary.hosts)}"
     servers = [times(summary.servers, "parameter server")] if summary.servers else []
     _print_dim(console, [*part, *resumed, replicas, *servers, *faults, *took])
     if summary.failure is not None and summary.is_of_last:
@@ -165,6 +167,15 @@ def _part(summary: Summary, position: int) -> str:
     if summary.incarnations == 1:
         return f"strategy {summary.strategy}{folder}"
     return f"incarnation {summary.incarnation} of {summary.incarnations}{folder}"
+
+
+def _places(hosts: Sequence[str]) -> str:
+    """Return which replicas ran on which host, as in " on a (0–2) and b (3–5)"; "" for one host."""
+    replicas: dict[str, list[int]] = {}
+    for replica_id, host in enumerate(hosts):
+        replicas.setdefault(host, []).append(replica_id)
+    told = [f"{visible(host)} ({', '.join(ranges(ids))})" for host, ids in replicas.items()]
+    return f" on {names(told, len(told))}" if told else ""
 
 
 def run_headline(summary: Summary) -> str:

@@ -278,6 +278,8 @@ class Summary(ShownAsHtml):
     faults: list[str] = field(default_factory=list)  # the faults that happened in this incarnation
     first_metrics: dict[str, Plain] = field(default_factory=dict)  # the first value of each metric
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
+    hosts: list[str] = field(default_factory=list)
+    """The name of each replica's host, in replica order; empty if all ran on the program's host."""
 
     @property
     def script_reached(self) -> str:

@@ -98,7 +98,9 @@ class RunTimeline:
         if lane is None:
             track = Track(self._pid, event.process - PROGRAM + 1)
             lane = self._lanes[event.process] = Lane(track)
-            yield from thread_name(track, who(event.process))
+            host = self._history.host_of(event.process)
+            name = who(event.process)
+            yield from thread_name(track, f"{name} on {host}" if host else name)
         if event.cause is not None and (sent := self._points.get(event.cause)) is not None:
             time_ns = max(time_ns, sent.start_ns + STEP_NS)  # two processes note it in any order
         yield from lane.at(time_ns, in_wait=event.kind == _IN_WAIT)

@@ -248,6 +248,10 @@ class History:
         found: list[dict[str, Any]] = self.run.get("hosts", [])
         return found
 
+    def host_of(self, replica_id: int) -> str:
+        """Return the name of a replica's host; "" if it is the program's."""
+        return next((one["name"] for one in self.hosts if replica_id in one["replicas"]), "")
+
     @property
     def calls_before(self) -> int:
         """Return the number of the program's calls in earlier incarnations of the strategy."""

@@ -69,6 +69,7 @@ class SpaceTime:
     """What a diagram shows of a record."""
 
     processes: list[int]
+    hosts: list[str]  # for each of them its host; "" for the program's
     variables: dict[int, str]  # number → name
     uses: dict[int, int]  # number of a variable → number of its events
     columns: dict[str, list[int]]
@@ -185,6 +186,7 @@ class _Build:
         calls = self._calls
         return SpaceTime(
             processes=sorted(self._last),
+            hosts=[self._history.host_of(process) for process in sorted(self._last)],
             variables={number: rows[number].name for number in rows if number in self._uses},
             uses=self._uses,
             columns=self._columns,

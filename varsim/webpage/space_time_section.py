@@ -47,7 +47,7 @@ def space_time_section(record: ReportedRecord) -> Section | None:
         "findings": findings,
         "elsewhere": [one["title"] for one in findings if not one["events"]],
         "data": {**_data(diagram), "findings": findings, "path": record.path},
-        "processes": [who(process) for process in diagram.processes],
+        "processes": _names(diagram),
         "families": _families(diagram)[0],
     }
     return Section(
@@ -60,6 +60,12 @@ def space_time_section(record: ReportedRecord) -> Section | None:
     )
 
 
+def _names(diagram: SpaceTime) -> list[str]:
+    """Return the name of each process, with its host if that is not the program's."""
+    hosts = zip(diagram.processes, diagram.hosts, strict=True)
+    return [f"{who(process)} on {host}" if host else who(process) for process, host in hosts]
+
+
 def _data(diagram: SpaceTime) -> dict[str, Any]:
     """Return what the script reads; its numbers of variables and processes are places in lists."""
     places = {number: place for place, number in enumerate(diagram.variables)}
@@ -69,7 +75,7 @@ def _data(diagram: SpaceTime) -> dict[str, Any]:
     columns["process"] = [processes[process] for process in columns["process"]]
     shown, of_variable = _families(diagram)
     return {
-        "processes": [who(process) for process in diagram.processes],
+        "processes": _names(diagram),
         "variables": [*diagram.variables.values()],
         "families": shown,
         "familyOf": of_variable,

@@ -210,6 +210,11 @@ class _Start:
         expected = self._settings.number or max(sizes, default=None)
         return expected is not None and len(joined) >= expected
 
+    def _host_name(self, greeting: Greeting) -> str:
+        """Return the name by which the settings know a host, or else its own name."""
+        known = greeting.rank is not None and greeting.rank < len(self._settings.names)
+        return self._settings.names[greeting.rank or 0] if known else greeting.host
+
     def _name_of(self, rank: int) -> str:
         names = self._settings.names
         return names[rank] if rank < len(names) else str(rank)
@@ -299,7 +304,14 @@ class _Start:
             hosts=remote,
             link_loss_s=options.link_loss_s,
         )
-        return channel, Link(channel, exchange, StructureCodec(self._references), trace)
+        link = Link(
+            channel,
+            exchange,
+            StructureCodec(self._references),
+            trace,
+            hosts=tuple(host.name for host in hosts for _ in host.replica_ids),
+        )
+        return channel, link
 
     def _hosts(self, greetings: Mapping[int, Greeting]) -> list[RemoteHost]:
         """Return the hosts in the order of their ranks, with replicas whose ids are contiguous."""
@@ -313,7 +325,7 @@ class _Start:
         )
         shares = split(self._count, len(order))
         return [
-            RemoteHost(number, greetings[number], share)
+            RemoteHost(number, greetings[number], share, self._host_name(greetings[number]))
             for number, share in zip(order, shares, strict=True)
         ]
 

@@ -40,14 +40,10 @@ class RemoteHost:
     number: int  # of its link
     greeting: Greeting
     replica_ids: range
+    name: str
     readings: list[ClockReading] = field(default_factory=list)  # of its clock
     lost: str = ""  # why the host is lost; "" as long as it is there
     answers: dict[int, Control] = field(default_factory=dict)  # by the number of the call
-
-    @property
-    def name(self) -> str:
-        """Return the name of the host."""
-        return self.greeting.host
 
 
 class RemoteHosts:
