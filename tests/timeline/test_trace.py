@@ -217,7 +217,7 @@ def test_each_parameter_server_has_a_track():
         (("--calls", "7:9"), "--calls 7:9: the record has the calls 1 to 4"),
         (("--calls", f"{10**22}:{10**23}"), "0: the record has the calls 1 to 4"),
         (("--calls", "7"), "--calls: invalid window '7': write 100:200"),
-        (("-o", "none/trace.json"), "none/trace.json cannot be written: No such file"),
+        (("-o", "none/trace.json"), "none does not exist; name a file in a folder"),
         (("elsewhere",), "there is no run 'elsewhere'"),
     ],
 )
