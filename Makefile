@@ -40,7 +40,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden test-random soak \
-        fuzz interrupts docs docs-check site-check transcripts browser notebook screenshots test-thorough test-hosts wheel-smoke install-smoke bench bench-peers check lock upgrade clean
+        fuzz interrupts docs docs-check site-check transcripts browser notebook ray screenshots test-thorough test-hosts wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -148,6 +148,9 @@ browser: $(INSTALLED) ## install Playwright; the tests of reports also need Chro
 
 notebook: $(INSTALLED) ## install a kernel of IPython, for the tests of notebooks
 	@$(BIN)/python -m pip install $(PIP_OPTIONS) --requirement tests/notebook/requirements.txt
+
+ray: $(INSTALLED) ## install Ray (500 MB), for the tests of its launcher on several hosts
+	@$(BIN)/python -m pip install $(PIP_OPTIONS) --requirement tests/hosts/requirements.txt
 
 screenshots: browser notebook ## make the pictures of reports in docs/screenshots
 	$(BIN)/python -m docs.screenshots

@@ -51,10 +51,12 @@ _BACKENDS: Final = {
 
 
 _OF_LAUNCHERS: Final = {
-    "hosts": "With --launcher ssh, mpirun, srun or join: the names of the hosts, as in a,b, or "
-    "their number.",
+    "hosts": "With --launcher ssh, mpirun, srun, ray or join: the names of the hosts, as in a,b, "
+    "or their number.",
     "listen": "With these launchers: the address of this machine that the hosts reach, as "
     "203.0.113.1 or 203.0.113.1:7000.",
+    "address": "With --launcher ray: the address of the Ray cluster, as 203.0.113.1:6379; by "
+    "default RAY_ADDRESS, or the cluster of this machine.",
 }
 """The options that are settings of the launcher."""
 

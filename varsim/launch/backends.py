@@ -21,6 +21,7 @@ LAUNCHERS: Final = Registry[Launcher](
         "ssh": BuiltIn("varsim.launch.remote.ssh:SshLauncher", "processes of hosts, over ssh"),
         "mpirun": BuiltIn("varsim.launch.remote.mpirun:MpirunLauncher", "by Open MPI's mpirun"),
         "srun": BuiltIn("varsim.launch.remote.srun:SrunLauncher", "nodes of a Slurm allocation"),
+        "ray": BuiltIn("varsim.launch.remote.ray_launcher:RayLauncher", "nodes of a Ray cluster"),
         "join": BuiltIn(
             "varsim.launch.remote.by_hand:JoinLauncher", "hosts that run `varsim worker`"
         ),

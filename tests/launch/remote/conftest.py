@@ -18,6 +18,7 @@ import pytest
 from tests.launch.programs import NoObjects
 from tests.launch.worker_cluster import WorkerCluster
 from varsim.launch.launcher import LaunchOptions
+from varsim.launch.remote.host_launcher import HostLauncher
 from varsim.launch.remote.settings import HostSettings
 from varsim.launch.remote.ssh import SshLauncher
 
@@ -28,6 +29,17 @@ exec env -u OPENBLAS_CORETYPE sh -c "$command"
 """
 
 LaunchOnHosts = Callable[..., WorkerCluster]
+
+
+def start_with(
+    launcher: HostLauncher, num_replicas: int, stack: ExitStack, **options: Any
+) -> WorkerCluster:
+    """Start a cluster by a launcher. The stack closes it."""
+    launcher.entry_point = "tests.launch.programs:serve"
+    devices = tuple(f"CPU:{number}" for number in range(num_replicas))
+    link = launcher.launch(LaunchOptions(7, devices, **options), NoObjects())
+    stack.enter_context(closing(link.channel))
+    return WorkerCluster(link)
 
 
 @pytest.fixture
@@ -50,10 +62,6 @@ def launch_on_hosts(commands: Path) -> Iterator[LaunchOnHosts]:
         def start(num_replicas: int, hosts: int = 2, **options: Any) -> WorkerCluster:
             names = tuple(f"host{i}" for i in range(hosts))
             launcher = SshLauncher(HostSettings(names, listen="127.0.0.1"))
-            launcher.entry_point = "tests.launch.programs:serve"
-            devices = tuple(f"CPU:{number}" for number in range(num_replicas))
-            link = launcher.launch(LaunchOptions(7, devices, **options), NoObjects())
-            stack.enter_context(closing(link.channel))
-            return WorkerCluster(link)
+            return start_with(launcher, num_replicas, stack, **options)
 
         yield start

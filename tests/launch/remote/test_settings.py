@@ -13,7 +13,7 @@ import varsim as tf
 from varsim.errors import ConfigError, StartError
 from varsim.launch.backends import LAUNCHERS, named_launcher
 from varsim.launch.remote.engine_ranks import rank_and_size
-from varsim.launch.remote.host_launcher import HostLauncher, split
+from varsim.launch.remote.host_launcher import CommandLauncher, split
 from varsim.launch.remote.join_key import JoinKey
 from varsim.launch.remote.settings import HostSettings
 from varsim.transport.keys import KeyPair
@@ -52,7 +52,8 @@ def test_wrong_settings_are_refused(launcher: Any, said: str) -> None:
 
 def commands(launcher: str, **settings: Any) -> list[tuple[str, ...]]:
     """Return the arguments of a launcher's commands."""
-    made: HostLauncher = LAUNCHERS.load(launcher).from_settings({"python": "python3", **settings})
+    given = {"python": "python3", **settings}
+    made: CommandLauncher = LAUNCHERS.load(launcher).from_settings(given)
     found = made.commands(
         f"tcp://203.0.113.1:{PORT}", KEY, Path(settings.get("key", "/none")).parent
     )

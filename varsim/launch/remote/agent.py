@@ -140,7 +140,9 @@ class _Agent:
         while not self._is_done:
             ready = dict(self._poller.poll(timeout_ms(LOOK_S)))
             if self._watched in ready and not os.read(self._watched or 0, 2**12):
-                return  # the program, or what started this agent for it, has ended
+                # If the program itself has ended, nothing receives this.
+                self._send(Name.LEFT, 0, "what started its agent has ended")
+                return
             if self._reports in ready:
                 self._report_exits()
             for frames in self._connection.receive(0):

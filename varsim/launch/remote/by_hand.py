@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from varsim.launch.remote.engines import EngineCommand
-from varsim.launch.remote.host_launcher import HostLauncher, key_file
+from varsim.launch.remote.host_launcher import CommandLauncher, key_file
 from varsim.launch.remote.join_key import JoinKey
 
 
-class JoinLauncher(HostLauncher):
+class JoinLauncher(CommandLauncher):
     """Starts no command: it prints the one to run on each host, and waits."""
 
     name = "join"

@@ -17,7 +17,7 @@ from varsim.errors import ProtocolError
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer
 
-CONTROL_VERSION: Final = 1
+CONTROL_VERSION: Final = 2
 """The version of these messages. Coordinator and hosts must have the same one."""
 
 PART_BYTES: Final = 2**20
@@ -33,6 +33,7 @@ class Name(StrEnum):
     HELLO = "hello"  # the fields of a `Greeting`: the host can take part
     EXITED = "exited"  # [replica_id, reason, end of its output, path of its log]
     FAILED = "failed"  # the reason why the host cannot run its workers
+    LEFT = "left"  # the reason why the host ends its workers and leaves the cluster
 
     # from the coordinator, without an answer
     BEGIN = "begin"  # a mapping: the rendezvous, the working directory, the environment

@@ -1,22 +1,25 @@
-"""Run the commands of an engine, each of which starts agents on one or more hosts."""
+"""What starts agents on hosts and tells when a host has ended; the commands that do so."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from varsim.errors import StartError
 from varsim.interrupts import blocked
 from varsim.launch.fork_server import reason_of
 from varsim.launch.logs import TAIL_LINES
+from varsim.launch.remote.join_key import JoinKey
 from varsim.visible import visible
 
-_END_S: Final = 5.0  # time limit for the end of the commands, after their agents have left
+END_S: Final = 5.0
+"""Time limit for the end of an engine, after its agents have left."""
+
 _KEPT_BYTES: Final = 16 * 1024
 _READ_BYTES: Final = 64 * 1024
 
@@ -35,18 +38,57 @@ class EngineCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class EndedCommand:
-    """A command that has ended."""
+class EndedHost:
+    """A host of which the engine says that it has ended."""
 
-    host: int | None
+    rank: int | None  # None: all hosts of the engine
     reason: str  # such as "has ended: `ssh h1 …` exited with code 255: Connection refused"
 
 
-class _Running:
-    """A command that runs."""
+class Engine(Protocol):
+    """Starts the agents of a cluster, and tells when a host has ended."""
 
-    def __init__(self, command: EngineCommand) -> None:
+    @property
+    def endpoints(self) -> tuple[str, str]:
+        """Return the endpoints to bind: for the hosts' agents, and for their workers."""
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Return the descriptors to poll: one is readable if `ended` or `shares` can be new."""
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Return the number of replicas of each host, by rank; () if the engine does not say."""
+
+    def start(self, endpoint: str, key: JoinKey) -> None:
+        """Start an agent on each host, which connects to this endpoint.
+
+        Raises:
+            StartError: A command cannot be run.
+        """
+
+    def ended(self) -> list[EndedHost]:
+        """Return the hosts that have ended since the last call."""
+
+    def end(self, timeout_s: float = END_S) -> None:
+        """Wait for the end of the engine, and end what still runs after `timeout_s`."""
+
+
+class RunningCommand:
+    """A command that runs.
+
+    Args:
+        name: What a text calls it; "": its first argument.
+        descriptors: Descriptors that it inherits.
+    Raises:
+        StartError: The system cannot run it.
+    """
+
+    def __init__(
+        self, command: EngineCommand, *, name: str = "", descriptors: Sequence[int] = ()
+    ) -> None:
         self.command = command
+        self._name = name or command.arguments[0]
         self._output = b""
         self.has_ended = False
         try:
@@ -58,13 +100,18 @@ class _Running:
                     stderr=subprocess.STDOUT,
                     bufsize=0,
                     start_new_session=True,  # Ctrl-C interrupts only the program
+                    pass_fds=tuple(descriptors),
                 )
         except OSError as error:
             raise StartError(f"cannot run {command.arguments[0]}: {error.strerror}") from error
         self.output = _pipe(self._process.stdout).fileno()
         os.set_blocking(self.output, False)
+        self.write(command.stdin)
+
+    def write(self, text: str) -> None:
+        """Write a text to the stdin of the command."""
         with suppress(BrokenPipeError):  # the command has ended; its output says why
-            _pipe(self._process.stdin).write(command.stdin.encode())
+            _pipe(self._process.stdin).write(text.encode())
 
     def read(self) -> None:
         """Read the output that has arrived; note if the command has ended."""
@@ -81,7 +128,7 @@ class _Running:
         how = reason_of(status << 8 if status >= 0 else -status)
         lines = visible(self._output.decode("utf-8", "replace")).strip().splitlines()
         said = "".join(f"\n  {line}" for line in lines[-TAIL_LINES:])
-        return f"has ended: `{self.command.arguments[0]}` {how}{':' if said else ''}{said}"
+        return f"has ended: `{self._name}` {how}{':' if said else ''}{said}"
 
     def end(self, until_s: float) -> None:
         """Wait for the end of the command, and kill it at `until_s`."""
@@ -98,20 +145,34 @@ class _Running:
         _pipe(self._process.stdout).close()
 
 
-class EngineRun:
-    """The running commands of a cluster; none if agents are started by hand."""
+class Commands:
+    """An engine of commands; none if agents are started by hand.
 
-    def __init__(self, commands: Sequence[EngineCommand]) -> None:
+    Args:
+        endpoints: The endpoints to bind.
+        commands: Returns the commands for the endpoint of the agents and the key.
+    """
+
+    def __init__(
+        self,
+        endpoints: tuple[str, str],
+        commands: Callable[[str, JoinKey], Sequence[EngineCommand]],
+    ) -> None:
+        self.endpoints = endpoints
+        self.shares: tuple[int, ...] = ()
+        self._commands = commands
+        self._running: list[RunningCommand] = []
+        self._reported: set[RunningCommand] = set()
+
+    def start(self, endpoint: str, key: JoinKey) -> None:
         """Start the commands.
 
         Raises:
             StartError: A command cannot be run.
         """
-        self._running: list[_Running] = []
-        self._reported: set[_Running] = set()
         try:
-            for command in commands:
-                self._running.append(_Running(command))
+            for command in self._commands(endpoint, key):
+                self._running.append(RunningCommand(command))
         except StartError:
             self.end(0.0)
             raise
@@ -121,21 +182,22 @@ class EngineRun:
         """Return the descriptors to poll: one is readable if its command has ended."""
         return tuple(one.output for one in self._running)
 
-    def ended(self) -> list[EndedCommand]:
-        """Return the commands that have ended since the last call."""
+    def ended(self) -> list[EndedHost]:
+        """Return the hosts whose commands have ended since the last call."""
         ended = []
         for one in self._running:
             one.read()
             if one.has_ended and one not in self._reported:
                 self._reported.add(one)
-                ended.append(EndedCommand(one.command.host, one.reason))
+                ended.append(EndedHost(one.command.host, one.reason))
         return ended
 
-    def end(self, timeout_s: float = _END_S) -> None:
+    def end(self, timeout_s: float = END_S) -> None:
         """Wait for the end of all commands, and end those that still run after `timeout_s`."""
         until_s = time.monotonic() + timeout_s
         for one in self._running:
             one.end(until_s)
+        self._running.clear()
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

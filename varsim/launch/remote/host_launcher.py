@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -24,7 +24,7 @@ from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link
 from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.remote.control import Control, Name
-from varsim.launch.remote.engines import EngineCommand, EngineRun
+from varsim.launch.remote.engines import Commands, Engine, EngineCommand
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.join_key import JoinKey, write_key
 from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
@@ -57,13 +57,16 @@ can have other last bits there than here."""
 
 
 class HostLauncher(ABC):
-    """Starts workers on several hosts. A subclass knows the commands of one engine."""
+    """Starts workers on several hosts. A subclass knows how one engine starts agents there."""
 
     name: str
     """The name of the launcher, for errors."""
 
     transport: ClassVar[str] = "tcp"
     """The only transport between hosts."""
+
+    settings_type: type[HostSettings] = HostSettings
+    """The settings that the launcher has."""
 
     needs = ""
     """What the launcher must know of the hosts: their "names", their "number", or nothing."""
@@ -79,7 +82,7 @@ class HostLauncher(ABC):
         Raises:
             ConfigError: A setting does not exist, or has a wrong value.
         """
-        made = cls(HostSettings.of(cls.name, given))
+        made = cls(cls.settings_type.of(cls.name, given))
         made.check()
         return made
 
@@ -98,12 +101,15 @@ class HostLauncher(ABC):
             )
 
     @abstractmethod
-    def commands(self, endpoint: str, key: JoinKey, folder: Path) -> Sequence[EngineCommand]:
-        """Return the commands that start an agent on each host.
+    def engine(self, options: LaunchOptions, folder: Path, deadline_s: float) -> Engine:
+        """Return a new engine, which will start an agent on each host.
 
         Args:
-            endpoint: The endpoint to which the agents connect.
             folder: A private folder of this cluster, for a file with the key.
+            deadline_s: Until when the cluster must have started, on the clock `time.monotonic`.
+        Raises:
+            StartError: The engine cannot be used, or the address of this machine is not known.
+            ConfigError: The settings are wrong, or a package is missing.
         """
 
     def launch(self, options: LaunchOptions, references: References) -> Link:
@@ -127,6 +133,25 @@ class HostLauncher(ABC):
         with Interruptible():
             select.select([], [], [], options.delay_s)
         return _Start(self, options, references).run()
+
+
+class CommandLauncher(HostLauncher):
+    """Starts agents by commands. A subclass knows the commands of one engine."""
+
+    @abstractmethod
+    def commands(self, endpoint: str, key: JoinKey, folder: Path) -> Sequence[EngineCommand]:
+        """Return the commands that start an agent on each host.
+
+        Args:
+            endpoint: The endpoint to which the agents connect.
+            folder: A private folder of this cluster, for a file with the key.
+        """
+
+    def engine(self, options: LaunchOptions, folder: Path, deadline_s: float) -> Engine:  # noqa: ARG002  # of the base class
+        """Return an engine of the commands."""
+        return Commands(
+            self.settings.endpoints(), lambda endpoint, key: self.commands(endpoint, key, folder)
+        )
 
 
 class _Start:
@@ -171,15 +196,17 @@ class _Start:
         """Listen for hosts, and start the engine's commands."""
         ensure_host(self._count)
         own, member = KeyPair.generate(), KeyPair.generate()
-        endpoint, self._workers_endpoint = self._settings.endpoints()
-        self._listener = HostListener(endpoint, own, member, self._options.link_loss_s)
-        self._stack.callback(self._listener.close)
-        key = JoinKey(member, own.public)
         folder = self._keys.enter_context(PrivateFolder(new_path("key-"))).path
         if self._settings.key:
             self._keys.callback(Path(self._settings.key).unlink, missing_ok=True)
-        self._engine = EngineRun(self._launcher.commands(self._listener.endpoint, key, folder))
-        self._stack.callback(self._engine.end)
+        with ExitStack() as engine:
+            self._engine = self._launcher.engine(self._options, folder, self._deadline_s)
+            engine.callback(self._engine.end)
+            endpoint, self._workers_endpoint = self._engine.endpoints
+            self._listener = HostListener(endpoint, own, member, self._options.link_loss_s)
+            self._stack.callback(self._listener.close)
+            self._engine.start(self._listener.endpoint, JoinKey(member, own.public))
+            self._stack.push(engine.pop_all())  # the engine ends before the listener does
 
     def _gather(self) -> dict[int, Greeting]:
         """Wait until all hosts have joined; return their greetings by the number of their link."""
@@ -194,7 +221,11 @@ class _Start:
             with Interruptible():
                 poller.poll(timeout_ms(min(left_s, MAX_WAIT_S, self._listener.look_s)))
             for ended in self._engine.ended():
-                which = "the engine" if ended.host is None else f"host {self._name_of(ended.host)}"
+                which = (
+                    f"launcher {self._launcher.name!r}"
+                    if ended.rank is None
+                    else f"host {self._name_of(ended.rank)}"
+                )
                 raise StartError(f"{which} {ended.reason}")
             for number, frames in self._listener.drain():
                 if isinstance(frames, ProtocolError):
@@ -207,7 +238,7 @@ class _Start:
 
     def _is_complete(self, joined: Mapping[int, Greeting]) -> bool:
         sizes = [one.size for one in joined.values() if one.size is not None]
-        expected = self._settings.number or max(sizes, default=None)
+        expected = len(self._engine.shares) or self._settings.number or max(sizes, default=None)
         return expected is not None and len(joined) >= expected
 
     def _host_name(self, greeting: Greeting) -> str:
@@ -323,7 +354,7 @@ class _Start:
         order = sorted(
             greetings, key=lambda one: (greetings[one].rank is None, greetings[one].rank or 0, one)
         )
-        shares = split(self._count, len(order))
+        shares = contiguous(self._engine.shares) or split(self._count, len(order))
         return [
             RemoteHost(number, greetings[number], share, self._host_name(greetings[number]))
             for number, share in zip(order, shares, strict=True)
@@ -334,6 +365,12 @@ def split(num_replicas: int, num_hosts: int) -> list[range]:
     """Return the replicas of each host: contiguous ids, and at most one replica more or less."""
     bounds = [-(-num_replicas * host // num_hosts) for host in range(num_hosts + 1)]
     return [range(first, end) for first, end in pairwise(bounds)]
+
+
+def contiguous(counts: Sequence[int]) -> list[range]:
+    """Return replicas with contiguous ids, so many for each host."""
+    ends = list(accumulate(counts))
+    return [range(end - count, end) for count, end in zip(counts, ends, strict=True)]
 
 
 def agent_command(python: str, endpoint: str, key: str, rank: int | None = None) -> tuple[str, ...]:

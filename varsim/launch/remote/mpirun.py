@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from varsim.launch.remote.engines import EngineCommand
-from varsim.launch.remote.host_launcher import HostLauncher, agent_command, key_file
+from varsim.launch.remote.host_launcher import CommandLauncher, agent_command, key_file
 from varsim.launch.remote.join_key import JoinKey
 
 
-class MpirunLauncher(HostLauncher):
+class MpirunLauncher(CommandLauncher):
     """Runs `mpirun` once, with one process for each node; varsim itself uses no MPI.
 
     The hosts read the key from a file, which they must share with this host.

@@ -15,7 +15,7 @@ import zmq
 from varsim.errors import ProtocolError
 from varsim.interrupts import held
 from varsim.launch.remote.control import Control, Name
-from varsim.launch.remote.engines import EngineRun
+from varsim.launch.remote.engines import Engine
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.rendezvous import log_name
 from varsim.private import private_opener
@@ -58,7 +58,7 @@ class RemoteHosts:
         self,
         listener: HostListener,
         hosts: Sequence[RemoteHost],
-        engine: EngineRun,
+        engine: Engine,
         link_loss_s: float,
         *,
         log_dir: Path | None,
@@ -127,6 +127,8 @@ class RemoteHosts:
         elif message.name is Name.FAILED:
             self.problem = self.problem or f"host {host.name}: {message.value}"
             self._lose(host, f"cannot run its workers: {message.value}")
+        elif message.name is Name.LEFT:
+            self._lose(host, f"has left: {message.value}")
 
     def _report(self, replica_id: int, reason: str) -> None:
         if replica_id not in self._reported:
@@ -143,10 +145,10 @@ class RemoteHosts:
             self._report(replica_id, f"was on host {host.name}, which {why}")
 
     def _look_at_engine(self) -> None:
-        """Lose the hosts whose command has ended; without a command for each host, lose all."""
+        """Lose the hosts of which the engine says that they have ended."""
         for ended in self._engine.ended():
             for host in self._hosts.values():
-                if ended.host in (None, host.greeting.rank):
+                if ended.rank in (None, host.greeting.rank):
                     self._lose(host, ended.reason)
 
     # ------------------------------------------------------------ calls of the agents

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from varsim.errors import ConfigError, StartError
 from varsim.launch.remote.engine_ranks import hosts_of_tf_config
@@ -37,22 +37,35 @@ class HostSettings:
     options: tuple[str, ...] = ()
     key: str = ""
 
-    @staticmethod
-    def of(launcher: str, given: Mapping[str, Any]) -> HostSettings:
+    @classmethod
+    def of(cls, launcher: str, given: Mapping[str, Any]) -> Self:
         """Return the settings of a mapping.
 
         Raises:
             ConfigError: A setting does not exist, or has a wrong value.
         """
-        names = [one.name for one in fields(HostSettings)]
+        names = cls.setting_names()
         for name in given:
             if name not in names:
                 raise ConfigError(
                     f"launcher {launcher!r} has no setting {name!r}: it has {', '.join(names)}"
                     f"{did_you_mean(str(name), names)}"
                 )
-        values = {name: _checked(launcher, name, value) for name, value in given.items()}
-        return HostSettings(**values)
+        return cls(**{name: cls.checked(launcher, name, value) for name, value in given.items()})
+
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """Return the names of the settings that the launcher has."""
+        return [one.name for one in fields(cls)]
+
+    @classmethod
+    def checked(cls, launcher: str, name: str, value: Any) -> Any:
+        """Return the value of a setting in its form here.
+
+        Raises:
+            ConfigError: The value is wrong.
+        """
+        return _checked(launcher, name, value)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -66,16 +79,18 @@ class HostSettings:
         """Return the number of hosts; None if it is not given."""
         return self.hosts if isinstance(self.hosts, int) else len(self.names) or None
 
-    def endpoints(self) -> tuple[str, str]:
+    def endpoints(self, own_address: str = "") -> tuple[str, str]:
         """Return the endpoints to bind: for the hosts' agents, and for their workers.
 
+        Args:
+            own_address: The address of this machine that the hosts can reach, if it is known.
         Raises:
             ConfigError: The port is not a number.
             StartError: The address of this machine is not known.
         """
         address, _, port = self.listen.partition(":")
         if not address:
-            address = _own_address(self.names)
+            address = own_address or _own_address(self.names)
         if not port:
             return f"tcp://{address}:*", f"tcp://{address}:*"
         if not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:

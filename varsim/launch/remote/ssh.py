@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from varsim.launch.remote.engines import EngineCommand
-from varsim.launch.remote.host_launcher import HostLauncher, agent_command
+from varsim.launch.remote.host_launcher import CommandLauncher, agent_command
 from varsim.launch.remote.join_key import JoinKey
 
 
-class SshLauncher(HostLauncher):
+class SshLauncher(CommandLauncher):
     """Runs `ssh HOST` once for each host; the key of the cluster goes through its stdin."""
 
     name = "ssh"

@@ -1,0 +1,127 @@
+"""A Ray cluster on the hosts of a lab: a head on the first host, and a node on each other one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from tests.hosts import namespaces
+from tests.hosts.lab import Host, Lab
+from tests.waiting import MS, is_running, wait_for
+
+PORT: Final = 6379
+START_S: Final = 30_000 * MS
+_MEMORY_BYTES: Final = 80 * 2**20  # of a node's object store: these tests store nothing there
+
+HEALTH_CHECKS: Final = {"initial_delay_ms": 2_000, "period_ms": 500, "timeout_ms": 2_000}
+"""How fast Ray finds a node that does not answer; by default, it takes half a minute."""
+
+
+def why_no_ray() -> str:
+    """Return why these tests cannot run; "" if they can."""
+    return "" if find_spec("ray") else "Ray is not installed (make ray)"
+
+
+class RayCluster:
+    """Nodes of Ray, each on a host of a lab, with two processors.
+
+    Args:
+        folder: A folder with a short path, because sockets are in it.
+    """
+
+    def __init__(self, lab: Lab, folder: Path, processors: int = 2) -> None:
+        self.lab = lab
+        self.address = f"{lab.hosts[0].address}:{PORT}"
+        checks = {f"RAY_health_check_{name}": str(one) for name, one in HEALTH_CHECKS.items()}
+        self.environment = {
+            **{name: one for name, one in os.environ.items() if not name.startswith("RAY_")},
+            **checks,
+            "RAY_health_check_failure_threshold": "3",
+            "RAY_AUTH_MODE": "disabled",  # the lab is closed
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "HOME": str(folder),  # Ray writes a key into it
+        }
+        self._folder = folder
+        for host in lab.hosts:
+            self._start(host, processors)
+        wait_for(self._is_complete, START_S, what="a raylet on each host")
+
+    def _start(self, host: Host, processors: int) -> None:
+        is_head = host.number == 0
+        role = (
+            ["--head", f"--port={PORT}", "--include-dashboard=false"]
+            if is_head
+            else [f"--address={self.address}"]
+        )
+        sizes = [f"--num-cpus={processors}", f"--object-store-memory={_MEMORY_BYTES}"]
+        command = [
+            "start",
+            *role,
+            f"--temp-dir={self._folder}/{host.number}",
+            *sizes,
+            f"--node-ip-address={host.address}",
+            "--block",
+        ]
+        self.lab.popen(
+            host,
+            [sys.executable, "-m", "ray.scripts.scripts", *command],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if is_head:
+            wait_for(lambda: _listens(host, PORT), START_S, what="the head of Ray")
+
+    def _is_complete(self) -> bool:
+        return all(self.processes(host.number, "raylet/raylet") for host in self.lab.hosts)
+
+    def popen(self, arguments: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start a program on the host of the head."""
+        return self.lab.popen(self.lab.hosts[0], arguments, env=self.environment, **options)
+
+    def raylet(self, number: int) -> int:
+        """Return the process of Ray that serves a node."""
+        return self.processes(number, "raylet/raylet")[0]
+
+    def processes(self, number: int, part: str) -> list[int]:
+        """Return the processes of a host whose command has a part."""
+        found = []
+        for process in namespaces.processes_inside(self.lab.hosts[number].namespace):
+            try:
+                command = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if part in command and is_running(process):
+                found.append(process)
+        return found
+
+
+def _listens(host: Host, port: int) -> bool:
+    with namespaces.inside(host.namespace):
+        lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()
+    return any(
+        line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines[1:]
+    )
+
+
+@contextmanager
+def ray_cluster(lab: Lab) -> Iterator[RayCluster]:
+    """Return a Ray cluster on all hosts of a lab. It ends with the lab's processes."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    try:
+        yield RayCluster(lab, folder)
+    finally:
+        for host in lab.hosts:
+            for process in namespaces.processes_inside(host.namespace):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,274 @@
+"""Launcher "ray": an agent on each node of a Ray cluster, started by a Ray actor.
+
+The program itself does not import Ray. A child process, the driver (`ray_driver.py`), connects to
+the cluster: Ray's threads and signal handlers stay out of the program, and the driver sees at once
+when the program is killed. The key of the cluster goes from the program to the driver through its
+stdin, and from there to the actors as an argument of a method, over Ray's own connections.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from varsim.errors import ConfigError, StartError
+from varsim.interrupts import MAX_WAIT_S, Interruptible
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.remote.engines import (
+    END_S,
+    EndedHost,
+    Engine,
+    EngineCommand,
+    RunningCommand,
+)
+from varsim.launch.remote.host_launcher import HostLauncher, split
+from varsim.launch.remote.join_key import JoinKey
+from varsim.launch.remote.settings import HostSettings
+from varsim.nearest import did_you_mean
+from varsim.transport.sockets import timeout_ms
+
+PLACEMENTS: Final = ("spread", "pack")
+"""How replicas are placed: on as many nodes as possible, or on as few."""
+
+_LOWEST: Final = (2, 50)  # the lowest release of Ray, as in pyproject.toml
+_INSTALL: Final = "pip install 'varsim-distribute[ray]'"
+_READ_BYTES: Final = 64 * 1024
+
+_RESERVE_SHARE: Final = 0.9
+"""Share of the time for a start after which the driver says that Ray has not enough resources; the
+program's own error, at the end of the time, knows less."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaySettings(HostSettings):
+    """Where a cluster runs in Ray.
+
+    Args:
+        hosts: The number of nodes, each with an equal share of the replicas; (): as Ray places the
+            replicas.
+        address: The address of the Ray cluster, as "ADDRESS:PORT"; "auto": RAY_ADDRESS, or the
+            cluster of this machine; "local": a new one on this machine, which ends with the cluster
+            of varsim.
+        placement: "spread" or "pack".
+        resources_per_worker: What Ray reserves for each replica.
+        runtime_env: Ray's runtime environment of the agents.
+    """
+
+    address: str = "auto"
+    placement: str = PLACEMENTS[0]
+    resources_per_worker: Mapping[str, float] = field(default_factory=lambda: {"CPU": 1})
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return nothing: Ray chooses the nodes, also if there is a TF_CONFIG."""
+        return ()
+
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """Return the names of the settings that the launcher has."""
+        own = ["address", "placement", "resources_per_worker", "runtime_env"]
+        return [*own, "hosts", "listen"]
+
+    @classmethod
+    def checked(cls, launcher: str, name: str, value: Any) -> Any:
+        """Return the value of a setting.
+
+        Raises:
+            ConfigError: The value is wrong.
+        """
+        expected = ""
+        if name == "placement" and value not in PLACEMENTS:
+            near = did_you_mean(value, PLACEMENTS) if isinstance(value, str) else ""
+            expected = f"{' or '.join(PLACEMENTS)}{near}"
+        elif name == "hosts" and (not isinstance(value, int) or value is True or value < 1):
+            expected = "the number of nodes: Ray chooses which ones"
+        elif name == "resources_per_worker" and not _are_resources(value):
+            expected = "a mapping of resources to positive numbers, such as {CPU: 1}"
+        elif name == "runtime_env" and not isinstance(value, Mapping):
+            expected = "a mapping, such as {pip: [numpy]}"
+        elif name in ("address", "listen") and (not isinstance(value, str) or not value):
+            expected = "a text, such as 203.0.113.1:6379"
+        if expected:
+            raise ConfigError(f"launcher {launcher!r}: {name} is {value!r}, and must be {expected}")
+        return value
+
+
+def _are_resources(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(
+            isinstance(name, str)
+            and isinstance(amount, (int, float))
+            and not isinstance(amount, bool)
+            and 0 < amount < float("inf")
+            for name, amount in value.items()
+        )
+    )
+
+
+class RayLauncher(HostLauncher):
+    """Starts one actor on each node, in a placement group with a place for each replica."""
+
+    name = "ray"
+    settings_type = RaySettings
+
+    def __init__(self, settings: HostSettings | None = None) -> None:
+        super().__init__(RaySettings() if settings is None else settings)
+
+    def engine(self, options: LaunchOptions, folder: Path, deadline_s: float) -> Engine:  # noqa: ARG002  # of the base class
+        """Return the engine, connected to the Ray cluster.
+
+        Raises:
+            ConfigError: Ray is not installed, or too old; there are more nodes than replicas.
+            StartError: Ray cannot be reached.
+        """
+        _ensure_ray()
+        assert isinstance(self.settings, RaySettings), "from_settings has made them"
+        counts = _bundles(len(options.devices), self.settings.number)
+        return RayEngine(self.settings, counts, deadline_s)
+
+
+def _ensure_ray() -> None:
+    try:
+        installed = version("ray")
+    except PackageNotFoundError:
+        raise ConfigError(f"launcher 'ray' needs Ray, which is not installed: {_INSTALL}") from None
+    if tuple(int(one) for one in installed.split(".")[:2] if one.isdecimal()) < _LOWEST:
+        lowest = ".".join(map(str, _LOWEST))
+        raise ConfigError(
+            f"launcher 'ray' needs Ray {lowest} or later, and {installed} is installed: {_INSTALL}"
+        )
+
+
+def _bundles(num_replicas: int, num_hosts: int | None) -> list[int]:
+    """Return the number of replicas in each bundle of the placement group.
+
+    With a number of nodes, each node gets one bundle. Otherwise each replica gets one.
+    """
+    if num_hosts is None:
+        return [1] * num_replicas
+    if num_hosts > num_replicas:
+        raise ConfigError(
+            f"{num_replicas} workers on {num_hosts} hosts: use at most as many hosts as workers"
+        )
+    return [len(one) for one in split(num_replicas, num_hosts)]
+
+
+class RayEngine:
+    """The agents of a cluster in Ray, seen by a driver."""
+
+    def __init__(self, settings: RaySettings, counts: list[int], deadline_s: float) -> None:
+        """Start the driver, and wait until it has connected to the Ray cluster.
+
+        Args:
+            counts: The number of replicas in each bundle of the placement group.
+            deadline_s: Until when the cluster must have started.
+        Raises:
+            StartError: Ray cannot be reached.
+        """
+        self.shares: tuple[int, ...] = ()
+        self._deadline_s = deadline_s
+        self._ended: list[EndedHost] = []
+        self._has_failed = False
+        self._pending = b""
+        self._address = ""
+        self._reports, reports = os.pipe()
+        try:
+            os.set_blocking(self._reports, False)
+            request = {
+                "address": settings.address,
+                "strategy": "STRICT_SPREAD" if settings.number else settings.placement.upper(),
+                "bundles": counts,
+                "resources": dict(settings.resources_per_worker),
+                "runtime_env": dict(settings.runtime_env),
+            }
+            # -P: a module in the working directory must not hide a module of varsim.
+            command = (sys.executable, "-P", "-m", "varsim.launch.remote.ray_driver", str(reports))
+            self._driver = RunningCommand(
+                EngineCommand(command, None, json.dumps(request) + "\n"),
+                name="Ray's driver",
+                descriptors=[reports],
+            )
+        except BaseException:
+            os.close(self._reports)
+            raise
+        finally:
+            os.close(reports)
+        self.outputs = (self._driver.output, self._reports)
+        try:
+            self._await_address()
+            self.endpoints = settings.endpoints(self._address)
+        except BaseException:
+            self.end(0.0)
+            raise
+
+    def _await_address(self) -> None:
+        poller = zmq.Poller()
+        for one in self.outputs:
+            poller.register(one, zmq.POLLIN)
+        while not self._address:
+            for ended in self.ended():
+                raise StartError(f"Ray {ended.reason}")
+            left_s = self._deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise StartError("Ray did not answer in the time for the start (start_timeout_s)")
+            with Interruptible():
+                poller.poll(timeout_ms(min(left_s, MAX_WAIT_S)))
+
+    def start(self, endpoint: str, key: JoinKey) -> None:
+        """Let the driver reserve places for the replicas, and start an agent on each node."""
+        left_s = max(0.0, self._deadline_s - time.monotonic())
+        request = {
+            "endpoint": endpoint,
+            "key": key.to_line(),
+            "reserve_s": left_s * _RESERVE_SHARE,
+        }
+        self._driver.write(json.dumps(request) + "\n")
+
+    def ended(self) -> list[EndedHost]:
+        """Return the nodes that have ended since the last call, as the driver reports."""
+        self._read_reports()
+        self._driver.read()
+        if self._driver.has_ended and not self._has_failed:
+            self._has_failed = True
+            self._ended.append(EndedHost(None, self._driver.reason))
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _read_reports(self) -> None:
+        with suppress(BlockingIOError):
+            while chunk := os.read(self._reports, _READ_BYTES):
+                *lines, self._pending = (self._pending + chunk).split(b"\n")
+                for line in lines:
+                    self._take(**json.loads(line))
+
+    def _take(
+        self,
+        address: str = "",
+        shares: list[int] | None = None,
+        rank: int | None = None,
+        ended: str = "",
+    ) -> None:
+        """Take a report of the driver: each one has one of these."""
+        self._address = address or self._address
+        self.shares = self.shares if shares is None else tuple(shares)
+        if ended:
+            self._has_failed = self._has_failed or rank is None
+            self._ended.append(EndedHost(rank, ended))
+
+    def end(self, timeout_s: float = END_S) -> None:
+        """Let the driver end, and with it all actors."""
+        self._driver.end(time.monotonic() + timeout_s)
+        os.close(self._reports)
