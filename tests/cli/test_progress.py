@@ -79,7 +79,7 @@ def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
 
 
 def test_a_line_about_a_point_breaks_between_its_parts(clock: SetClock):
-    """On a terminal of 80 columns, the remaining time goes to the next line as a whole."""
+    """On a terminal of 80 columns, a metric with its value goes to the next line as a whole."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, highlight=False)
     settings: dict[str, Plain] = {"workers": 2, "mode": "none", "params.batch_size": 32}
@@ -93,8 +93,8 @@ def test_a_line_about_a_point_breaks_between_its_parts(clock: SetClock):
     lines = [line.rstrip() for line in _plain(file.getvalue()).splitlines()]
 
     assert [
-        "1/2  workers=2 mode=none params.batch_size=32  done  1.00 s  accuracy 0.9666",
-        "  13 s left",
+        "1/2  workers=2 mode=none params.batch_size=32  done  1.00 s (training 1.50 s)",
+        "  accuracy 0.9666  13 s left",
     ] == [line for line in lines if "done" in line or line.startswith("  ")]
 
 
