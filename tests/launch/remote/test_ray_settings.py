@@ -13,7 +13,7 @@ from varsim.launch.backends import named_launcher
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.remote import ray_launcher
 from varsim.launch.remote.host_launcher import contiguous
-from varsim.launch.remote.ray_driver import actor_options, placed
+from varsim.launch.remote.ray_driver import actor_options, placed, said_by
 from varsim.launch.remote.ray_launcher import RayLauncher
 
 
@@ -93,3 +93,26 @@ def test_an_actor_takes_all_of_a_bundle() -> None:
     bundle = {"GPU": 1, "memory": 7, "slot": 0.5}
     expected = {"num_cpus": 0, "num_gpus": 1, "memory": 7, "resources": {"slot": 0.5}}
     assert expected == actor_options(bundle)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "The actor died.\n\tclass_name: A\n\tpid: 7\n\tip: 203.0.113.2\nIts node has died.",
+            "The actor died. ip: 203.0.113.2 Its node has died.",
+        ),
+        (
+            "An error, \x1b[36mray::A\x1b[39m (pid=7)\n  File 'a.py', line 1\n    f()\n    ^^^\n"
+            "OSError: no disk",
+            "OSError: no disk",
+        ),
+        (
+            "An error\n  File 'a.py', line 1\nModuleNotFoundError: No module named 'varsim'",
+            "ModuleNotFoundError: No module named 'varsim' (varsim must be installed on all nodes, "
+            "or be named in runtime_env)",
+        ),
+    ],
+)
+def test_errors_of_ray_are_one_line(text: str, said: str) -> None:
+    assert f"RuntimeError: {said}" == said_by(RuntimeError(text))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import sys
 from collections import Counter
@@ -24,6 +25,9 @@ _MOST_UNAVAILABLE: Final = 3
 _PAUSE_S: Final = 0.5
 """If Ray cannot reach an actor, it may still run: its connection was cut, and varsim's link to the
 agent may be there. So the driver asks this many times again, after pauses, and then reports it."""
+
+_COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
+_IN_TRACEBACKS: Final = ("File ", "^^^")
 
 
 class _Driver:
@@ -73,7 +77,7 @@ class _Driver:
                 **options,
             )
         except Exception as error:  # Ray raises many kinds; the program has one error
-            self.fail(f"cannot be reached at address {address!r}: {_in_one_line(error)}")
+            self.fail(f"cannot be reached at address {address!r}: {said_by(error)}")
         self.report(address=ray.util.get_node_ip_address())
 
     def _start(
@@ -137,12 +141,12 @@ class _Driver:
                     reason = ray.get(awaited[rank])
                 except ray.exceptions.ActorUnavailableError as error:
                     unavailable[rank] += 1
-                    reason = f"has ended: {_in_one_line(error)}"
+                    reason = f"has ended: {said_by(error)}"
                     if unavailable[rank] <= _MOST_UNAVAILABLE:
                         again.add(rank)
                         continue
                 except Exception as error:  # whatever has ended the actor
-                    reason = f"has ended: {_in_one_line(error)}"
+                    reason = f"has ended: {said_by(error)}"
                 self.report(rank=rank, ended=reason)
 
 
@@ -175,9 +179,19 @@ def actor_options(bundle: Mapping[str, float]) -> dict[str, Any]:
     return options | ({"resources": others} if others else {})
 
 
-def _in_one_line(error: BaseException) -> str:
-    """Return the type and the text of an error of Ray, without its line feeds."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def said_by(error: BaseException) -> str:
+    """Return the type and the text of an error of Ray, in one line.
+
+    Of a traceback, only the last line is kept. Of the fields of an actor, which are indented by a
+    tab, only its address is kept.
+    """
+    lines = _COLOURS.sub("", str(error)).strip().splitlines()
+    if any(line.lstrip().startswith(_IN_TRACEBACKS) for line in lines):
+        lines = lines[-1:]
+        if "ImportError" in lines[0] or "ModuleNotFoundError" in lines[0]:
+            lines.append("(varsim must be installed on all nodes, or be named in runtime_env)")
+    kept = [line for line in lines if not line.startswith("\t") or line.startswith("\tip:")]
+    return f"{type(error).__name__}: {' '.join(' '.join(kept).split())}"
 
 
 if __name__ == "__main__":
