@@ -15,6 +15,9 @@ from varsim.errors import ConfigError
 MAX_REPLICAS: Final = 1024
 """Largest number of replicas of a cluster. A history or a trace with more replicas is damaged."""
 
+PREFIX: Final = "VARSIM_"
+"""The beginning of the names of all these variables."""
+
 WORKERS: Final = "VARSIM_WORKERS"
 """Number of replicas, for programs and experiments that do not name devices."""
 

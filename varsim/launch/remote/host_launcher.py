@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 
 import zmq
 
+from varsim.environment import PREFIX
 from varsim.errors import ConfigError, ProtocolError, StartError
 from varsim.exchange.exchange import check_exchange, open_exchange
 from varsim.interrupts import MAX_WAIT_S, Interruptible, held
@@ -43,7 +44,7 @@ from varsim.transport.tcp import listen_on
 from varsim.transport.transport import TRANSPORTS
 
 _SENT: Final = (
-    "VARSIM_",
+    PREFIX,
     "PYTHONHASHSEED",
     "GOTO_",
     "OPENBLAS_",
