@@ -42,7 +42,7 @@ def _a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             ["20260101"],
             0,
-            "loss      3 (1 not finite)       2.5 (1)      NaN (3)      0.25 (2)",
+            "loss           3       1       2.5 (1)      NaN (3)      0.25 (2)",
         ),
         (["20260101", "--csv"], 0, "step,seconds,loss,accuracy\n1,0.5,2.5,\n2,1.5,0.25,1\n"),
         (["20260101", "--jsonl"], 0, LINES),
@@ -54,9 +54,9 @@ def _a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             ["latest-sweep"],
             0,
-            "loss of runs/20260103-000000-s-sweep\npoint             values  first",
+            "point   values  finite  first (step)  last (step)  least (step)  most (step)",
         ),
-        (["latest-sweep", "loss"], 0, "1  n=1  3 (1 not finite)       2.5 (1)"),
+        (["latest-sweep", "loss"], 0, "1  n=1       3       1       2.5 (1)"),
         (["latest-sweep"], 0, "\nno metrics: 2  n=2\n"),
         (["latest-sweep", "--csv"], 2, "give a point of the sweep, as in runs/20260103-000000-s"),
     ],
@@ -65,6 +65,23 @@ def test_metrics_of_a_run(words: list[str], exit_code: int, said: str):
     done = CliRunner().invoke(main, ["metrics", *words])
 
     assert (exit_code, True) == (done.exit_code, said in done.output), done.output
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_metrics_are_a_table_on_each_console(columns: int, monkeypatch: pytest.MonkeyPatch):
+    """Large numbers need several tables; no row becomes a block of lines."""
+    large = [
+        f'{{"step": {step}, "seconds": 1, "loss": {loss}, "accuracy": 0.12345}}'
+        for step, loss in ((1000, 1.5e300), (2000, '"NaN"'))
+    ]
+    Path("runs/20260101-000000-one/metrics.jsonl").write_text("\n".join([*large, ""]))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = CliRunner().invoke(main, ["metrics", "20260101"])
+
+    assert "further columns" in done.output
+    assert done.output.count("\nmetric ") == done.output.count("\n──") >= 2
+    assert "\nloss  " in done.output
+    assert max(map(len, done.output.splitlines())) <= columns
 
 
 def test_lines_that_cannot_be_read_are_named():

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -33,7 +32,7 @@ from varsim.report.run_rows import (
     value_of,
 )
 from varsim.report.summary import Plain
-from varsim.report.tables import GAP, LEAST_LABEL, Column, narrowed, show_table
+from varsim.report.tables import LEAST_LABEL, Column, divided, narrowed, show_tables, together
 
 _SECONDS: Final = " [s]"
 _HEADINGS: Final = {
@@ -66,16 +65,19 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     settings, others, same = _columns(comparison, narrow=True)
     labels = [row.name for row in comparison.rows]
     title = f"{len(labels)} run{'s' * (len(labels) != 1)}"
-    label_width = max(map(cell_len, [_CORNER, *labels]))
-    settings, *further = _parts(settings, console.width // 2 - LEAST_LABEL)
+    settings, *further = divided(settings, console.width // 2 - LEAST_LABEL)
     more = [column for part in further for column in part]
-    if _width(settings) > console.width // 2:
+    if together(settings) > console.width // 2:
         settings, more = [], [*settings, *more]
-    others = [*more, *others]
-    room = console.width - min(label_width, _MAX_LABEL) - _width(settings)
-    for number_of_part, part in enumerate(_parts(others, room)):
-        shown = title if number_of_part == 0 else f"{title}: further columns"
-        show_table(console, shown, labels, [*settings, *part], corner=_CORNER)
+    show_tables(
+        console,
+        title,
+        labels,
+        [*more, *others],
+        corner=_CORNER,
+        every=settings,
+        most_label=_MAX_LABEL,
+    )
     for text in _below(comparison, same):
         for line in wrapped(visible(text), console.width, indent="  "):
             console.print(Text(line))
@@ -187,20 +189,6 @@ def _cell(name: str, value: Plain) -> str:
     if isinstance(value, dict):
         return "{…}"
     return number(value)
-
-
-def _parts(columns: Sequence[Column], room: int) -> list[list[Column]]:
-    """Divide columns among tables, each with at most `room` characters, or with one column."""
-    parts: list[list[Column]] = [[]]
-    for column in columns:
-        if parts[-1] and _width([*parts[-1], column]) > room:
-            parts.append([])
-        parts[-1].append(column)
-    return parts
-
-
-def _width(columns: Sequence[Column]) -> int:
-    return sum(GAP + column.width for column in columns)
 
 
 def _below(comparison: Comparison, same: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from varsim.report.formatting import NOTHING, count, number
 from varsim.report.page import print_page
-from varsim.report.tables import Column, show_table
+from varsim.report.tables import LEAST_LABEL, Column, show_tables
 
 
 class MetricValues(Protocol):
@@ -40,15 +40,19 @@ def print_metrics(
     columns = metric_columns(metrics)
 
     def show(console: Console) -> None:
-        show_table(console, title, [one.name for one in metrics], columns, corner=corner)
+        labels = [one.name for one in metrics]
+        show_tables(console, title, labels, columns, corner=corner, most_label=LEAST_LABEL)
 
     print_page(show, file)
 
 
 def metric_columns(metrics: Sequence[MetricValues]) -> list[Column]:
     """Return the columns of a table with a row for each metric."""
+    wrong = [sum(not math.isfinite(value) for value in one.values) for one in metrics]
+    not_finite = [Column("not\nfinite", [*map(count, wrong)])] if any(wrong) else []
     return [
-        Column("values", [_values(one) for one in metrics]),
+        Column("values", [count(len(one.values)) for one in metrics]),
+        *not_finite,
         Column("first (step)", [_at(one.values[0], one.steps[0]) for one in metrics]),
         Column("last (step)", [_at(one.values[-1], one.steps[-1]) for one in metrics]),
         Column("least (step)", [_extreme(one, least=True) for one in metrics]),
@@ -69,9 +73,3 @@ def _extreme(metric: MetricValues, *, least: bool) -> str:
 
 def _at(value: float, step: int) -> str:
     return f"{number(value)} ({count(step)})"
-
-
-def _values(metric: MetricValues) -> str:
-    """Return how many values there are, and how many of them are NaN or infinite."""
-    wrong = sum(not math.isfinite(value) for value in metric.values)
-    return count(len(metric.values)) + (f" ({count(wrong)} not finite)" if wrong else "")

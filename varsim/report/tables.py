@@ -138,6 +138,45 @@ def show_texts(
     console.print(table)
 
 
+def show_tables(
+    console: Console,
+    title: str,
+    labels: Sequence[str],
+    columns: Sequence[Column],
+    *,
+    corner: str = "",
+    every: Sequence[Column] = (),
+    most_label: int | None = None,
+) -> None:
+    """Print a table, or several ones with the same labels if the console is too narrow for one.
+
+    Args:
+        every: Columns that each of these tables has, before its others.
+        most_label: The width to which labels may be shortened; by default they need not be.
+    """
+    label = max(map(cell_len, [corner, *labels]))
+    label = label if most_label is None else min(label, most_label)
+    room = console.width - label - together(every)
+    for place, part in enumerate(divided(columns, room)):
+        shown = title if place == 0 else f"{title}: further columns"
+        show_table(console, shown, labels, [*every, *part], corner=corner)
+
+
+def divided(columns: Sequence[Column], room: int) -> list[list[Column]]:
+    """Divide columns among tables, each with at most `room` characters, or with one column."""
+    parts: list[list[Column]] = [[]]
+    for column in columns:
+        if parts[-1] and together([*parts[-1], column]) > room:
+            parts.append([])
+        parts[-1].append(column)
+    return parts
+
+
+def together(columns: Sequence[Column]) -> int:
+    """Return the width of columns with the gaps before them."""
+    return sum(GAP + column.width for column in columns)
+
+
 def _show_blocks(
     console: Console, title: str, labels: Sequence[str], columns: Sequence[Column]
 ) -> None:
