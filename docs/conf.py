@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from pygments.lexers.special import TextLexer  # type: ignore[import-untyped]  # no stubs
+from sphinx.application import Sphinx
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for `docs.site_links`, which `extensions` names
 
@@ -49,3 +52,9 @@ html_show_copyright = False
 html_theme_options: dict[str, list[str]] = {"footer_icons": []}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_search_scorer = str(ROOT / "docs" / "search_scorer.js")  # pages for users come first
+
+
+def setup(app: Sphinx) -> None:
+    """Show a diagram that GitHub draws, of the language Mermaid, as its text."""
+    app.add_lexer("mermaid", TextLexer)

@@ -17,6 +17,9 @@ _CUT_TABLES: Final = """
     [...document.querySelectorAll(".table-wrapper")].filter(
         table => table.scrollWidth > table.clientWidth).length
 """
+_RESULTS: Final = """
+    [...document.querySelectorAll("ul.search li > a")].map(one => one.getAttribute("href"))
+"""
 _FOUND_MS: Final = 30_000  # the time in which a search shows its first result
 
 
@@ -45,15 +48,17 @@ def looked_at(site: Path, pages: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def results_of_search(site: Path, word: str) -> int:
-    """Return the number of pages that the search of the site finds, from files alone."""
+def results_of_search(site: Path, word: str) -> list[str]:
+    """Return the addresses of the pages that the search of the site finds, from files alone."""
     with (
         browser() as chromium,
         opened(chromium, site / "search.html", width=1280, ready="body") as one,
     ):
         one.page.goto(f"{(site / 'search.html').as_uri()}?q={word}")
         one.page.wait_for_selector("ul.search li", timeout=_FOUND_MS)
-        return int(one.page.locator("ul.search li").count())
+        one.page.wait_for_function("document.querySelector('.search-summary').textContent")
+        found: list[str] = one.page.evaluate(_RESULTS)
+        return found
 
 
 def _is_local(url: str) -> bool:
