@@ -234,6 +234,16 @@ def test_each_run_has_its_own_directory():
     assert all((directory / "summary.json").is_file() for directory in directories)
 
 
+def test_a_built_in_workload_with_none_has_one_short_warning():
+    """The user cannot change its lines, so the warning names none, and no variable."""
+    summary = run("workload=digits", "mode=none", "steps=2")
+
+    assert 1 == len(summary.warnings)
+    (said,) = summary.warnings
+    assert said.startswith("NONE: each replica keeps its own values")
+    assert len(f"warning: {said}") < 160
+
+
 def test_a_watcher_sees_the_start_every_step_and_each_warning():
     """A warning begins with its location. A repeated warning of another variable is shortened."""
     watcher = Seen()

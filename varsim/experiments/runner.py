@@ -37,7 +37,7 @@ from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.seeding import seeded
 from varsim.protocol.paths import shown_path
 from varsim.report.summary import Phase, RunStatus, Summary
-from varsim.texts import saving
+from varsim.texts import policies, saving
 from varsim.tracing.progress import Tell
 
 
@@ -184,6 +184,7 @@ def _all_keys(experiment: Experiment, program: RunProgram) -> dict[str, Any]:
 
 @contextmanager
 def _warnings_to(run: ActiveRun) -> Iterator[None]:
+    is_built_in = run.experiment.workload in catalog.built_in()
     with warnings.catch_warnings():
         show_others = warnings.showwarning
 
@@ -196,7 +197,11 @@ def _warnings_to(run: ActiveRun) -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, VarsimWarning):
-                run.warn(str(message), f"{shown_path(filename)}:{lineno}" if lineno else "")
+                short = policies.short_warning(str(message)) if is_built_in else ""
+                located = lineno and not short
+                run.warn(
+                    short or str(message), f"{shown_path(filename)}:{lineno}" if located else ""
+                )
             else:
                 show_others(message, category, filename, lineno, file, line)
 

@@ -53,3 +53,21 @@ def text_of(synchronization: Synchronization, summary: str = "") -> PolicyText:
     if isinstance(synchronization, CustomSynchronization):
         return PolicyText(summary)
     return _TEXTS[synchronization]
+
+
+_NEVER_SYNCHRONISED: Final = (
+    "NONE: each replica keeps its own values, and nothing synchronises them. TensorFlow refuses "
+    "NONE under a strategy."
+)
+
+
+def short_warning(warning: str) -> str:
+    """Return a warning for the user of a built-in workload, who cannot change its lines.
+
+    Args:
+        warning: The warning for the author of the line that creates a variable.
+    Returns:
+        A sentence that is the same for all variables; "" if there is no such sentence.
+    """
+    is_of_none = warning.endswith(_TEXTS[VariableSynchronization.NONE].warning)
+    return _NEVER_SYNCHRONISED if is_of_none else ""
