@@ -293,4 +293,5 @@ def test_one(varsim_strategy):
     assert "1 failed" in said
     assert re.search(r"replica 0: wait v, in call 1, at .*test_one.py:\d+", said), said
     assert "replica 1: no event is recorded" in said
+    assert "No column for replica 1: nothing happened there during these events." in said
     assert "varsim/shells" not in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.build import HistoryBuilder
-from varsim.report.space_time import MOST_ROWS, space_time
+from varsim.report.space_time import MOST_ROWS, space_time, without_column
 
 NAMES = {1: "w"}
 
@@ -96,6 +96,25 @@ def test_the_middle_of_many_events_is_left_out():
 
     assert 2 + MOST_ROWS + 1 == len(lines)
     assert "⋮  76 more" == lines[2 + MOST_ROWS // 2].strip()
+
+
+@pytest.mark.parametrize(
+    ("processes", "absent"),
+    [
+        ([-1, 0, 1, 2], ""),
+        ([-1, 0, 2], "replica 1"),
+        ([1], "the program and replicas 0, 2"),
+        ([0, 1, 2], "the program"),
+    ],
+)
+def test_processes_without_a_column_are_named(processes: list[int], absent: str):
+    told = story(3)
+    for process in processes:
+        told.add(process, "read", "w", 0.0, version=0)
+    said = without_column(told.events, range(-1, 3))
+
+    wanted = f"No column for {absent}: nothing happened there during these events."
+    assert (wanted if absent else "") == said
 
 
 def test_an_unreadable_value_is_shown_as_unreadable():

@@ -23,7 +23,7 @@ from varsim.experiments.store import RunFiles
 from varsim.experiments.strategies import strategy_of
 from varsim.nearest import did_you_mean
 from varsim.private import make_private_folder
-from varsim.report.space_time import cell, space_time, who
+from varsim.report.space_time import cell, space_time, who, without_column
 from varsim.tracing.history import HISTORY, PROGRAM, Event, History, open_history
 from varsim.tracing.trace import OFF
 
@@ -154,12 +154,15 @@ class RecordedCluster:
             return "the record has no events"
         names = {number: row.name for number, row in history.variables.items()}
         lines = []
-        for process in range(PROGRAM, history.num_replicas):
+        processes = range(PROGRAM, history.num_replicas)
+        for process in processes:
             one = last.get(process)
             said = "no event is recorded" if one is None else cell(one, names) + _place(one)
             lines.append(f"{who(process)}: {said}")
         events = list(history.events("event > ?", (history.last_event - _LAST_EVENTS,)))
-        lines += ["", *space_time(events, names, widest=_WIDEST), ""]
+        absent = without_column(events, processes)
+        diagram = [*space_time(events, names, widest=_WIDEST), *([absent] if absent else [])]
+        lines += ["", *diagram, ""]
         return "\n".join([*lines, f"the whole record: varsim check {self.path}"])
 
     def finish(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -69,6 +69,22 @@ def space_time(
             label = str(event.event) if number == 0 else ""
             rows.append(_row([label.rjust(left), *[""] * index, line], column))
     return rows
+
+
+def without_column(events: Sequence[Event], processes: Iterable[int]) -> str:
+    """Return a sentence on the processes that have no event in a diagram; "" if all have one.
+
+    Args:
+        processes: All processes of the run.
+    """
+    shown = {event.process for event in events}
+    absent = [process for process in processes if process not in shown]
+    if not events or not absent:
+        return ""
+    program = ["the program"] if PROGRAM in absent else []
+    replicas = tuple(one for one in absent if one != PROGRAM)
+    every = " and ".join([*program, *([name_replicas(replicas)] if replicas else [])])
+    return f"No column for {every}: nothing happened there during these events."
 
 
 def who(process: int) -> str:
