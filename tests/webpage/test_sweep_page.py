@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -45,11 +46,17 @@ ROWS = [
 ]
 
 
-def page(rows: list[RunRow] = ROWS, keys: tuple[str, ...] = ("mode", "workers")) -> Page:
+CURVES = {"1": [MetricPoint(step=i, values={"loss": 1 / i}) for i in (1, 2)]}
+
+
+def page(
+    rows: list[RunRow] = ROWS,
+    keys: tuple[str, ...] = ("mode", "workers"),
+    curves: Mapping[str, Sequence[MetricPoint]] = CURVES,
+) -> Page:
     comparison = Comparison(
         keys=list(keys), metrics=["loss", "test_accuracy"], rows=rows, notes=["4 failed."]
     )
-    curves = {"1": [MetricPoint(step=i, values={"loss": 1 / i}) for i in (1, 2)]}
     return sweep_page(
         ReportedSweep(
             name="x-sweep",
@@ -75,6 +82,20 @@ def test_the_outcome_names_the_best_run_and_the_cheapest_ones():
     assert said.endswith("; 2 findings.")
     assert "bad" == page().mood
     assert "good" == page(ROWS[:1]).mood
+
+
+def test_a_point_that_diverged_is_named_and_a_steady_metric_has_no_chart():
+    """Neither is in the verdict of the point, so its sign alone would be an all-clear."""
+    rows = [row(number, "none", number, 0.8) for number in (1, 2, 3)]
+    rows[1].metrics["loss"], rows[2].metrics["loss"] = 4.68e12, "NaN"
+    found = page(
+        rows,
+        curves={"2": [MetricPoint(step=i, values={"loss": 3.2**i, "rate": 0.1}) for i in (1, 2)]},
+    )
+
+    assert found.outcome.endswith(" A loss grew, or a number ended as NaN or infinity, in 2 and 3.")
+    assert "unsure" == found.mood
+    assert ["curve-loss"] == [one.key for one in found.charts if one.key.startswith("curve")]
 
 
 def test_each_dot_of_the_trade_off_is_a_run_with_both_numbers():

@@ -7,7 +7,7 @@ a reader must not miss. A large number alone is no such fact.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeGuard
 
 from varsim.report.formatting import flat_rows, names, number
@@ -21,10 +21,15 @@ _NONE: Final = "NONE"
 
 def metric_facts(summary: Summary) -> list[str]:
     """Return a clause on the last values that are not finite, and one on each loss that grew."""
-    last = dict(flat_rows("", {**summary.metrics, **summary.result}))
+    last = {**summary.metrics, **dict(flat_rows("", summary.result))}
+    return diverged(summary.first_metrics, last)
+
+
+def diverged(first: Mapping[str, Plain], last: Mapping[str, Plain]) -> list[str]:
+    """Return the same clauses for the first and the last value of each number."""
     strange = [name for name, value in last.items() if _is_strange(value)]
     said = [f"{names(strange)} ended as NaN or infinity"] if strange else []
-    return [*said, *_grown(summary)]
+    return [*said, *_grown(first, last)]
 
 
 def apart_facts(summary: Summary) -> list[str]:
@@ -52,13 +57,13 @@ def _is_strange(value: Plain) -> bool:
     return isinstance(value, str) and value in _NOT_FINITE
 
 
-def _grown(summary: Summary) -> Iterator[str]:
-    for name, last in summary.metrics.items():
-        first = summary.first_metrics.get(name)
-        if _LOSS not in name.lower() or not _is_real(first) or not _is_real(last):
+def _grown(first: Mapping[str, Plain], last: Mapping[str, Plain]) -> Iterator[str]:
+    for name, end in last.items():
+        begin = first.get(name)
+        if _LOSS not in name.lower() or not _is_real(begin) or not _is_real(end):
             continue
-        if 0 < first <= last / _FAR:
-            yield f"{name} grew from {number(first)} to {number(last)}"
+        if 0 < begin <= end / _FAR:
+            yield f"{name} grew from {number(begin)} to {number(end)}"
 
 
 def _is_real(value: Plain) -> TypeGuard[float]:

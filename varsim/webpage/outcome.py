@@ -16,7 +16,7 @@ from varsim.report.run_sentences import sentences_on_synchronisation
 from varsim.report.summary import Plain, Summary
 from varsim.texts.facts import headline, times
 from varsim.webpage.bins import chosen
-from varsim.webpage.reported import ReportedRecord, ReportedRun
+from varsim.webpage.reported import ReportedRecord, ReportedRun, steady_value
 from varsim.webpage.section import Section
 
 _MOST_NUMBERS: Final = 3  # numbers of the result in the sentence
@@ -122,7 +122,9 @@ def training_section(run: ReportedRun) -> Section:
     logged = dict.fromkeys(name for one in run.metrics for name in one.values)
     finite = {name for one in run.metrics for name, value in one.values.items() if isfinite(value)}
     known = [name for name in logged if name in finite]
-    steady = {name: value for name in known if (value := _steady(run, name)) is not None}
+    steady = {
+        name: value for name in known if (value := steady_value(run.metrics, name)) is not None
+    }
     names = [name for name in known if name not in steady]
     content = {
         "steady": [f"{name} {number(value)}" for name, value in steady.items()],
@@ -137,12 +139,6 @@ def training_section(run: ReportedRun) -> Section:
         content=content,
         charts=tuple(_curve(run, name) for name in names[:_MOST_METRICS]),
     )
-
-
-def _steady(run: ReportedRun, name: str) -> float | None:
-    """Return the value that a metric has at every one of several steps; None if it changes."""
-    values = [one.values[name] for one in run.metrics if name in one.values]
-    return values[0] if len(values) > 1 and set(values) == {values[0]} else None
 
 
 def _curve(run: ReportedRun, name: str) -> Chart:

@@ -24,6 +24,12 @@ class MetricPoint:
     values: Mapping[str, float]
 
 
+def steady_value(points: Sequence[MetricPoint], name: str) -> float | None:
+    """Return the value that a metric has at every one of several steps; None if it changes."""
+    values = [one.values[name] for one in points if name in one.values]
+    return values[0] if len(values) > 1 and set(values) == {values[0]} else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownVariable:
     """A variable of the value lens, at its creation and at the end of each call."""

@@ -13,10 +13,12 @@ from varsim.charts.series_chart import Line, line_chart
 from varsim.charts.units import Unit, byte_unit, time_unit
 from varsim.report.comparison_page import comparison_columns
 from varsim.report.formatting import middle, names
+from varsim.report.metric_facts import diverged
 from varsim.report.run_rows import Comparison, RunRow
+from varsim.report.summary import Plain
 from varsim.report.tables import Column
 from varsim.webpage.bins import chosen
-from varsim.webpage.reported import MetricPoint
+from varsim.webpage.reported import MetricPoint, steady_value
 from varsim.webpage.section import Page, Part, Section
 from varsim.webpage.sweep_settings import (
     Setting,
@@ -74,8 +76,20 @@ def sweep_page(sweep: ReportedSweep) -> Page:
     rows = sweep.comparison.rows
     bad = any(one.status == "failed" or one.verdict == "INVALID" for one in rows)
     sure = all(one.status == "done" and one.verdict == "VALID" and not one.findings for one in rows)
-    mood = "bad" if bad else "good" if sure else "unsure"
-    return Page(title=sweep.name, outcome=outcome_of(sweep.comparison), mood=mood, parts=parts)
+    strange = [row.name for row in finished(sweep.comparison) if _diverged(sweep, row)]
+    mood = "bad" if bad else "good" if sure and not strange else "unsure"
+    said = outcome_of(sweep.comparison)
+    if strange:
+        said += f" A loss grew, or a number ended as NaN or infinity, in {names(strange)}."
+    return Page(title=sweep.name, outcome=said, mood=mood, parts=parts)
+
+
+def _diverged(sweep: ReportedSweep, row: RunRow) -> bool:
+    """Return whether a run has numbers that a reader must not miss, whatever its verdict is."""
+    first: dict[str, Plain] = {}
+    for one in sweep.curves.get(row.name, ()):
+        first = {**one.values, **first}
+    return bool(diverged(first, row.metrics))
 
 
 def _in_short(row: RunRow) -> str:
@@ -286,23 +300,29 @@ def _covered(lines: Mapping[str, object]) -> Iterator[str]:
 
 
 def _curves(sweep: ReportedSweep) -> Section | None:
-    names = list(
+    logged = list(
         dict.fromkeys(
             name for points in sweep.curves.values() for one in points for name in one.values
         )
     )
-    if not names:
+    if not logged:
         return None
+    changing = [
+        name
+        for name in logged
+        if any(steady_value(one, name) is None for one in sweep.curves.values())
+    ]
     rows = [row for row in sweep.comparison.rows if sweep.curves.get(row.name)]
     return Section(
         key="curves",
         title="Training curves",
         template="curves.html",
         content={
-            "left_out": names[_MOST_METRICS:],
+            "steady": [name for name in logged if name not in changing],
+            "left_out": changing[_MOST_METRICS:],
             "rows_left_out": max(0, len(rows) - _MOST_CURVES),
         },
-        charts=tuple(_curve(sweep, rows[:_MOST_CURVES], one) for one in names[:_MOST_METRICS]),
+        charts=tuple(_curve(sweep, rows[:_MOST_CURVES], one) for one in changing[:_MOST_METRICS]),
     )
 
 
