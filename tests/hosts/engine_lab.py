@@ -140,10 +140,10 @@ class EngineLab:
                         found[pid] = command_of(pid)
         return {pid: command for pid, command in found.items() if command}
 
-    def files(self) -> list[str]:
-        """Return the names of temporary files on all hosts."""
+    def files(self, pattern: str = "*") -> list[str]:
+        """Return the names of temporary files on all hosts that match a pattern."""
         folders = map(self.temporary, range(len(self.names)))
-        return sorted(f"{one.name}/{path.name}" for one in folders for path in one.iterdir())
+        return sorted(f"{one.name}/{path.name}" for one in folders for path in one.glob(pattern))
 
     def close(self) -> None:
         """End all processes on the hosts, and remove the hosts and their files."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from varsim.launch.logs import WorkerLogs
 from varsim.launch.remote.control import PART_BYTES, Control, Name
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.join_key import JoinKey
+from varsim.launch.remote.port_probe import PortProbe
 from varsim.launch.rendezvous import Rendezvous
 from varsim.launch.stacks import Stacks
 from varsim.private import make_private_folder
@@ -113,6 +113,8 @@ class _Agent:
         self._host: LocalHost | None = None
         self._staged = Path()  # the folder of logs and traces, until they are sent home
         self._silent_since_s: float | None = None
+        self._probe = PortProbe(endpoint)
+        stack.callback(self._probe.close)
         self._is_done = False
         self._calls: dict[Name, Callable[[Any], tuple[Any, bytes]]] = {
             Name.CLOCK: lambda _: (time.monotonic_ns(), b""),
@@ -153,10 +155,11 @@ class _Agent:
         """Leave if the program has ended, perhaps by SIGKILL: nothing listens at its address."""
         if self._connection.is_connected:
             self._silent_since_s = None
+            self._probe.close()
             return
         now_s = time.monotonic()
         self._silent_since_s = self._silent_since_s or now_s
-        if now_s - self._silent_since_s >= _REFUSED_S and _is_refused(self._endpoint):
+        if now_s - self._silent_since_s >= _REFUSED_S and self._probe.is_refused():
             raise StartError(f"nothing listens at {self._endpoint} any more: the program has ended")
 
     def _send(self, name: Name, number: int, value: Any, part: bytes = b"") -> None:
@@ -271,15 +274,3 @@ def _search_path(program: tuple[str, ...]) -> tuple[str, ...]:
     """
     there = [one for one in program if not one or Path(one).exists()]
     return tuple(dict.fromkeys([*there, *sys.path]))
-
-
-def _is_refused(endpoint: str) -> bool:
-    """Return whether the system of the coordinator answers, and nothing listens there any more."""
-    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False

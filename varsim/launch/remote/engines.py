@@ -20,6 +20,7 @@ from varsim.visible import visible
 END_S: Final = 5.0
 """Time limit for the end of an engine, after its agents have left."""
 
+_LOST_END_S: Final = 1.0  # the same for commands if a host is lost: its agent cannot leave
 _KEPT_BYTES: Final = 16 * 1024
 _READ_BYTES: Final = 64 * 1024
 
@@ -69,6 +70,12 @@ class Engine(Protocol):
 
     def ended(self) -> list[EndedHost]:
         """Return the hosts that have ended since the last call."""
+
+    def lose(self, host: int | None) -> None:
+        """Take note that the host with a rank is lost: its agent may not be able to leave.
+
+        None: the rank is not known.
+        """
 
     def end(self, timeout_s: float = END_S) -> None:
         """Wait for the end of the engine, and end what still runs after `timeout_s`."""
@@ -130,6 +137,10 @@ class RunningCommand:
         said = "".join(f"\n  {line}" for line in lines[-TAIL_LINES:])
         return f"has ended: `{self._name}` {how}{':' if said else ''}{said}"
 
+    def stop(self) -> None:
+        """Tell the command to end, and do not wait for it."""
+        self._process.terminate()
+
     def end(self, until_s: float) -> None:
         """Wait for the end of the command, and kill it at `until_s`."""
         _pipe(self._process.stdin).close()
@@ -163,6 +174,7 @@ class Commands:
         self._commands = commands
         self._running: list[RunningCommand] = []
         self._reported: set[RunningCommand] = set()
+        self._longest_end_s = END_S
 
     def start(self, endpoint: str, key: JoinKey) -> None:
         """Start the commands.
@@ -192,9 +204,16 @@ class Commands:
                 ended.append(EndedHost(one.command.host, one.reason))
         return ended
 
+    def lose(self, host: int | None) -> None:
+        """Tell the command of a lost host to end: behind a cut, it would not end by itself."""
+        self._longest_end_s = _LOST_END_S
+        for one in self._running:
+            if host is not None and one.command.host == host:
+                one.stop()
+
     def end(self, timeout_s: float = END_S) -> None:
         """Wait for the end of all commands, and end those that still run after `timeout_s`."""
-        until_s = time.monotonic() + timeout_s
+        until_s = time.monotonic() + min(timeout_s, self._longest_end_s)
         for one in self._running:
             one.end(until_s)
         self._running.clear()

@@ -268,6 +268,9 @@ class RayEngine:
             self._has_failed = self._has_failed or rank is None
             self._ended.append(EndedHost(rank, ended))
 
+    def lose(self, host: int | None) -> None:
+        """Do nothing: Ray ends actors on nodes that it does not reach."""
+
     def end(self, timeout_s: float = END_S) -> None:
         """Let the driver end, and with it all actors."""
         self._driver.end(time.monotonic() + timeout_s)

@@ -139,7 +139,9 @@ class RemoteHosts:
         if host.lost:
             return
         host.lost = why
+        self._tell(host, Name.LEAVE, next(self._numbers), None)  # if it is still there
         self._listener.lose(host.number)
+        self._engine.lose(host.greeting.rank)
         self.problem = self.problem or f"host {host.name} {why}"
         for replica_id in host.replica_ids:
             self._report(replica_id, f"was on host {host.name}, which {why}")
