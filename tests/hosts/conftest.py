@@ -56,8 +56,12 @@ def shared_lab(hosts_are_possible: None) -> Iterator[Lab]:
 @pytest.fixture
 def lab(shared_lab: Lab) -> Lab:
     """Return the module's lab, with wires that deliver every packet at once."""
-    shared_lab.switch.shape(delay_s=0.0, jitter_s=0.0, bit_per_s=None, loss=0.0, is_cut=False)
+    _deliver_at_once(shared_lab)
     return shared_lab
+
+
+def _deliver_at_once(lab: Lab) -> None:
+    lab.switch.shape(delay_s=0.0, jitter_s=0.0, bit_per_s=None, loss=0.0, is_cut=False)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def shared_engines(engines_are_possible: None) -> Iterator[EngineLab]:
 def engines(shared_engines: EngineLab) -> Iterator[EngineLab]:
     """Return the module's lab; fail a test that leaves processes or files on the hosts."""
     yield shared_engines
-    shared_engines.lab.switch.heal()
+    _deliver_at_once(shared_engines.lab)
     wait_for(
         lambda: not shared_engines.processes(),
         LEAVE_S,
