@@ -10,7 +10,7 @@ import pytest
 
 from tests.launch.remote.conftest import LaunchOnHosts
 from tests.launch.worker_cluster import WorkerCluster
-from tests.waiting import is_running, wait_for, wait_for_exit
+from tests.waiting import MS, is_running, wait_for, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.launcher import Backends
 from varsim.tracing.trace import TraceOptions
@@ -76,7 +76,9 @@ def test_each_host_observes_and_ends_its_workers(launch_on_hosts: LaunchOnHosts)
     assert processes[0] == cluster.evaluate(0, "os.getpid()")
 
 
-def test_a_killed_worker_and_a_killed_host_are_reported(launch_on_hosts: LaunchOnHosts) -> None:
+def test_a_killed_worker_and_a_killed_host_are_reported(
+    launch_on_hosts: LaunchOnHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster = launch_on_hosts(3)
     process = cluster.evaluate(0, "print('last words') or os.getpid()")
     os.kill(process, signal.SIGKILL)
@@ -94,6 +96,12 @@ def test_a_killed_worker_and_a_killed_host_are_reported(launch_on_hosts: LaunchO
     assert lost.reason.endswith("which has ended: `ssh` was killed by SIGKILL")
     wait_for(lambda: not is_running(process))
     assert cluster.evaluate(1, "os.getpid()"), "the other host goes on"
+
+    hosts, looks = cluster.channel._hosts, []
+    monkeypatch.setattr(hosts, "exits", lambda: looks.append(1) or [])
+    assert [] == cluster.channel.receive(100 * MS)
+    assert len(looks) < 20, "the output of the ended command does not end each wait"
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ class RemoteHosts:
         self._last_words: dict[int, tuple[str, str]] = {}
         self._numbers = count(1)
         self._poller = zmq.Poller()
-        self.sockets = (*listener.sockets, *engine.outputs)
+        # Not the engine's outputs: those of an ended command stay readable. `look` reads them.
+        self.sockets = listener.sockets
         for polled in listener.sockets:
             self._poller.register(polled, zmq.POLLIN)
         self.problem = ""
