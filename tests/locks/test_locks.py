@@ -14,12 +14,16 @@ from packaging.utils import canonicalize_name
 from locks import installed, relock
 
 PROJECT = tomllib.loads(relock.PYPROJECT.read_text("utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+BESIDE_TESTS = {"ray": Path("tests/hosts/requirements.txt")}
+"""Large extras that `dev` does not have → the file with which the tests that need them install."""
+
 ASKED = [
     Requirement(text)
     for group in (
         PROJECT["project"]["dependencies"],
         PROJECT["build-system"]["requires"],
-        *PROJECT["project"]["optional-dependencies"].values(),
+        *(group for name, group in EXTRAS.items() if name not in BESIDE_TESTS),
     )
     for text in group
     if not text.startswith(PROJECT["project"]["name"])
@@ -55,6 +59,12 @@ def test_a_lock_has_hashes_and_no_address(lock: Path):
 
     assert "" == rest.strip()
     assert not re.search(r"[/@]", text)
+
+
+@pytest.mark.parametrize("extra", BESIDE_TESTS)
+def test_an_extra_beside_its_tests_is_the_one_that_is_installed_for_them(extra: str):
+    lines = BESIDE_TESTS[extra].read_text("utf-8").splitlines()
+    assert EXTRAS[extra] == [line for line in lines if not line.startswith("#")]
 
 
 def test_the_oldest_releases_are_the_lower_bounds():
