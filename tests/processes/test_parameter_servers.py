@@ -132,9 +132,12 @@ def test_after_an_interrupt_the_wait_can_go_on():
             os.kill(program, signal.SIGINT)
             v.assign_add(1.0)
 
-        coordinator.schedule(closure, (os.getpid(),))
+        def begin():
+            coordinator.schedule(closure, (os.getpid(),))
+            coordinator.join()  # the interrupt can come before this wait begins
+
         with pytest.raises(KeyboardInterrupt):
-            coordinator.join()
+            begin()
         coordinator.join()
 
         assert 1.0 == v.numpy()
