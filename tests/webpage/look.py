@@ -20,9 +20,12 @@ SCHEMES = ("light", "dark")
 MARKS = '.mark-line path[d^="M"], .mark-rect path[d^="M"], .mark-symbol path[d^="M"]'
 
 TOOLS = """Array.from(document.querySelectorAll("input, button, summary, .keys, fieldset legend"))
-    .filter((one) => one.checkVisibility() && !one.closest("details[open]"))
+    .filter((one) => one.checkVisibility() && !one.closest("details[open]") && !one.closest("th"))
     .map((one) => one.textContent)"""
-"""The texts of what only a screen has: fields, buttons, hints, and what opens closed parts."""
+"""The texts of what only a screen has: fields, buttons, hints, and what opens closed parts.
+
+A heading by which a table is sorted is a button, too, and stays on paper.
+"""
 
 
 def charts(page: Any) -> dict[str, int]:
