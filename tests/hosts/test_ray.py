@@ -171,5 +171,8 @@ def test_a_killed_raylet_is_a_lost_host(cluster: RayCluster, tmp_path: Path) -> 
 
 
 def left(cluster: RayCluster) -> list[int]:
-    """Return the processes of varsim on all hosts."""
-    return [one for number in range(3) for one in cluster.processes(number, "varsim")]
+    """Return the processes of varsim on all hosts: those that run one of its modules.
+
+    The path of a process of Ray can have the word varsim, too.
+    """
+    return [one for number in range(3) for one in cluster.processes(number, "-m\0varsim")]
