@@ -98,7 +98,13 @@ def test_a_killed_worker_and_a_killed_host_are_reported(
     assert cluster.evaluate(1, "os.getpid()"), "the other host goes on"
 
     hosts, looks = cluster.channel._hosts, []
-    monkeypatch.setattr(hosts, "exits", lambda: looks.append(1) or [])
+    exits = hosts.exits
+
+    def counted() -> list[tuple[int, str]]:
+        looks.append(1)
+        return exits()
+
+    monkeypatch.setattr(hosts, "exits", counted)
     assert [] == cluster.channel.receive(100 * MS)
     assert len(looks) < 20, "the output of the ended command does not end each wait"
     monkeypatch.undo()
