@@ -149,10 +149,10 @@ class ProcessChannel:
             with Interruptible():
                 ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
             now_s = self._clock.waited(max(now_s, until_s))
-            if not ready and now_s >= deadline:
-                return sorted(self._backlog.full)
             self._collect(ready)
-        return ()
+            if now_s >= deadline:  # also if more arrives all the time
+                break
+        return () if self._problems else sorted(self._backlog.full)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Wait for messages, and return all received messages, in order of arrival.
@@ -178,9 +178,9 @@ class ProcessChannel:
             if not ready and helped_until_s is not None and now_s >= helped_until_s:
                 self._exchange.give_up()
                 self._take_finished()
-            elif not ready and now_s >= deadline:
-                break
             self._collect(ready)
+            if now_s >= deadline:  # also if packets arrive all the time that are not messages
+                break
             now_s = ended_s
         if self._problems:
             problems, self._problems = self._problems, []
