@@ -220,15 +220,16 @@ class RemoteHosts:
     ) -> dict[int, Sighting]:
         """Return what the systems show about replicas' processes; leave out unknown processes."""
         seen: dict[int, Sighting] = {}
+        asked = {}
         for host in self._hosts.values():
             here = [one for one in replica_ids if one in host.replica_ids]
             if here:
-                value = [here, [one for one in with_stacks if one in host.replica_ids]]
-                answer = self._call(host, Name.EXAMINE, value)
-                for replica_id, fields in (answer.value if answer else {}).items():
-                    process_id, processor_s, ready_s, stopped, stack = fields
-                    one = Sighting(process_id, processor_s, ready_s, stopped, tuple(stack))
-                    seen[replica_id] = one
+                asked[host.number] = [here, [one for one in with_stacks if one in here]]
+        for answer in self._answers(asked, Name.EXAMINE, ANSWER_S).values():
+            for replica_id, fields in answer.value.items():
+                process_id, processor_s, ready_s, stopped, stack = fields
+                one = Sighting(process_id, processor_s, ready_s, stopped, tuple(stack))
+                seen[replica_id] = one
         return seen
 
     def is_stopped(self, replica_id: int) -> bool:
