@@ -29,6 +29,7 @@ class _JoiningListener:
 
     def __init__(self, endpoint: str, own: KeyPair, member: KeyPair) -> None:
         self._numbers: dict[bytes, int] = {}
+        self._names: list[bytes] = []  # the routing ids, by number
         with ExitStack() as stack:
             context = zmq.Context[zmq.Socket[bytes]]()
             stack.callback(context.term)
@@ -44,8 +45,7 @@ class _JoiningListener:
 
     def send(self, number: int, frames: Sequence[Buffer]) -> bool:
         """Send an envelope without waiting; return False if the host is not connected."""
-        routing_ids = {one: name for name, one in self._numbers.items()}
-        return number in routing_ids and self._router.send(routing_ids[number], frames)
+        return number < len(self._names) and self._router.send(self._names[number], frames)
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
         """Return the received envelopes, each with the number of its host."""
@@ -53,7 +53,8 @@ class _JoiningListener:
         envelopes = []
         for sender, frames in self._router.drain():
             if sender not in self._numbers and len(self._numbers) < MOST_HOSTS:
-                self._numbers[sender] = len(self._numbers)
+                self._numbers[sender] = len(self._names)
+                self._names.append(sender)
             if sender in self._numbers:
                 envelopes.append((self._numbers[sender], frames))
         return envelopes
