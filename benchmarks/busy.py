@@ -10,7 +10,6 @@ away from a worker.
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
 import sys
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import varsim as tf
 from benchmarks.ours import cluster, on_write_mean, step_of
 from benchmarks.record import Rows, keep, question, show
+from varsim.processors import usable_processors
 
 WORKERS = (1, 4, 64)
 SCALARS = (1, 1000)
@@ -60,7 +60,7 @@ def measure(workers: int, scalars: int, steps: int) -> dict[str, object]:
             for then, now in zip(workers_before, of_workers(strategy), strict=True)
         ]
     worker = Used(*map(statistics.mean, zip(*each, strict=True)))
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_processors()
     return {
         "workers": workers,
         "scalars": scalars,

@@ -61,6 +61,7 @@ def refused_by_system() -> str:
     """
     import resource  # imported here, because the Ctrl-C handler must be installed first
 
+    from varsim.processors import usable_processors
     from varsim.threads import spare_threads
 
     most_bytes, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -73,7 +74,7 @@ def refused_by_system() -> str:
         )
     if any(os.environ.get(name) for name in _NUMPY_THREADS):
         return ""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cores = usable_processors()
     needed = min(cores, _MOST_NUMPY_THREADS) - 1
     possible = spare_threads(needed)
     if possible >= needed:

@@ -22,6 +22,7 @@ from varsim.errors import StartError
 from varsim.exchange.broadcast import BroadcastCodec
 from varsim.exchange.exchange import ExchangeChannel, Handover
 from varsim.location import warn
+from varsim.processors import usable_processors
 from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.limits import Buffer
@@ -233,7 +234,7 @@ class SharedMemoryReducer:
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
-        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self._cores = usable_processors()
         self._next_request_id = 1
         self._shared: _Shared | None = None
 

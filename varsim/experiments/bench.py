@@ -34,6 +34,7 @@ from varsim.experiments.bench_contenders import (
 from varsim.experiments.store import BENCH, LATEST_BENCH, RunDirectory, json_text
 from varsim.experiments.text_files import first_problem, read_object
 from varsim.interrupts import Interrupts
+from varsim.processors import usable_processors
 from varsim.report.bench import Bench, Figure, Machine, Quantity, Spread
 from varsim.report.formatting import whole_size
 from varsim.report.summary import RunStatus
@@ -206,7 +207,7 @@ def this_machine() -> Machine:
     return Machine(
         host=platform.node(),
         processor=_processor(),
-        cores=_cores(),
+        cores=usable_processors(),
         memory_bytes=_memory_bytes(),
         system=f"{platform.system()} {platform.release()}",
         load_before=_load(),
@@ -237,13 +238,6 @@ def _processor() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
 
 
 def _memory_bytes() -> int | None:

@@ -14,6 +14,7 @@ import numpy as np
 from varsim.errors import ProtocolError
 from varsim.launch.remote.control import CONTROL_VERSION
 from varsim.launch.remote.engine_ranks import rank_and_size
+from varsim.processors import usable_processors
 from varsim.protocol.codec import PROTOCOL_VERSION
 
 _PACKAGE: Final = "varsim-distribute"
@@ -46,7 +47,7 @@ class Greeting(NamedTuple):
             varsim=_version(),
             python=platform.python_version(),
             numpy=np.__version__,
-            processors=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+            processors=usable_processors(),
             process_id=os.getpid(),
             rank=given if rank is None else rank,
             size=size,
