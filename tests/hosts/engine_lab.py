@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from tests.hosts.lab import Host, Lab
+from tests.hosts.lab import Host, Lab, MadeOfParts
 from tests.hosts.namespaces import processes_inside
 from tests.waiting import MS, wait_for
 
@@ -76,8 +76,10 @@ def why_no_engines() -> str:
     return ""
 
 
-class EngineLab:
+class EngineLab(MadeOfParts):
     """A lab whose hosts are named a, b, c, … and run an ssh server.
+
+    At its end, the files of the hosts are removed, too.
 
     Args:
         num_hosts: The number of hosts.
@@ -144,16 +146,6 @@ class EngineLab:
         """Return the names of temporary files on all hosts that match a pattern."""
         folders = map(self.temporary, range(len(self.names)))
         return sorted(f"{one.name}/{path.name}" for one in folders for path in one.glob(pattern))
-
-    def close(self) -> None:
-        """End all processes on the hosts, and remove the hosts and their files."""
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _write_files(self) -> None:
         ssh = self.folder / "home/.ssh"

@@ -54,8 +54,24 @@ class Host:
     namespace: str
 
 
-class Lab:
-    """Hosts with a network.
+class MadeOfParts:
+    """Something whose parts end together, at the end of a with statement."""
+
+    _stack: ExitStack
+
+    def close(self) -> None:
+        """End all parts, in the reverse order of their beginning."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Lab(MadeOfParts):
+    """Hosts with a network. At its end, all processes in the hosts end, and the hosts are removed.
 
     Args:
         num_hosts: The number of hosts.
@@ -126,16 +142,6 @@ class Lab:
             process = subprocess.Popen(arguments, **options)
         self._processes.append(process)
         return process
-
-    def close(self) -> None:
-        """End the switch and all processes in the hosts; remove the hosts."""
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _reap(self) -> None:
         for process in self._processes:
