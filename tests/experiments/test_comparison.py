@@ -220,6 +220,20 @@ def test_the_mode_of_a_run_without_one_is_auto() -> None:
     assert ["auto", "none"] == [row.settings["mode"] for row in found.rows]
 
 
+def test_a_launcher_with_settings_has_its_name() -> None:
+    found = compare_folders(
+        [
+            run("a", experiment={"launcher": "process"}),
+            run("b", experiment={"launcher": {"ssh": {"hosts": ["x", "y"]}}}),
+            run("c", experiment={"launcher": {"ray": {}}}),
+        ]
+    )
+
+    assert ["launcher", "launcher.ssh.hosts"] == found.keys
+    assert ["process", "ssh", "ray"] == [row.settings["launcher"] for row in found.rows]
+    assert [None, ["x", "y"], None] == [row.settings["launcher.ssh.hosts"] for row in found.rows]
+
+
 def test_reported_and_returned_metrics_are_told_apart() -> None:
     returned = {"result": {"train_loss": 0.8}}
 

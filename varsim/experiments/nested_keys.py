@@ -11,10 +11,22 @@ from varsim.report.summary import Plain
 _IN_FORCE: Final[dict[str, Plain]] = {"mode": "auto"}
 """Keys that an experiment leaves out unless they are set → the value that is in force then."""
 
+_NAMED: Final = ("launcher",)
+"""Keys whose value is a name, or a mapping of one name to its settings."""
+
 
 def in_force(experiment: Mapping[str, Any]) -> dict[str, Plain]:
-    """Return the settings of a run by their names, also those that its experiment leaves out."""
-    found = dict(leaves(experiment))
+    """Return the settings of a run by their names, also those that its experiment leaves out.
+
+    A launcher with settings is the setting `launcher`, beside its own ones.
+    """
+    found: dict[str, Plain] = {}
+    for key, value in experiment.items():
+        if key in _NAMED and isinstance(value, Mapping) and len(value) == 1:
+            ((found[key], settings),) = value.items()
+            if not settings:
+                continue
+        found |= leaves({key: value})
     return found | {key: value for key, value in _IN_FORCE.items() if found and key not in found}
 
 

@@ -59,8 +59,9 @@ def launch_on_hosts(commands: Path) -> Iterator[LaunchOnHosts]:
     assert (commands / "ssh").exists()
     with ExitStack() as stack:
 
-        def start(num_replicas: int, hosts: int = 2, **options: Any) -> WorkerCluster:
-            names = tuple(f"host{i}" for i in range(hosts))
+        def start(
+            num_replicas: int, names: tuple[str, ...] = ("host0", "host1"), **options: Any
+        ) -> WorkerCluster:
             launcher = SshLauncher(HostSettings(names, listen="127.0.0.1"))
             return start_with(launcher, num_replicas, stack, **options)
 

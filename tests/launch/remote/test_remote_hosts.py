@@ -79,7 +79,7 @@ def test_each_host_observes_and_ends_its_workers(launch_on_hosts: LaunchOnHosts)
 def test_a_killed_worker_and_a_killed_host_are_reported(
     launch_on_hosts: LaunchOnHosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = launch_on_hosts(3)
+    cluster = launch_on_hosts(3, names=("here", "here"))  # as containers that are named alike
     process = cluster.evaluate(0, "print('last words') or os.getpid()")
     os.kill(process, signal.SIGKILL)
     ((replica_id, lost),) = cluster.lost().items()
@@ -90,10 +90,13 @@ def test_a_killed_worker_and_a_killed_host_are_reported(
     )
 
     process = cluster.evaluate(2, "os.getpid()")
-    os.kill(agent_of(cluster, 2), signal.SIGKILL)
+    os.kill(agent := agent_of(cluster, 2), signal.SIGKILL)
     ((replica_id, lost),) = cluster.lost().items()
     assert 2 == replica_id
-    assert lost.reason.endswith("which has ended: `ssh` was killed by SIGKILL")
+    assert lost.reason == (
+        f"was on host here (127.0.0.1, process {agent}), which has ended: `ssh` was killed by "
+        "SIGKILL"
+    )
     wait_for(lambda: not is_running(process))
     assert cluster.evaluate(1, "os.getpid()"), "the other host goes on"
 

@@ -85,7 +85,7 @@ def _greet(
     connection: ReliableConnection, endpoint: str, rank: int | None, timeout_s: float
 ) -> None:
     """Send the greeting as soon as the coordinator listens."""
-    message = Control(Name.HELLO, 0, Greeting.of_this_host(rank)._asdict()).packed()
+    message = Control(Name.HELLO, 0, Greeting.of_this_host(rank, endpoint)._asdict()).packed()
     if not connection.await_connection(timeout_s):
         raise StartError(
             f"no coordinator answers at {endpoint} within {timeout_s:g} s: is the address right, "

@@ -17,7 +17,7 @@ from varsim.errors import ProtocolError
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer
 
-CONTROL_VERSION: Final = 2
+CONTROL_VERSION: Final = 3
 """The version of these messages. Coordinator and hosts must have the same one."""
 
 PART_BYTES: Final = 2**20

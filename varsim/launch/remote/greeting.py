@@ -14,6 +14,7 @@ import numpy as np
 from varsim.errors import ProtocolError
 from varsim.launch.remote.control import CONTROL_VERSION
 from varsim.launch.remote.engine_ranks import rank_and_size
+from varsim.launch.remote.host_names import address_towards_endpoint, this_machine
 from varsim.processors import usable_processors
 from varsim.protocol.codec import PROTOCOL_VERSION
 
@@ -32,13 +33,16 @@ class Greeting(NamedTuple):
     process_id: int
     rank: int | None  # the number of the host, if it has one
     size: int | None  # the number of hosts, if an engine has given one
+    address: str = ""  # from which the host reaches the coordinator; "" if it is not known
+    machine: str = ""  # see `this_machine`
 
     @staticmethod
-    def of_this_host(rank: int | None = None) -> Greeting:
+    def of_this_host(rank: int | None = None, coordinator: str = "") -> Greeting:
         """Return the greeting of this process.
 
         Args:
             rank: The number of this host; None: the number that an engine has given.
+            coordinator: The endpoint to which the greeting goes, as tcp://ADDRESS:PORT.
         """
         given, size = rank_and_size(os.environ)
         return Greeting(
@@ -51,6 +55,8 @@ class Greeting(NamedTuple):
             process_id=os.getpid(),
             rank=given if rank is None else rank,
             size=size,
+            address=address_towards_endpoint(coordinator) if coordinator else "",
+            machine=this_machine(),
         )
 
     @staticmethod

@@ -7,7 +7,7 @@ import select
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -27,6 +27,7 @@ from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.remote.control import Control, Name
 from varsim.launch.remote.engines import Commands, Engine, EngineCommand
 from varsim.launch.remote.greeting import Greeting
+from varsim.launch.remote.host_names import distinct_names
 from varsim.launch.remote.join_key import JoinKey, write_key
 from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
 from varsim.launch.remote.settings import HostSettings
@@ -247,12 +248,17 @@ class _Start:
         known = greeting.rank is not None and greeting.rank < len(self._settings.names)
         return self._settings.names[greeting.rank or 0] if known else greeting.host
 
+    def _names_of(self, greetings: Iterable[Greeting]) -> list[str]:
+        return distinct_names(
+            [(self._host_name(one), one.address, one.process_id) for one in greetings]
+        )
+
     def _name_of(self, rank: int) -> str:
         names = self._settings.names
         return names[rank] if rank < len(names) else str(rank)
 
     def _missing(self, joined: Mapping[int, Greeting]) -> str:
-        there = ", ".join(sorted(one.host for one in joined.values())) or "none"
+        there = ", ".join(sorted(self._names_of(joined.values()))) or "none"
         expected = self._settings.number
         wanted = "" if expected is None else f" of {expected}"
         return (
@@ -356,9 +362,10 @@ class _Start:
             greetings, key=lambda one: (greetings[one].rank is None, greetings[one].rank or 0, one)
         )
         shares = contiguous(self._engine.shares) or split(self._count, len(order))
+        names = self._names_of(greetings[number] for number in order)
         return [
-            RemoteHost(number, greetings[number], share, self._host_name(greetings[number]))
-            for number, share in zip(order, shares, strict=True)
+            RemoteHost(number, greetings[number], share, name)
+            for number, share, name in zip(order, shares, names, strict=True)
         ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from varsim.errors import ConfigError, StartError
 from varsim.launch.remote.engine_ranks import hosts_of_tf_config
+from varsim.launch.remote.host_names import address_towards
 from varsim.nearest import did_you_mean
 
 _LAST_PORT: Final = 65534  # the next port must exist, too
@@ -119,10 +120,7 @@ def _own_address(names: tuple[str, ...]) -> str:
     """Return the address of this machine from which it reaches the first host, or of its name."""
     with suppress(OSError):
         if names:
-            host = names[0].rpartition("@")[2]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                probe.connect((host, 9))  # sends nothing: the system chooses the route
-                return str(probe.getsockname()[0])
+            return address_towards(names[0].rpartition("@")[2])
         address = socket.gethostbyname(socket.gethostname())
         if not address.startswith("127."):
             return address
