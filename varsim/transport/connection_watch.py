@@ -9,7 +9,7 @@ import zmq
 
 _EVENTS: Final = zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED
 
-_EVENT: Final = struct.Struct("=Hi")
+EVENT: Final = struct.Struct("=Hi")
 """The first frame of a monitor's message, as libzmq documents it: event and value. The module
 `zmq.utils.monitor` decodes it, too, but imports asyncio, which every process would load."""
 
@@ -33,7 +33,7 @@ class ConnectionWatch:
     def update(self) -> None:
         """Read what has happened since the last call."""
         while self._monitor.poll(0):
-            event, value = _EVENT.unpack(self._monitor.recv_multipart()[0])
+            event, value = EVENT.unpack(self._monitor.recv_multipart()[0])
             is_connected = event == zmq.EVENT_CONNECTED
             self.descriptor = value if is_connected else None
             self.connections += is_connected

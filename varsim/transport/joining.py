@@ -39,13 +39,17 @@ class _JoiningListener:
             stack.callback(self._router.close)
             self._stack = stack.pop_all()
         self.endpoint = self._router.endpoint
-        self.sockets = (self._router.socket, self._allow_list.socket)
+        self.sockets = (*self._router.sockets, self._allow_list.socket)
         self.addresses = ()
         self.close = self._stack.close
 
     def send(self, number: int, frames: Sequence[Buffer]) -> bool:
         """Send an envelope without waiting; return False if the host is not connected."""
         return number < len(self._names) and self._router.send(self._names[number], frames)
+
+    def admit_only_known(self) -> None:
+        """Accept new connections only from the addresses of hosts that have connected."""
+        self._router.admit_only(self._allow_list.addresses)
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
         """Return the received envelopes, each with the number of its host."""

@@ -41,6 +41,8 @@ class AllowList:
         Args:
             owners: Public key (Z85) → routing id of the peer that has the key.
         """
+        self.addresses: set[str] = set()
+        """The addresses of the peers whose keys were on the list."""
         self._owners = {z85.decode(key): routing_id for key, routing_id in owners.items()}
         self.socket = context.socket(zmq.REP)
         self.socket.linger = 0
@@ -54,9 +56,10 @@ class AllowList:
 
     def _answer_to(self, request: list[bytes]) -> list[bytes]:
         match request:
-            case [version, request_id, _domain, _address, _identity, b"CURVE", key]:
+            case [version, request_id, _domain, address, _identity, b"CURVE", key]:
                 owner = self._owners.get(key)
                 if owner is not None:
+                    self.addresses.add(address.decode())
                     return [version, request_id, b"200", b"OK", owner, b""]
             case [_, request_id, *_]:
                 pass

@@ -16,6 +16,7 @@ import random
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -24,7 +25,27 @@ _FIRST, _LAST = int(IPv4Address("127.1.0.0")), int(IPv4Address("127.254.0.0"))
 """The range of the workers' addresses. Linux accepts all of them on the loopback interface."""
 
 _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
-_SOURCE_ADDRESS: Final = 0xFFF00000 + 12  # SKF_NET_OFF, and the place in an IPv4 header
+
+Instruction = tuple[int, int, int, int]
+"""Of the Berkeley Packet Filter: code, two jumps, and a number."""
+
+LOAD_SOURCE_ADDRESS: Final = (0x20, 0, 0, 0xFFF00000 + 12)  # SKF_NET_OFF + 12, of an IPv4 header
+ACCEPT: Final = (0x06, 0, 0, 0xFFFFFFFF)
+DROP: Final = (0x06, 0, 0, 0)
+
+
+def attach_filter(filtered: socket.socket, instructions: Sequence[Instruction]) -> None:
+    """Have the system filter the packets to a socket, and to its later connections.
+
+    Raises:
+        OSError: There are too many instructions.
+    """
+    if sys.platform != "linux":
+        return
+    packed = b"".join(struct.pack("HBBI", *one) for one in instructions)
+    program = ctypes.create_string_buffer(packed, len(packed))
+    described = struct.pack("HP", len(instructions), ctypes.addressof(program))
+    filtered.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
 
 class ListeningPort:
@@ -39,12 +60,11 @@ class ListeningPort:
         self._socket.setblocking(False)
         self._port = self._socket.getsockname()[1]
         self._first = random.SystemRandom().randrange(_FIRST, _LAST)
-        if sys.platform == "linux":
-            try:
-                self._drop_others(num_workers)
-            except OSError:
-                self._socket.close()
-                raise
+        try:
+            self._drop_others(num_workers)
+        except OSError:
+            self._socket.close()
+            raise
 
     @property
     def endpoint(self) -> str:
@@ -69,16 +89,13 @@ class ListeningPort:
         instructions = (
             (0x28, 0, 0, 0),  # load the port of the sender
             (0x15, 0, 4, self._port),  # if the port is not this one, drop the packet
-            (0x20, 0, 0, _SOURCE_ADDRESS),  # load the address of the sender
+            LOAD_SOURCE_ADDRESS,
             (0x14, 0, 0, self._first),  # subtract the first address
             (0x35, 1, 0, num_workers),  # if the difference is not below this, drop the packet
-            (0x06, 0, 0, 0xFFFFFFFF),  # accept the packet
-            (0x06, 0, 0, 0),  # drop the packet
+            ACCEPT,
+            DROP,
         )
-        packed = b"".join(struct.pack("HBBI", *one) for one in instructions)
-        program = ctypes.create_string_buffer(packed, len(packed))
-        described = struct.pack("HP", len(instructions), ctypes.addressof(program))
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+        attach_filter(self._socket, instructions)
 
     def close(self) -> None:
         """Close this object's descriptor."""

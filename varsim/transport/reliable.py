@@ -86,6 +86,9 @@ class PlainListener(Protocol):
     def drain(self) -> Sequence[tuple[int, list[Buffer]]]:
         """Return the received packets, each with the number of its peer."""
 
+    def admit_only_known(self) -> None:
+        """Accept new connections only from the addresses of peers that have connected."""
+
     def close(self) -> None:
         """Close the sockets; unsent packets are dropped."""
 
@@ -104,6 +107,7 @@ class ReliableListener:
         self.addresses = listener.addresses
         self.sockets = listener.sockets
         self.close = listener.close
+        self.admit_only_known = listener.admit_only_known
 
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
         """Send an envelope without waiting. During a cut, the envelope is kept and sent later."""

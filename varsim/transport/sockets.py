@@ -25,6 +25,7 @@ from varsim.threads import spare_threads
 from varsim.transport.connection_watch import ConnectionWatch
 from varsim.transport.keys import AllowList, KeyPair
 from varsim.transport.listening_port import ListeningPort
+from varsim.transport.strangers import Strangers
 from varsim.value_class import value_class
 
 COPY_LIMIT_BYTES: Final = 2**20
@@ -160,8 +161,8 @@ class RouterListener:
     @property
     def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
         """Return the sockets to poll."""
-        router = self._router.socket
-        return (router,) if self._allow_list is None else (router, self._allow_list.socket)
+        own = self._router.sockets
+        return own if self._allow_list is None else (*own, self._allow_list.socket)
 
     def send(self, replica_id: int, frames: Sequence[Buffer]) -> bool:
         """Send an envelope without waiting; return False if the worker is not connected."""
@@ -183,6 +184,11 @@ class RouterListener:
 
     def lose(self, replica_id: int) -> None:
         """Do nothing: there is no state for each worker."""
+
+    def admit_only_known(self) -> None:
+        """Accept new connections only from the addresses of workers that have connected."""
+        if self._allow_list is not None:
+            self._router.admit_only(self._allow_list.addresses)
 
     def close(self) -> None:
         """Close the sockets; unsent messages are dropped."""
@@ -242,6 +248,7 @@ class Router:
         _configure(self.socket, endpoint)
         self.socket.router_mandatory = True  # sending to an unknown peer raises an error
         self._authenticated = keys is not None
+        self._strangers: Strangers | None = None
         if keys is not None:
             self.socket.curve_server = True
             self.socket.curve_publickey = keys.public
@@ -249,16 +256,28 @@ class Router:
             self.socket.zap_domain = b"varsim"
             self.socket.router_handover = True  # a worker may connect again before the old
             # connection has ended
+            if port is None:  # others can connect, too
+                self._strangers = Strangers(context, self.socket)
         try:
             if port is not None:
                 self.socket.setsockopt(zmq.USE_FD, port.for_libzmq())
             self.socket.bind(endpoint)
         except zmq.ZMQError:
-            self.socket.close()
+            self.close()
             raise
         bound_to = self.socket.getsockopt(zmq.LAST_ENDPOINT)
         assert isinstance(bound_to, bytes)
         self.endpoint = os.fsdecode(bound_to).rstrip("\0")
+
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
+        """Return the sockets to poll."""
+        return (self.socket,) if self._strangers is None else (self.socket, self._strangers.socket)
+
+    def admit_only(self, addresses: Collection[str]) -> None:
+        """Accept new connections only from some addresses, if others could connect."""
+        if self._strangers is not None:
+            self._strangers.admit_only(addresses)
 
     def send(self, routing_id: bytes, frames: Sequence[Buffer]) -> bool:
         """Send an envelope; return False if no such peer is connected."""
@@ -276,6 +295,9 @@ class Router:
 
         With keys, an envelope is dropped if its sender uses the routing id of another worker.
         """
+        strangers = self._strangers
+        if strangers is not None:
+            strangers.update()
         try:
             arrived = _drain(self.socket, _NOBLOCK)
         except zmq.Again:
@@ -285,10 +307,14 @@ class Router:
             routing_id = first.bytes
             if not self._authenticated or _may_use(_user_of(rest), routing_id):
                 envelopes.append((routing_id, [_buffer(frame) for frame in rest]))
+                if strangers:
+                    strangers.recognise(first)
         return envelopes
 
     def close(self, linger_s: float = 0.0) -> None:
         """Close the socket; `context.term` then waits at most `linger_s` for unsent messages."""
+        if self._strangers is not None:
+            self._strangers.close()
         self.socket.close(linger=round(linger_s * 1000))
 
 

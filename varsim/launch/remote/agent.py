@@ -89,7 +89,8 @@ def _greet(
     if not connection.await_connection(timeout_s):
         raise StartError(
             f"no coordinator answers at {endpoint} within {timeout_s:g} s: is the address right, "
-            "is the key the one of this cluster, and does a firewall allow the port?"
+            "is the key the one of this cluster, does the cluster still wait for hosts, and does a "
+            "firewall allow the port?"
         )
     connection.send(message)
 

@@ -185,6 +185,8 @@ class _Start:
                 channel, link = self._begin(greetings)
                 channel.own(self._stack.pop_all())
             channel.wait_until_ready(self._deadline_s)
+            self._listener.admit_only_known()
+            self._of_workers.admit_only_known()
         except BaseException:  # including Ctrl-C: end what has started
             with held():
                 if channel is not None:
@@ -295,6 +297,7 @@ class _Start:
         self._stack.callback(exchange.close)
         try:
             listener = listen_on(self._workers_endpoint, self._count, options.link_loss_s)
+            self._of_workers = listener
         except zmq.ZMQError as error:
             raise StartError(f"cannot listen at {self._workers_endpoint}: {error}") from error
         self._stack.callback(listener.close)
