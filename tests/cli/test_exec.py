@@ -212,12 +212,21 @@ def test_a_script_without_a_strategy_is_not_recorded(end: str, code: int):
     assert not Path("runs").exists()
 
 
-def test_the_links_to_parameter_servers_have_one_transport():
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--transport", "tcp"), "has only the transport ipc, not tcp: omit transport"),
+        (("--launcher", "ssh", "--hosts", "a,b"), "omit the launcher ssh and its hosts"),
+        (("--launcher", "srun"), "varsim starts only on the program's machine"),
+    ],
+)
+def test_parameter_servers_are_on_one_machine(options: tuple[str, ...], said: str):
+    """Without the error they would run here, and the hosts would not be used."""
     write(start="import varsim as tf\ntf.distribute.ParameterServerStrategy()\n")
-    result = execute("--transport", "tcp", "script.py")
+    result = execute(*options, "script.py")
 
     assert 2 == result.exit_code
-    assert "has only the transport ipc, not tcp" in result.stderr
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize(("option", "value"), [("--workers", "2"), ("--devices", "x,y")])

@@ -39,8 +39,33 @@ class RunSupervisor:
         self._losses: list[tuple[Recovery, str]] = []  # not yet reported, with their locations
 
     def choose(self, said: Choices) -> Choices:
-        """Return the settings: those of a workload's strategy come from the experiment."""
+        """Return the settings: those of a workload's strategy come from the experiment.
+
+        Raises:
+            WrongKey: The experiment names a launcher or a transport that servers do not have.
+        """
+        if said.has_servers:
+            self._check_servers(said)
         return said
+
+    def _check_servers(self, said: Choices) -> None:
+        """Refuse settings that a strategy with parameter servers would silently not have."""
+        named = self._run.experiment.named_backends
+        where = f"the {said.strategy} at {said.location}"
+        if named.get("launcher", said.backends.launcher) != said.backends.launcher:
+            raise WrongKey(
+                ("launcher",),
+                f"{where} has parameter servers, which varsim starts only on the program's "
+                f"machine: omit the launcher {named['launcher']} and its hosts; or use a "
+                "MirroredStrategy, whose variables can be on several hosts",
+            )
+        transport = named.get("transport", said.backends.transport)
+        if transport not in (AUTO, said.backends.transport):
+            raise WrongKey(
+                ("transport",),
+                f"{where} has only the transport {said.backends.transport}, not {transport}: omit "
+                "transport",
+            )
 
     def made(self, strategy: AnyStrategy, location: str) -> None:  # noqa: ARG002
         """Apply the experiment's settings to the strategy's variables.
@@ -142,16 +167,10 @@ class ScriptSupervisor(RunSupervisor):
 
         Raises:
             WrongKey: Both the script and the experiment name devices; or the experiment names a
-                transport that parameter servers do not have.
+                launcher or a transport that parameter servers do not have.
         """
+        super().choose(said)
         experiment = self._run.experiment
-        named = experiment.named_backends.get("transport", said.backends.transport)
-        if said.has_servers and named not in (AUTO, said.backends.transport):
-            raise WrongKey(
-                ("transport",),
-                f"the {said.strategy} at {said.location} has only the transport "
-                f"{said.backends.transport}, not {named}: omit transport",
-            )
         asked = experiment.model_fields_set
         sets_auto = "auto" in asked or experiment.parsed_mode.adaptive
         number = next((key for key in ("workers", "devices") if getattr(experiment, key)), None)

@@ -131,7 +131,11 @@ class HostLauncher(ABC):
         options = replace(options, backends=backends)
         check_exchange(backends.exchange, TRANSPORTS.make(HostLauncher.transport))
         if options.servers:
-            raise ConfigError(f"launcher {self.name!r} cannot start parameter servers")
+            raise ConfigError(
+                f"launcher {self.name!r} cannot start parameter servers: varsim starts them only "
+                "on the program's machine. Use the launcher 'process'; or use a MirroredStrategy, "
+                "whose variables can be on several hosts"
+            )
         with Interruptible():
             select.select([], [], [], options.delay_s)
         return _Start(self, options, references).run()
