@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from tests.hosts.engine_lab import EngineLab
+from tests.hosts.talking import Talking
 from varsim.transport.strangers import MOST_STRANGERS
 
 pytestmark = [pytest.mark.hosts, pytest.mark.processes, pytest.mark.timeout(120)]
@@ -60,32 +59,6 @@ sys.stdin.readline()
 print(json.dumps(sum(connect(one, 0.3) for one in (port, port + 1))), flush=True)
 sys.stdin.readline()
 """
-
-
-class Talking:
-    """A process on a host that prints lines of JSON, and waits for lines."""
-
-    def __init__(self, engines: EngineLab, host: int, program: str, *arguments: str) -> None:
-        self._process = engines.popen(
-            host,
-            [sys.executable, "-c", program, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def answer(self) -> Any:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-    def go_on(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def end(self) -> int:
-        self._process.communicate()
-        return self._process.returncode
 
 
 def test_a_cluster_starts_while_a_stranger_opens_connections(engines: EngineLab) -> None:

@@ -27,7 +27,7 @@ _PREFIX: Final = b"host-"
 class _JoiningListener:
     """The coordinator's end of the connections to hosts, without link states."""
 
-    def __init__(self, endpoint: str, own: KeyPair, member: KeyPair) -> None:
+    def __init__(self, endpoint: str, own: KeyPair, member: KeyPair, stretch: float) -> None:
         self._numbers: dict[bytes, int] = {}
         self._names: list[bytes] = []  # the routing ids, by number
         with ExitStack() as stack:
@@ -35,7 +35,7 @@ class _JoiningListener:
             stack.callback(context.term)
             self._allow_list = AllowList(context, {member.public: _PREFIX + b"*"})
             stack.callback(self._allow_list.close)
-            self._router = Router(context, endpoint, own)
+            self._router = Router(context, endpoint, own, stretch=stretch)
             stack.callback(self._router.close)
             self._stack = stack.pop_all()
         self.endpoint = self._router.endpoint
@@ -67,7 +67,9 @@ class _JoiningListener:
 class HostListener(ReliableListener):
     """The coordinator's end of the links to the hosts of a cluster."""
 
-    def __init__(self, endpoint: str, own: KeyPair, member: KeyPair, link_loss_s: float) -> None:
+    def __init__(
+        self, endpoint: str, own: KeyPair, member: KeyPair, link_loss_s: float, stretch: float = 1.0
+    ) -> None:
         """Bind the socket.
 
         Args:
@@ -75,15 +77,18 @@ class HostListener(ReliableListener):
             own: The keys of the coordinator.
             member: The keys of all hosts.
             link_loss_s: After so many seconds without a connection, a link is lost.
+            stretch: See `link_times`.
         Raises:
             zmq.ZMQError: The endpoint cannot be bound.
         """
-        listener = _JoiningListener(endpoint, own, member)
+        listener = _JoiningListener(endpoint, own, member, stretch)
         super().__init__(listener, MOST_HOSTS, link_loss_s)
         self.endpoint = listener.endpoint
 
 
-def connect_host(endpoint: str, keys: DealerKeys, link_loss_s: float) -> ReliableConnection:
+def connect_host(
+    endpoint: str, keys: DealerKeys, link_loss_s: float, stretch: float
+) -> ReliableConnection:
     """Return a host's end of its link to a coordinator; it starts to connect."""
     name = _PREFIX + secrets.token_hex(8).encode()
-    return ReliableConnection(DealerConnection(endpoint, name, keys), link_loss_s)
+    return ReliableConnection(DealerConnection(endpoint, name, keys, stretch), link_loss_s)

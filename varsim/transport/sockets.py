@@ -59,7 +59,7 @@ _TRY_CONNECTING_MS: Final = 500
 """After this time, libzmq ends an attempt to connect, and starts another one after a pause.
 
 The system would repeat the request after 1, 3 and 7 s, so a link would stay cut for seconds after
-its network has healed. The time must be longer than a round trip of the network.
+its network has healed. The time must be longer than a round trip of the network (`link_times`).
 """
 
 _RECONNECT_IVL_MS: Final = 100
@@ -120,6 +120,7 @@ class RouterListener:
         num_replicas: int,
         keys: ServerKeys | None = None,
         port: ListeningPort | None = None,
+        stretch: float = 1.0,
     ) -> None:
         """Bind the socket.
 
@@ -127,6 +128,7 @@ class RouterListener:
             endpoint: See `Router`.
             keys: The keys for CURVE: only workers with these keys can connect. None: no CURVE.
             port: For tcp, the port of the endpoint; `close` closes it.
+            stretch: See `link_times`.
         Raises:
             StartError: The endpoint is of TCP, and there are no keys.
         """
@@ -144,7 +146,7 @@ class RouterListener:
                 stack.callback(self._allow_list.close)
             if port is not None:
                 stack.callback(port.close)
-            self._router = Router(context, endpoint, keys.own if keys else None, port)
+            self._router = Router(context, endpoint, keys.own if keys else None, port, stretch)
             stack.callback(self._router.close)
             self._stack = stack.pop_all()
 
@@ -200,17 +202,20 @@ class DealerConnection:
 
     link_faults = None
 
-    def __init__(self, endpoint: str, name: bytes, keys: DealerKeys | None = None) -> None:
+    def __init__(
+        self, endpoint: str, name: bytes, keys: DealerKeys | None = None, stretch: float = 1.0
+    ) -> None:
         """Start to connect.
 
         Args:
             name: The routing id of this end, such as `routing_id` of a replica.
+            stretch: See `link_times`.
         Raises:
             StartError: The endpoint is of TCP, and there are no keys.
         """
         _check_keys(endpoint, keys)
         self._context = zmq.Context[zmq.Socket[bytes]]()
-        self.dealer = Dealer(self._context, endpoint, name, keys)
+        self.dealer = Dealer(self._context, endpoint, name, keys, stretch)
         self.send = self.dealer.send
         self.receive = self.dealer.receive
 
@@ -234,6 +239,7 @@ class Router:
         endpoint: str,
         keys: KeyPair | None = None,
         port: ListeningPort | None = None,
+        stretch: float = 1.0,
     ) -> None:
         """Bind the socket.
 
@@ -243,9 +249,10 @@ class Router:
                 ADDRESS is one of this host.
             keys: The keys for CURVE. With keys, only peers on the allow-list can connect.
             port: The open port of the endpoint; None: open the port.
+            stretch: See `link_times`.
         """
         self.socket = context.socket(zmq.ROUTER)
-        _configure(self.socket, endpoint)
+        _configure(self.socket, endpoint, stretch)
         self.socket.router_mandatory = True  # sending to an unknown peer raises an error
         self._authenticated = keys is not None
         self._strangers: Strangers | None = None
@@ -327,13 +334,14 @@ class Dealer:
         endpoint: str,
         routing_id: bytes,
         keys: DealerKeys | None = None,
+        stretch: float = 1.0,
     ) -> None:
         """Start to connect; the first `send` waits until the connection is made."""
         self.socket = context.socket(zmq.DEALER)
-        _configure(self.socket, endpoint)
+        _configure(self.socket, endpoint, stretch)
         self.socket.routing_id = routing_id
         self.socket.immediate = True
-        self.socket.sndtimeo = _CONNECT_TIMEOUT_MS
+        self.socket.sndtimeo = round(_CONNECT_TIMEOUT_MS * stretch)
         if keys is not None:
             self.socket.curve_serverkey = keys.server_public
             self.socket.curve_publickey = keys.own.public
@@ -406,18 +414,18 @@ def timeout_ms(timeout_s: float | None) -> int | None:
     return None if timeout_s is None else max(0, math.ceil(timeout_s * 1000))
 
 
-def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
+def _configure(socket: zmq.Socket[bytes], endpoint: str, stretch: float) -> None:
     socket.linger = 0  # by default, closing would wait forever for unsent messages
     socket.maxmsgsize = MAX_FRAME_BYTES
     socket.sndhwm = socket.rcvhwm = 0
-    socket.handshake_ivl = _HANDSHAKE_IVL_MS
+    socket.handshake_ivl = round(_HANDSHAKE_IVL_MS * stretch)
     if endpoint.startswith("tcp://"):
         socket.tcp_keepalive = 1
         socket.tcp_keepalive_idle = socket.tcp_keepalive_intvl = 1
-        socket.tcp_keepalive_cnt = NOTICED_AFTER_S
-        socket.tcp_maxrt = NOTICED_AFTER_S * 1000
+        socket.tcp_keepalive_cnt = math.ceil(NOTICED_AFTER_S * stretch)
+        socket.tcp_maxrt = round(NOTICED_AFTER_S * stretch * 1000)
         socket.reconnect_ivl = socket.reconnect_ivl_max = _RECONNECT_IVL_MS
-        socket.connect_timeout = _TRY_CONNECTING_MS
+        socket.connect_timeout = round(_TRY_CONNECTING_MS * stretch)
 
 
 def _send(socket: zmq.Socket[bytes], frames: Sequence[Buffer], flags: int) -> None:

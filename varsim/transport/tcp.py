@@ -25,16 +25,22 @@ class _TcpListener(RouterListener):
     """A listener whose addresses contain each worker's keys."""
 
     def __init__(
-        self, num_replicas: int, link_loss_s: float, endpoint: str, port: ListeningPort | None
+        self,
+        num_replicas: int,
+        link_loss_s: float,
+        endpoint: str,
+        port: ListeningPort | None,
+        stretch: float = 1.0,
     ) -> None:
         """Bind the socket.
 
         Args:
             endpoint: The endpoint to bind, in ZeroMQ's form.
             port: The open port of the endpoint; None: open the port.
+            stretch: See `link_times`.
         """
         own, pairs = KeyPair.generate(), [KeyPair.generate() for _ in range(num_replicas)]
-        super().__init__(endpoint, num_replicas, ServerKeys(own, pairs), port)
+        super().__init__(endpoint, num_replicas, ServerKeys(own, pairs), port, stretch)
         self._addresses = tuple(
             json.dumps(
                 {
@@ -43,6 +49,7 @@ class _TcpListener(RouterListener):
                     "secret": pair.secret.decode(),
                     "server": own.public.decode(),
                     "link_loss_s": link_loss_s,
+                    "stretch": stretch,
                 }
             )
             for replica_id, pair in enumerate(pairs)
@@ -54,15 +61,18 @@ class _TcpListener(RouterListener):
         return self._addresses
 
 
-def listen_on(endpoint: str, num_replicas: int, link_loss_s: float) -> ReliableListener:
+def listen_on(
+    endpoint: str, num_replicas: int, link_loss_s: float, stretch: float
+) -> ReliableListener:
     """Bind an address of this host to which workers on other hosts connect.
 
     Args:
         endpoint: Such as "tcp://203.0.113.1:*", with "*" for any free port.
+        stretch: See `link_times`.
     Raises:
         zmq.ZMQError: The endpoint cannot be bound.
     """
-    listener = _TcpListener(num_replicas, link_loss_s, endpoint, None)
+    listener = _TcpListener(num_replicas, link_loss_s, endpoint, None, stretch)
     return ReliableListener(listener, num_replicas, link_loss_s)
 
 
@@ -88,5 +98,7 @@ class Tcp:
         known = json.loads(address)
         public, secret, server = (known[one].encode() for one in ("public", "secret", "server"))
         keys = DealerKeys(KeyPair(public, secret), server)
-        connection = DealerConnection(known["endpoint"], routing_id(replica_id), keys)
+        connection = DealerConnection(
+            known["endpoint"], routing_id(replica_id), keys, known["stretch"]
+        )
         return ReliableConnection(connection, known["link_loss_s"])

@@ -14,7 +14,7 @@ from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.join_key import JoinKey, read_key, write_key
 from varsim.transport.keys import KeyPair
 
-KEY = JoinKey(KeyPair(b"p" * 40, b"s" * 40), b"v" * 40)
+KEY = JoinKey(KeyPair(b"p" * 40, b"s" * 40), b"v" * 40, stretch=4.0)
 
 
 def test_a_key_is_read_from_a_file_of_its_owner(tmp_path: Path) -> None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple
 
-import pytest
-
 from tests.waiting import MS
-from varsim.launch.remote import remote_hosts
 from varsim.launch.remote.control import Control, Name
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
@@ -54,16 +51,21 @@ class Listener:
         return Control(Name.EXAMINE, asked.number, seen)
 
 
-def test_a_slow_host_costs_one_wait_and_only_its_own_answers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(remote_hosts, "ANSWER_S", 20 * MS)
+def test_a_slow_host_costs_one_wait_and_only_its_own_answers() -> None:
     greeting = Greeting("h", (1, 1), "0.1.0", "3.11.5", "2.1", 2, 7, None, None)
     hosts = [
         RemoteHost(i, greeting, range(i * PER_HOST, (i + 1) * PER_HOST), f"h{i}")
         for i in range(HOSTS)
     ]
-    known = RemoteHosts(Listener(), hosts, None, 20.0, log_dir=None, trace_dir=None)  # type: ignore[arg-type]
+    known = RemoteHosts(
+        Listener(),  # type: ignore[arg-type]
+        hosts,
+        None,  # type: ignore[arg-type]
+        20.0,
+        log_dir=None,
+        trace_dir=None,
+        stretch=20 * MS,  # of a second
+    )
 
     seen = known.examine([0, 2, 3, 5, 6], [5])
 

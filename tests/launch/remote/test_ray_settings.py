@@ -44,6 +44,8 @@ def test_settings_are_those_of_an_experiment() -> None:
     settings = {"address": "a:1", "hosts": 2, "resources_per_worker": {"CPU": 0.5, "GPU": 1}}
     assert "ray" == named_launcher({"ray": settings})["launcher"]
     assert 2 == RayLauncher.from_settings(settings).settings.number
+    made = RayLauncher.from_settings({"start_timeout_s": 240}).settings
+    assert 240.0 == made.start_timeout_s
 
 
 @pytest.mark.parametrize(

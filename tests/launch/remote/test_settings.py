@@ -40,6 +40,11 @@ KEY = JoinKey(KeyPair(b"p" * 40, b"s" * 40), b"v" * 40)
         ({"join": {"hosts": True}}, "hosts is True"),
         ({"join": {"listen": 7}}, "listen is 7, and must be a text"),
         ({"srun": {"options": "-p short"}}, "options is '-p short', and must be a list of texts"),
+        *(
+            ({name: {"start_timeout_s": wrong}}, f"start_timeout_s is {wrong}, and must be a posi")
+            for name in ("join", "ray")
+            for wrong in (0, True, float("inf"))
+        ),
         ({"process": {"hosts": 2}}, "launcher 'process' has no settings"),
     ],
 )

@@ -71,10 +71,10 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit)
     with ExitStack() as stack:
-        connection = connect_host(endpoint, key.for_socket, JOIN_LOSS_S)
+        connection = connect_host(endpoint, key.for_socket, JOIN_LOSS_S, key.stretch)
         stack.callback(connection.close, 1.0)
         _greet(connection, endpoint, rank, join_timeout_s)
-        _Agent(connection, endpoint, stack, watched).run()
+        _Agent(connection, PortProbe(endpoint, key.stretch), stack, watched).run()
 
 
 def _exit(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # a handler has both
@@ -101,12 +101,13 @@ class _Agent:
     def __init__(
         self,
         connection: ReliableConnection,
-        endpoint: str,
+        probe: PortProbe,
         stack: ExitStack,
         watched: int | None,
     ) -> None:
         self._connection = connection
-        self._endpoint = endpoint
+        self._endpoint = probe.endpoint
+        self._probe = probe
         self._watched = watched
         self._poller = zmq.Poller()
         self._stack = stack
@@ -114,7 +115,6 @@ class _Agent:
         self._host: LocalHost | None = None
         self._staged = Path()  # the folder of logs and traces, until they are sent home
         self._silent_since_s: float | None = None
-        self._probe = PortProbe(endpoint)
         stack.callback(self._probe.close)
         self._is_done = False
         self._calls: dict[Name, Callable[[Any], tuple[Any, bytes]]] = {

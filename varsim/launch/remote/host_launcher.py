@@ -40,6 +40,7 @@ from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.folders import PrivateFolder, new_path
 from varsim.transport.joining import HostListener
 from varsim.transport.keys import KeyPair
+from varsim.transport.link_times import stretch_of
 from varsim.transport.sockets import timeout_ms
 from varsim.transport.tcp import listen_on
 from varsim.transport.transport import TRANSPORTS
@@ -128,7 +129,8 @@ class HostLauncher(ABC):
                 f"launcher {self.name!r} needs transport {self.transport!r}, not "
                 f"{backends.transport!r}"
             )
-        options = replace(options, backends=backends)
+        start_timeout_s = self.settings.start_timeout_s or options.start_timeout_s
+        options = replace(options, backends=backends, start_timeout_s=start_timeout_s)
         check_exchange(backends.exchange, TRANSPORTS.make(HostLauncher.transport))
         if options.servers:
             raise ConfigError(
@@ -171,6 +173,7 @@ class _Start:
         self._options = options
         self._references = references
         self._deadline_s = time.monotonic() + options.start_timeout_s
+        self._stretch = stretch_of(options.start_timeout_s)
         self._stack = ExitStack()
         self._keys = self._stack.enter_context(ExitStack())  # removes the files with the key
         self._count = len(options.devices)
@@ -211,9 +214,11 @@ class _Start:
             self._engine = self._launcher.engine(self._options, folder, self._deadline_s)
             engine.callback(self._engine.end)
             endpoint, self._workers_endpoint = self._engine.endpoints
-            self._listener = HostListener(endpoint, own, member, self._options.link_loss_s)
+            loss_s = self._options.link_loss_s
+            self._listener = HostListener(endpoint, own, member, loss_s, self._stretch)
             self._stack.callback(self._listener.close)
-            self._engine.start(self._listener.endpoint, JoinKey(member, own.public))
+            key = JoinKey(member, own.public, self._stretch)
+            self._engine.start(self._listener.endpoint, key)
             self._stack.push(engine.pop_all())  # the engine ends before the listener does
 
     def _gather(self) -> dict[int, Greeting]:
@@ -300,7 +305,9 @@ class _Start:
         )
         self._stack.callback(exchange.close)
         try:
-            listener = listen_on(self._workers_endpoint, self._count, options.link_loss_s)
+            listener = listen_on(
+                self._workers_endpoint, self._count, options.link_loss_s, self._stretch
+            )
             self._of_workers = listener
         except zmq.ZMQError as error:
             raise StartError(f"cannot listen at {self._workers_endpoint}: {error}") from error
@@ -337,6 +344,7 @@ class _Start:
             options.link_loss_s,
             log_dir=options.log_dir,
             trace_dir=None if options.trace is None else options.trace.directory,
+            stretch=self._stretch,
         )
         self._stack.callback(remote.end)
         if options.trace is not None:

@@ -23,10 +23,11 @@ _OTHERS = 0o077
 
 @dataclass(frozen=True, slots=True)
 class JoinKey:
-    """The keys of a host: its own pair, which all hosts of a cluster share, and the server's."""
+    """What a host needs to join: its own pair of keys, which all hosts share, and the server's."""
 
     member: KeyPair
     server: bytes
+    stretch: float = 1.0  # of the times of its link; see `varsim.transport.link_times`
 
     @property
     def for_socket(self) -> DealerKeys:
@@ -36,7 +37,8 @@ class JoinKey:
     def to_line(self) -> str:
         """Return the key as one line, which `from_line` reads."""
         names = ("public", self.member.public), ("secret", self.member.secret)
-        return json.dumps({name: key.decode() for name, key in (*names, ("server", self.server))})
+        keys = {name: key.decode() for name, key in (*names, ("server", self.server))}
+        return json.dumps({**keys, "stretch": self.stretch})
 
     @staticmethod
     def from_line(line: str, source: str) -> JoinKey:
@@ -50,6 +52,7 @@ class JoinKey:
         try:
             known = json.loads(line)
             public, secret, server = (known[one].encode() for one in ("public", "secret", "server"))
+            stretch = float(known["stretch"])
             if {len(public), len(secret), len(server)} != {_KEY_LENGTH}:
                 raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -57,7 +60,7 @@ class JoinKey:
                 f"{source} is not the key of a cluster: give the file that varsim wrote when it "
                 "waited for hosts"
             ) from None
-        return JoinKey(KeyPair(public, secret), server)
+        return JoinKey(KeyPair(public, secret), server, stretch)
 
 
 def write_key(path: Path, key: JoinKey) -> None:

@@ -19,12 +19,15 @@ class PortProbe:
     a host behind a cut would stop this.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, stretch: float = 1.0) -> None:
         """Set the endpoint; connect to nothing.
 
         Args:
             endpoint: As tcp://ADDRESS:PORT.
+            stretch: Of the time of an attempt; see `varsim.transport.link_times`.
         """
+        self.endpoint = endpoint
+        self._attempt_s = ATTEMPT_S * stretch
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._attempt: socket.socket | None = None
@@ -49,7 +52,7 @@ class PortProbe:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._attempt = socket.socket(family, socket.SOCK_STREAM)
         self._attempt.setblocking(False)
-        self._until_s = time.monotonic() + ATTEMPT_S
+        self._until_s = time.monotonic() + self._attempt_s
         try:
             return self._attempt.connect_ex((self._host, self._port))
         except OSError:  # the name of the host is not known any more

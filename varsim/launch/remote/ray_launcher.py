@@ -78,7 +78,7 @@ class RaySettings(HostSettings):
     def setting_names(cls) -> list[str]:
         """Return the names of the settings that the launcher has."""
         own = ["address", "placement", "resources_per_worker", "runtime_env"]
-        return [*own, "hosts", "listen"]
+        return [*own, "hosts", "listen", "start_timeout_s"]
 
     @classmethod
     def checked(cls, launcher: str, name: str, value: Any) -> Any:
@@ -87,6 +87,8 @@ class RaySettings(HostSettings):
         Raises:
             ConfigError: The value is wrong.
         """
+        if name == "start_timeout_s":
+            return HostSettings.checked(launcher, name, value)
         expected = ""
         if name == "placement" and value not in PLACEMENTS:
             near = did_you_mean(value, PLACEMENTS) if isinstance(value, str) else ""

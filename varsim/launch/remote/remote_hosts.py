@@ -28,6 +28,7 @@ ANSWER_S: Final = 1.0
 """Time limit for the answer of a host; an agent answers at once, but its host may be busy."""
 
 _READINGS: Final = 8  # number of questions for one reading of a clock
+_READING_S: Final = 1.0  # no further question after this time
 
 _HOME_S: Final = 30.0
 """Time limit for the next part of a file that a host sends home."""
@@ -52,6 +53,7 @@ class RemoteHosts:
     Args:
         log_dir: Where the logs of the workers come home; None if they are not kept.
         trace_dir: Where the traces of the workers come home; None if nothing is recorded.
+        stretch: Of the time limit for answers; see `varsim.transport.link_times`.
     """
 
     def __init__(
@@ -63,7 +65,9 @@ class RemoteHosts:
         *,
         log_dir: Path | None,
         trace_dir: Path | None,
+        stretch: float = 1.0,
     ) -> None:
+        self._answer_s = ANSWER_S * stretch
         self._listener = listener
         self._engine = engine
         self._link_loss_s = link_loss_s
@@ -160,10 +164,11 @@ class RemoteHosts:
         self._listener.send(host.number, Control(name, number, value).packed())
 
     def _call(
-        self, host: RemoteHost, name: Name, value: Any, timeout_s: float = ANSWER_S
+        self, host: RemoteHost, name: Name, value: Any, timeout_s: float | None = None
     ) -> Control | None:
         """Call a function of a host; return its answer, or None if none comes in time."""
-        return self._answers({host.number: value}, name, timeout_s).get(host.number)
+        limit_s = self._answer_s if timeout_s is None else timeout_s
+        return self._answers({host.number: value}, name, limit_s).get(host.number)
 
     def _call_all(self, name: Name, value: Any, timeout_s: float) -> dict[int, Control]:
         """Call a function of all hosts; return the answers that come in time."""
@@ -225,7 +230,7 @@ class RemoteHosts:
             here = [one for one in replica_ids if one in host.replica_ids]
             if here:
                 asked[host.number] = [here, [one for one in with_stacks if one in here]]
-        for answer in self._answers(asked, Name.EXAMINE, ANSWER_S).values():
+        for answer in self._answers(asked, Name.EXAMINE, self._answer_s).values():
             for replica_id, fields in answer.value.items():
                 process_id, processor_s, ready_s, stopped, stack = fields
                 one = Sighting(process_id, processor_s, ready_s, stopped, tuple(stack))
@@ -250,9 +255,12 @@ class RemoteHosts:
     def read_clocks(self) -> None:
         """Compare the clock of each host with the clock of this one."""
         for host in self._hosts.values():
-            readings = []
-            for _ in range(_READINGS):
+            readings: list[ClockReading] = []
+            until_ns = time.monotonic_ns() + round(_READING_S * 1e9)
+            while len(readings) < _READINGS:
                 asked_ns = time.monotonic_ns()
+                if readings and asked_ns > until_ns:
+                    break
                 answer = self._call(host, Name.CLOCK, None)
                 if answer is None:
                     break
@@ -266,15 +274,16 @@ class RemoteHosts:
     def kill(self) -> None:
         """Make all hosts end their workers; bring nothing home."""
         with held():
-            self._call_all(Name.LEAVE, None, ANSWER_S)
+            self._call_all(Name.LEAVE, None, self._answer_s)
             for host in self._hosts.values():
                 host.lost = host.lost or "was told to leave"
 
     def end(self) -> None:
         """End all workers, and bring their logs and traces home."""
         with held():
-            self.read_clocks()
-            self._write_hosts()
+            if self._homes["traces"] is not None:
+                self.read_clocks()
+                self._write_hosts()
             for number, files in self._call_all(Name.STOP, None, _HOME_S).items():
                 for name, size in files.value:
                     self._bring_home(self._hosts[number], name, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import sys
@@ -30,6 +31,8 @@ class HostSettings:
         python: The Python on the hosts in which varsim is installed.
         options: Further arguments for the engine's command.
         key: Where to write the key of the cluster, so that it can be copied to the hosts.
+        start_timeout_s: The time limit of a start; None: that of the program. On networks with
+            round trips of more than 0.5 s, it must be 120 times as long as a round trip.
     """
 
     hosts: tuple[str, ...] | int = ()
@@ -37,6 +40,7 @@ class HostSettings:
     python: str = sys.executable
     options: tuple[str, ...] = ()
     key: str = ""
+    start_timeout_s: float | None = None
 
     @classmethod
     def of(cls, launcher: str, given: Mapping[str, Any]) -> Self:
@@ -107,11 +111,15 @@ def _checked(launcher: str, name: str, value: Any) -> Any:
     elif name == "hosts":
         if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
             return value
+    elif name == "start_timeout_s":
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
+            return float(value)
     elif name != "options" and isinstance(value, str):
         return value
     expected = {
         "hosts": "a list of names of hosts, or their number",
         "options": "a list of texts",
+        "start_timeout_s": "a positive number of seconds",
     }.get(name, "a text")
     raise ConfigError(f"launcher {launcher!r}: {name} is {value!r}, and must be {expected}")
 
