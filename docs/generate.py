@@ -179,6 +179,7 @@ def limits() -> str:
 def summary_fields() -> str:
     """Return the fields of `summary.json`, object by object."""
     names = "Summary Failure Judgement Note VariableSummary SyncCost Lens Digest Sample Carried"
+    names += " HostTraffic HostLink"
     kinds = [getattr(summary, name) for name in names.split()]
     parts: list[str] = []
     for kind in kinds:

@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.analysis.test_lens import LensHistory
+from tests.tracing.host_clusters import merged
 from varsim.cli.main import main
+from varsim.tracing.host_traffic import Moved
 
 
 def lens(*words: str) -> Result:
@@ -39,6 +41,18 @@ def test_json_has_all_elements():
 
     assert [[0, 0], [1, 0]] == [step["components"][0] for step in steps]
     assert [False, True] == [step["diverged"] for step in steps]
+
+
+def test_replicas_on_several_hosts_have_their_hosts_and_devices(tmp_path: Path):
+    with merged(tmp_path / "hosts", [Moved(1, 1)] * 2):
+        pass
+    result = lens("hosts", "v")
+
+    assert "Hosts: replica 0 on a (cpu:0); replica 1 on b (cpu:1).\n" in result.output
+    assert "Hosts:" not in lens(".", "v").output
+    (*_, last) = json.loads(lens("hosts", "v", "--json").stdout)
+    assert (["a", "b"], ["cpu:0", "cpu:1"]) == (last["hosts"], last["devices"])
+    assert [] == json.loads(lens(".", "v", "--json").stdout)[0]["hosts"]
 
 
 def test_json_is_standard_json_if_a_value_is_not_finite(tmp_path: Path):

@@ -16,6 +16,7 @@ from varsim.cli.commands.report import _file_names
 from varsim.cli.main import main
 from varsim.experiments import reported_run
 from varsim.report.summary import Failure, RunStatus
+from varsim.tracing.host_traffic import HostLink, HostTraffic
 from varsim.webpage import rendering as page_rendering
 
 RUN = "runs/latest"
@@ -71,6 +72,24 @@ def test_the_report_has_each_section_and_each_chart():
         "lens-0-n", "lens-1-own", "lens-2-w",
     } == drawn  # fmt: skip
     assert "Title text 'Messages by call'" in Path("charts/messages.svg").read_text("utf-8")
+
+
+def test_a_run_on_several_hosts_has_a_section_on_them():
+    links = [
+        HostLink(ends=["", name], within=name == "a", messages=50, size_bytes=2**20, delay_s=delay)
+        for name, delay in (("a", 1e-4), ("<b>", 0.0123))
+    ]
+    direct = HostLink(ends=["a", "<b>"], within=False, messages=9, size_bytes=2**11)
+    traffic = HostTraffic.of([*links, direct], ["a"])
+    saved(Path(RUN), hosts=["a", "<b>"], traffic=traffic)
+    assert 0 == varsim("--no-advice").exit_code
+
+    text = text_of()
+    assert "host replicas devices messages bytes delay ms a 0 cpu:0 50 1.00 MiB 0.1" in text
+    assert "&lt;b&gt; 1 cpu:1 50 1.00 MiB 12.3" in text
+    assert "hosts messages bytes a – &lt;b&gt; 9 2.00 KiB" in text
+    assert "Between hosts: 59 messages, 1.00 MiB. Within a host: 50 messages" in text
+    assert "Hosts: replica 0 on a (cpu:0); replica 1 on &lt;b&gt; (cpu:1)." in text
 
 
 @pytest.mark.parametrize("letter", ["x", "\N{CJK UNIFIED IDEOGRAPH-8868}"])

@@ -22,6 +22,7 @@ class WorkerCluster:
         self.channel = link.channel
         self.exchange = link.exchange
         self.codec = link.codec
+        self.traffic = link.traffic
 
     @property
     def host(self) -> LocalHost:

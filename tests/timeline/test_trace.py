@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 
 from tests.cli.test_server_runs import SCRIPT as SERVERS
 from tests.timeline.trace_event_format import Entry, problems
+from tests.tracing.host_clusters import merged
 from varsim.cli.main import main
 from varsim.testing import simulated_cluster
+from varsim.tracing.host_traffic import Moved
 
 HEAD = """
 import numpy as np
@@ -270,3 +272,21 @@ def test_the_validator_finds_faults(
     damage(document["traceEvents"])
 
     assert said in " ".join(problems(document))
+
+
+def test_tracks_have_hosts_and_devices_and_the_label_has_the_bytes_between_hosts(tmp_path: Path):
+    with merged(tmp_path / "run", [Moved(7, 1_024), Moved(5, 2_048)]):
+        pass
+    out = tmp_path / "trace.json"
+    result = CliRunner().invoke(main, ["trace", str(tmp_path / "run"), "-o", str(out)])
+    assert 0 == result.exit_code, result.output
+
+    document = json.loads(out.read_text())
+    assert [] == problems(document)
+    assert {"program", "replica 0 on a (cpu:0)", "replica 1 on b (cpu:1)"} == set(
+        tracks(document).values()
+    )
+    (labels,) = (
+        one["args"]["labels"] for one in document["traceEvents"] if one["name"] == "process_labels"
+    )
+    assert "between hosts 2.00 KiB, within a host 1.00 KiB; slowest link between" in labels

@@ -10,23 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import varsim as tf
 from tests.judged import not_valid
+from tests.tracing.host_clusters import AHEAD, S, trained
 from varsim.errors import TraceError
-from varsim.testing import simulated_cluster
 from varsim.tracing.history import HISTORY, open_history
 from varsim.tracing.host_clocks import (
     HOSTS,
     ClockReading,
     RecordedHost,
+    RecordedHosts,
     conversions,
     read_hosts,
     write_hosts,
 )
+from varsim.tracing.host_traffic import CountedTraffic, Moved
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import TraceOptions
-
-S = 1_000_000_000
 
 
 @given(
@@ -61,14 +59,17 @@ def test_a_clock_that_drifts_is_converted_between_two_readings() -> None:
 
 
 def test_the_hosts_are_kept_beside_the_traces(tmp_path: Path) -> None:
-    assert [] == read_hosts(tmp_path)
-    hosts = [RecordedHost("a", 0, 2, (ClockReading(1, -2, 3),)), RecordedHost("b", 2, 3, ())]
-    write_hosts(tmp_path, hosts)
-    assert hosts == read_hosts(tmp_path)
-    for damaged in ("", "{}", "[7]", '[{"name": "a"}]'):
+    assert RecordedHosts() == read_hosts(tmp_path)
+    first = RecordedHost("a", 0, 2, (ClockReading(1, -2, 3),), ("cpu:0", "cpu:1"), 1)
+    counted = CountedTraffic(replicas=[Moved(1, 2)] * 3, exchange="star", direct={})
+    for counts in (None, counted):
+        hosts = RecordedHosts((first, RecordedHost("b", 2, 3, ())), counts)
+        write_hosts(tmp_path, hosts)
+        assert hosts == read_hosts(tmp_path)
+    (tmp_path / HOSTS).write_text('[{"name": "b", "first": 2, "end": 3, "readings": []}]')
+    assert RecordedHosts((RecordedHost("b", 2, 3, ()),)) == read_hosts(tmp_path), "an older one"
+    for damaged in ("", "{}", "[7]", '[{"name": "a"}]', '{"hosts": [], "counted": {}}'):
         (tmp_path / HOSTS).write_text(damaged)
-        if damaged == "{}":
-            continue
         with pytest.raises(TraceError, match="it is damaged"):
             read_hosts(tmp_path)
 
@@ -76,16 +77,11 @@ def test_the_hosts_are_kept_beside_the_traces(tmp_path: Path) -> None:
 def test_a_history_has_all_times_on_the_programs_clock(tmp_path: Path) -> None:
     """The record of a cluster, as if replica 1 had run on a host that started an hour earlier."""
     traces = tmp_path / "traces"
-    with simulated_cluster():
-        devices = ["cpu:0", "cpu:1"]
-        with tf.distribute.MirroredStrategy(devices, trace=TraceOptions(traces)) as strategy:
-            with strategy.scope():
-                v = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)
-            strategy.run(lambda: v.assign_add(1.0))
-    ahead = ClockReading(0, 3_600 * S, 2_000_000)
+    trained(traces)
 
     merge(traces, tmp_path / "as_it_was.db")
-    write_hosts(traces, [RecordedHost("a", 0, 1, ()), RecordedHost("b", 1, 2, (ahead,))])
+    hosts = RecordedHost("a", 0, 1, ()), RecordedHost("b", 1, 2, (AHEAD,))
+    write_hosts(traces, RecordedHosts(hosts))
     merge(traces, tmp_path / HISTORY)
 
     with open_history(tmp_path) as history:

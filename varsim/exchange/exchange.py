@@ -8,7 +8,7 @@ reading them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from varsim.registry import BuiltIn, Registry
 from varsim.spec import Array
 from varsim.sync.actions import Reduce
 from varsim.sync.coordinator_events import ReductionDone
+from varsim.tracing.host_traffic import Moved
 from varsim.transport.transport import Transport
 from varsim.value_class import value_class
 
@@ -58,6 +59,16 @@ class CoordinatorExchange(Protocol):
     @property
     def shared_bytes(self) -> int:
         """Return the size of the shared memory to which the last encoded envelope refers."""
+
+    @property
+    def direct(self) -> Mapping[tuple[int, int], Moved] | None:
+        """Return what was moved outside envelopes until now, for the account of several hosts.
+
+        (host, host), by the numbers of the hosts in the order of their replicas → what the first
+        host has given to the second one; both are equal for workers of one host, as in shared
+        memory. Empty if envelopes contain all values. None if it is not counted: then the account
+        says so. It is also read after `close`.
+        """
 
     def attach(self, channel: ExchangeChannel) -> None:
         """Set the connections that the exchange uses."""

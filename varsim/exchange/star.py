@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from varsim.protocol.messages import Message
 from varsim.spec import Array
 from varsim.sync.actions import Reduce
 from varsim.sync.coordinator_events import ReductionDone
+from varsim.tracing.host_traffic import Moved
 from varsim.transport.transport import Transport
 
 
@@ -40,6 +42,7 @@ class StarCoordinator:
     handover = Handover()
     deadline_s = None
     shared_bytes = 0
+    direct: Mapping[tuple[int, int], Moved] = MappingProxyType({})  # envelopes contain all values
 
     def __init__(self, num_replicas: int) -> None:
         self._codec = BroadcastCodec(num_replicas, None)

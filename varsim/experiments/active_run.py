@@ -337,6 +337,7 @@ class ActiveRun:
             experiment=self.keys,
             devices=list(devices),
             hosts=[] if observed is None else list(observed.hosts),
+            traffic=None if observed is None else observed.traffic,
             seconds=self.seconds,
             step=self.step,
             total_steps=self.total,

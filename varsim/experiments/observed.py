@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from varsim.interrupts import within
 from varsim.launch.launcher import LaunchOptions
 from varsim.private import make_private_folder
 from varsim.report.summary import Judgement, LockUse, PlainVariable, VariableSummary
+from varsim.tracing.host_traffic import HostTraffic
 from varsim.tracing.trace import TraceOptions
 
 LAST_LOOK_S: Final = 1.0
@@ -50,6 +51,8 @@ class Observed(ABC):
         self.outside_scope: list[PlainVariable] = []
         self.verdict: Judgement | None = None
         self.hosts: Sequence[str] = ()  # as in `Link.hosts`
+        self.count_traffic: Callable[[], HostTraffic | None] | None = None  # as in `Link.traffic`
+        self.recorded_traffic: HostTraffic | None = None  # with delays; None before the merge
         self._measured = False
 
     @abstractmethod
@@ -98,6 +101,13 @@ class Observed(ABC):
             # The cluster may have ended, or be busy, or be interrupted within a step.
             with suppress(Exception), within(LAST_LOOK_S):
                 self._measure(partly=True)
+
+    @property
+    def traffic(self) -> HostTraffic | None:
+        """Return what hosts sent to each other; None if all workers ran on the program's host."""
+        if self.recorded_traffic is not None or self.count_traffic is None:
+            return self.recorded_traffic
+        return self.count_traffic()
 
     @property
     def calls(self) -> int:

@@ -17,6 +17,7 @@ from varsim.report.summary import Judgement, Summary
 from varsim.report.verdict_text import reasons_of
 from varsim.texts import saving
 from varsim.tracing.history import HISTORY, open_history, open_oracle
+from varsim.tracing.host_traffic import HostTraffic
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
 from varsim.tracing.served_record import has_server_records
@@ -46,6 +47,17 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
         compared="" if found.compared is None else in_short(found.compared),
         not_looked_at=list(found.not_looked_at),
     )
+
+
+def recorded_traffic(directory: RunFiles) -> HostTraffic | None:
+    """Return what hosts sent to each other, with delays; None if it is not recorded."""
+    if not (directory.path / HISTORY).exists():
+        return None
+    try:
+        with open_history(directory.path, validated=True) as history:
+            return history.traffic
+    except (ConfigError, OSError, sqlite3.Error):
+        return None  # the judge of the record says why
 
 
 def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:

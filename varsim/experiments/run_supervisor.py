@@ -101,7 +101,7 @@ class RunSupervisor:
     def linked(self, strategy: AnyStrategy, link: Link) -> Link:
         """Let the watcher of the run follow the strategy, if it follows any."""
         observed = self._observed[strategy.strategy_id]
-        observed.hosts = link.hosts
+        observed.hosts, observed.count_traffic = link.hosts, link.traffic
         watcher = self._run.watcher
         number = self._run.number_of(observed)
         followed = None if watcher is None else watcher.follow(strategy, number)

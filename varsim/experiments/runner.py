@@ -28,7 +28,7 @@ from varsim.experiments.carried_program import carry, program_key
 from varsim.experiments.config import Experiment
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.programs import RunProgram, load_program
-from varsim.experiments.recording import judged, write_history
+from varsim.experiments.recording import judged, recorded_traffic, write_history
 from varsim.experiments.room import limit_bytes, room_after
 from varsim.experiments.shadow_runs import ADVISED, check_oracle, run_oracle, take_advice
 from varsim.experiments.store import RunDirectory, RunFiles
@@ -257,6 +257,9 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
     with run.doing(Phase.MERGING) as tell:
         interrupts.enable()
         problems = [_write_history(run, observed.files, tell) for observed in run.strategies]
+        for observed in run.strategies:
+            if observed.hosts:
+                observed.recorded_traffic = recorded_traffic(observed.files)
     run.no_oracle = program.no_oracle or _lacks_steps(run)
     if experiment.oracle and not run.no_oracle and not any(problems):
         _play_oracle(run, program)

@@ -18,6 +18,7 @@ from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import Sighting
 from varsim.texts.losses import LostWorker
+from varsim.tracing.host_traffic import HostTraffic
 from varsim.tracing.trace import Trace, TraceOptions
 from varsim.transport.link_faults import LinkFaults
 from varsim.value_class import value_class
@@ -145,6 +146,8 @@ class Link:
     observer: Observer | None = None
     hosts: tuple[str, ...] = ()
     """The name of each worker's host, in replica order; () if all run on the program's host."""
+    traffic: Callable[[], HostTraffic | None] | None = None
+    """Returns what these hosts sent to each other until now, without delays; None without hosts."""
 
 
 # ---------------------------------------------------------------- a worker's end

@@ -27,6 +27,7 @@ from varsim.report.formatting import (
     wrapped,
 )
 from varsim.report.grouping import short
+from varsim.report.hosts_table import places_text, print_hosts
 from varsim.report.lens_page import print_lens
 from varsim.report.lock_table import print_locks
 from varsim.report.metric_facts import metric_facts
@@ -132,6 +133,9 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     if summary.status is RunStatus.DONE or any(variable.writes for variable in variables):
         print_variables(console, variables, len(summary.devices), everything=everything)
         print_lens(console, variables, everything=everything)
+        if where := places_text(summary.hosts, summary.devices):
+            console.print(Text(where, style="dim"))
+            console.print()
         print_plain(console, summary.outside_scope)
         print_locks(console, summary.locks, everything=everything)
         for line in wrapped(visible(summary.interrupted_in), console.width, indent="  "):
@@ -152,6 +156,7 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
 
 def _print_endings(console: Console, summaries: Sequence[Summary]) -> None:
     for position, one in enumerate(summaries, start=1):
+        print_hosts(console, one)
         if len(summaries) > 1:
             console.print(Text(f"verdict on {_part(one, position)}", style="bold"))
         _print_verdict(console, one)

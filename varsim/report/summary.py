@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 from varsim.analysis.outcome import Note
 from varsim.shown_as_html import ShownAsHtml
+from varsim.tracing.host_traffic import HostLink as HostLink  # noqa: PLC0414  # for docs/results.md
+from varsim.tracing.host_traffic import HostTraffic
 
 Plain: TypeAlias = Any
 """A value that JSON can hold; `varsim.report.json_values` converts to it."""
@@ -278,8 +280,8 @@ class Summary(ShownAsHtml):
     faults: list[str] = field(default_factory=list)  # the faults that happened in this incarnation
     first_metrics: dict[str, Plain] = field(default_factory=dict)  # the first value of each metric
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
-    hosts: list[str] = field(default_factory=list)
-    """The name of each replica's host, in replica order; empty if all ran on the program's host."""
+    hosts: list[str] = field(default_factory=list)  # of each replica; empty: the program's host
+    traffic: HostTraffic | None = None  # null if hosts is empty, or in older runs
 
     @property
     def script_reached(self) -> str:

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, Final
 
 from varsim.analysis.findings.model import Finding
+from varsim.report.hosts_table import traffic_in_short
 from varsim.report.space_time import cell, who
 from varsim.timeline.finding_marks import marks_of
 from varsim.timeline.lanes import STEP_NS, Lane
@@ -19,6 +20,7 @@ from varsim.timeline.trace_events import (
     Track,
     flow,
     instant,
+    process_labels,
     process_name,
     thread_name,
 )
@@ -85,6 +87,9 @@ class RunTimeline:
             start_s: What is added to all times, in seconds.
         """
         yield process_name(self._pid, self._title)
+        hosts = [self._history.host_of(i) for i in range(self._history.num_replicas)]
+        if said := traffic_in_short(hosts, self._history.traffic):
+            yield process_labels(self._pid, said)
         where, parameters = ("1", ()) if calls is None else events_of_calls(self._history, *calls)
         for event in self._history.events(where, parameters):
             yield from self._event(event, round((event.time_s + start_s) * _NS_PER_S))
@@ -98,9 +103,7 @@ class RunTimeline:
         if lane is None:
             track = Track(self._pid, event.process - PROGRAM + 1)
             lane = self._lanes[event.process] = Lane(track)
-            host = self._history.host_of(event.process)
-            name = who(event.process)
-            yield from thread_name(track, f"{name} on {host}" if host else name)
+            yield from thread_name(track, self._track_name(event.process))
         if event.cause is not None and (sent := self._points.get(event.cause)) is not None:
             time_ns = max(time_ns, sent.start_ns + STEP_NS)  # two processes note it in any order
         yield from lane.at(time_ns, in_wait=event.kind == _IN_WAIT)
@@ -114,6 +117,11 @@ class RunTimeline:
             yield instant(lane.track, self._name(event), point.start_ns, self._args(event))
         for title, args in self._marks.get(event.event, ()):
             yield instant(lane.track, title, point.start_ns, args, category=FINDING)
+
+    def _track_name(self, process: int) -> str:
+        host, device = self._history.place_of(process)
+        name = who(process)
+        return f"{name} on {host}{f' ({device})' if device else ''}" if host else name
 
     def _slices(self, event: Event, lane: Lane) -> Iterator[Entry]:
         name, args = self._name(event), self._args(event)

@@ -45,6 +45,11 @@ def process_name(pid: int, name: str) -> Entry:
     return {"ph": "M", "name": "process_name", "pid": pid, "tid": 1, "args": {"name": name}}
 
 
+def process_labels(pid: int, text: str) -> Entry:
+    """Return the entry of a text that viewers show beside the name of a group of tracks."""
+    return {"ph": "M", "name": "process_labels", "pid": pid, "tid": 1, "args": {"labels": text}}
+
+
 def thread_name(track: Track, name: str) -> Iterator[Entry]:
     """Yield the entries that name a track, and keep the tracks in the order of their numbers."""
     yield {"ph": "M", "name": "thread_name", **_place(track), "args": {"name": name}}

@@ -22,6 +22,7 @@ from varsim.texts.files import (
     HISTORY_WITH_TRACES_REMEDY,
 )
 from varsim.tracing import old_schemas, run_entries, validation
+from varsim.tracing.host_traffic import HostTraffic
 from varsim.tracing.kinds import KINDS as KINDS  # noqa: PLC0414  # for readers of the tables
 from varsim.tracing.kinds import WITH_VALUES
 from varsim.tracing.trace_format import PROGRAM as PROGRAM  # noqa: PLC0414  # for the tables
@@ -116,7 +117,10 @@ RUN_KEYS: Final[Mapping[str, str]] = {
     "incarnations, and `kept`, the numbers of the variables that the restart created again",
     "hosts": "only if workers ran on other hosts: a list with the `name` of each host, its "
     "`replicas`, and `clock_error_s`: by how much times of these replicas can be wrong, because "
-    "the clocks of two hosts are compared by messages; null if they were not compared",
+    "the clocks of two hosts are compared by messages; null if they were not compared; and the "
+    "`devices` of these replicas",
+    "traffic": "only with `hosts`: what the hosts and the program sent to each other, as in "
+    "`traffic` of [summary.json](results.md#hosttraffic); missing in histories of earlier versions",
     LEFT_OUT: "what an export left out of the record, such as values",
 }
 
@@ -250,7 +254,22 @@ class History:
 
     def host_of(self, replica_id: int) -> str:
         """Return the name of a replica's host; "" if it is the program's."""
-        return next((one["name"] for one in self.hosts if replica_id in one["replicas"]), "")
+        return self.place_of(replica_id)[0]
+
+    def place_of(self, replica_id: int) -> tuple[str, str]:
+        """Return the names of a replica's host and device; "" for what is not recorded."""
+        for one in self.hosts:
+            if replica_id in one["replicas"]:
+                devices = one.get("devices", [])
+                position = one["replicas"].index(replica_id)
+                return one["name"], devices[position] if position < len(devices) else ""
+        return "", ""
+
+    @property
+    def traffic(self) -> HostTraffic | None:
+        """Return what hosts sent to each other; None without hosts, or if it is not recorded."""
+        found = self.run.get("traffic")
+        return None if found is None else HostTraffic.unpacked(found)
 
     @property
     def calls_before(self) -> int:

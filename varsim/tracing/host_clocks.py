@@ -1,4 +1,4 @@
-"""Convert the times of processes on other hosts to the clock of the program's host.
+"""Keep the hosts of a cluster, and convert their times to the clock of the program's host.
 
 The steady clock of a host counts from the host's start, so clocks of two hosts can differ by years.
 The program asks each host for its clock, when the workers start and when they end, as the Network
@@ -18,6 +18,8 @@ from typing import Any, Final
 from varsim.errors import TraceError
 from varsim.private import write_private
 from varsim.texts.files import TRACE_REMEDY
+from varsim.tracing.host_traffic import CountedHost, CountedTraffic, HostTraffic, traffic_of
+from varsim.tracing.round_trips import RoundTrips
 
 HOSTS: Final = "hosts.json"
 """The file beside the traces with the hosts of a cluster and the readings of their clocks."""
@@ -46,6 +48,13 @@ class RecordedHost:
     first: int
     end: int
     readings: tuple[ClockReading, ...]
+    devices: tuple[str, ...] = ()  # of these replicas; () if they are not known
+    machine: int = 0  # hosts with the same number are on one machine: see `host_traffic`
+
+    @property
+    def replicas(self) -> range:
+        """Return the replicas on this host."""
+        return range(self.first, self.end)
 
     @property
     def error_ns(self) -> int | None:
@@ -64,18 +73,44 @@ class RecordedHost:
         return at_ns - first.ahead_ns - drift
 
 
-def write_hosts(directory: Path, hosts: Sequence[RecordedHost]) -> None:
+@dataclass(frozen=True, slots=True)
+class RecordedHosts:
+    """The hosts of a cluster, in the order of their replicas."""
+
+    hosts: tuple[RecordedHost, ...] = ()  # empty if all processes ran on one host
+    counted: CountedTraffic | None = None  # what was sent; None if it was not counted
+
+    def traffic(self, trips: RoundTrips | None = None) -> HostTraffic | None:
+        """Return what was sent over each link, and its delays; None if it was not counted.
+
+        Args:
+            trips: The recorded round trips; None: the delays are not known.
+        """
+        trips = RoundTrips() if trips is None else trips
+        if self.counted is None:
+            return None
+        delays = {
+            number: delay
+            for number, host in enumerate(self.hosts)
+            if (delay := trips.delay(host.replicas)) is not None
+        }
+        counted = [CountedHost(one.name, one.replicas, one.machine) for one in self.hosts]
+        return traffic_of(counted, self.counted, delays)
+
+
+def write_hosts(directory: Path, found: RecordedHosts) -> None:
     """Write the hosts of a cluster beside its traces.
 
     Raises:
         OSError: The file cannot be written.
     """
-    content = json.dumps([asdict(one) for one in hosts])
+    counted = None if found.counted is None else found.counted.packed()
+    content = json.dumps({"hosts": [asdict(one) for one in found.hosts], "counted": counted})
     write_private(directory / HOSTS, content.encode())
 
 
-def read_hosts(directory: Path) -> list[RecordedHost]:
-    """Return the hosts of a cluster; [] if all processes ran on one host.
+def read_hosts(directory: Path) -> RecordedHosts:
+    """Return the hosts of a cluster.
 
     Raises:
         TraceError: The file is damaged.
@@ -83,16 +118,30 @@ def read_hosts(directory: Path) -> list[RecordedHost]:
     """
     path = directory / HOSTS
     if not path.exists():
-        return []
+        return RecordedHosts()
     try:
-        return [_host(one) for one in json.loads(path.read_bytes())]
+        raw = json.loads(path.read_bytes())
+        if isinstance(raw, list):  # of a version that counted nothing
+            return RecordedHosts(tuple(map(_host, raw)))
+        counted = raw["counted"]
+        return RecordedHosts(
+            tuple(map(_host, raw["hosts"])),
+            None if counted is None else CountedTraffic.unpacked(counted),
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise TraceError(path, f"it is damaged: {error!r}", TRACE_REMEDY) from error
 
 
 def _host(raw: Mapping[str, Any]) -> RecordedHost:
     readings = tuple(ClockReading(**{k: int(v) for k, v in one.items()}) for one in raw["readings"])
-    return RecordedHost(str(raw["name"]), int(raw["first"]), int(raw["end"]), readings)
+    return RecordedHost(
+        str(raw["name"]),
+        int(raw["first"]),
+        int(raw["end"]),
+        readings,
+        tuple(map(str, raw.get("devices", ()))),
+        int(raw.get("machine", 0)),
+    )
 
 
 def conversions(hosts: Sequence[RecordedHost]) -> dict[int, Callable[[int], int]]:
@@ -101,7 +150,7 @@ def conversions(hosts: Sequence[RecordedHost]) -> dict[int, Callable[[int], int]
         replica_id: host.on_program_clock
         for host in hosts
         if host.readings
-        for replica_id in range(host.first, host.end)
+        for replica_id in host.replicas
     }
 
 
@@ -110,7 +159,8 @@ def described(hosts: Sequence[RecordedHost]) -> list[dict[str, Any]]:
     return [
         {
             "name": one.name,
-            "replicas": list(range(one.first, one.end)),
+            "replicas": list(one.replicas),
+            "devices": list(one.devices),
             "clock_error_s": None if one.error_ns is None else one.error_ns / 1e9,
         }
         for one in hosts

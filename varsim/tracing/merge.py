@@ -45,6 +45,7 @@ from varsim.tracing.manual import obtained
 from varsim.tracing.notices import SIMULATED
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import begun
+from varsim.tracing.round_trips import RoundTrips
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded, recorded_rows
 from varsim.tracing.run_facts import RunFacts
 from varsim.tracing.taken import add_taken
@@ -83,7 +84,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
     """
     first = begun(directory / file_name(PROGRAM))
     about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": first[7]}
-    hosts = read_hosts(directory)
+    recorded_hosts = read_hosts(directory)
+    hosts = recorded_hosts.hosts
     if hosts:
         about["hosts"] = described(hosts)
     merger = _Merger(
@@ -92,6 +94,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         began_ns=int(first[1]),
         window=first[7],
         conversions=conversions(hosts),
+        trips=RoundTrips() if hosts else None,
     )
 
     def batches() -> Iterator[EventBatch]:
@@ -99,6 +102,9 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         about.update(merger.endings.entries())
         about.update(merger.variables.policies())
         about.update(merger.facts.entries())
+        if merger.trips is not None:
+            traffic = recorded_hosts.traffic(merger.trips)
+            about.update({} if traffic is None else {"traffic": traffic.packed()})
 
     file = history / HISTORY if history.is_dir() else history
     try:
@@ -129,7 +135,10 @@ class _Merger:
         began_ns: int,
         window: tuple[int, int] | None,
         conversions: Mapping[int, Callable[[int], int]],
+        trips: RoundTrips | None,
     ) -> None:
+        self.trips = trips
+        """Measures how long messages are under way; None if all processes ran on one host."""
         self.variables = RecordedVariables()
         self.endings = TraceEndings()
         self.facts = RunFacts()
@@ -154,7 +163,7 @@ class _Merger:
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
-        rows, tells = self._rows, self._by_kind()
+        rows, tells, trips = self._rows, self._by_kind(), self.trips
         # With a window, take the events after each record, which may open or close the window.
         most, taken = _TOGETHER if self._window is None else 1, 0
         for count, (process, record) in enumerate(self._order.records()):
@@ -162,6 +171,8 @@ class _Merger:
                 tell(self._order.done())
             try:
                 rows.turn_to(process, record[1])
+                if trips is not None:
+                    trips.take(process, record)
                 what = tells.get(record[0])
                 if what is not None:
                     what(process, *record[2:])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from varsim.environment import MAX_REPLICAS
+from varsim.tracing.host_traffic import HostTraffic
 from varsim.tracing.validation import (
     MAX_SECONDS,
     MAX_WORD,
@@ -22,6 +24,9 @@ MAX_ENTRIES: Final = 1_000
 
 MAX_ENTRY_CHARACTERS: Final = 2**20
 """Length limit of a value in the table `run`. The longest value lists the reasons for gaps."""
+
+_OF_TRAFFIC: Final = {one.name for one in fields(HostTraffic)}
+_AMOUNTS: Final = ("messages_within", "bytes_within", "messages_between", "bytes_between")
 
 
 def entries(connection: sqlite3.Connection) -> dict[str, Any]:
@@ -87,8 +92,44 @@ def _are_hosts(value: object) -> bool:
 def _is_host(value: object) -> bool:
     match value:
         case {"name": str(), "replicas": [*replicas], "clock_error_s": error}:
-            known = error is None or (type(error) in {int, float} and 0 <= error <= MAX_SECONDS)
-            return known and all(is_count(one, 0, MAX_REPLICAS) for one in replicas)
+            return _is_time(error) and all(is_count(one, 0, MAX_REPLICAS) for one in replicas)
+    return False
+
+
+def _is_time(value: Any) -> bool:
+    return value is None or (type(value) in {int, float} and 0 <= value <= MAX_SECONDS)
+
+
+def _is_traffic(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == _OF_TRAFFIC
+        and all(is_count(value[name]) for name in _AMOUNTS)
+        and isinstance(value["uncounted"], str)
+        and _are_texts(value["program_on"])
+        and _are_texts(value["slowest"])
+        and isinstance(value["links"], list)
+        and all(map(_is_link, value["links"]))
+    )
+
+
+def _is_link(value: object) -> bool:
+    match value:
+        case {
+            "ends": [str(), str()],
+            "within": bool(),
+            "messages": messages,
+            "size_bytes": size_bytes,
+            "delay_s": delay_s,
+            "quartile_s": quartile_s,
+            **others,
+        } if not others:
+            return (
+                is_count(messages)
+                and is_count(size_bytes)
+                and _is_time(delay_s)
+                and _is_time(quartile_s)
+            )
     return False
 
 
@@ -117,6 +158,7 @@ ENTRIES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "window": (_is_window, "null, or the first call and the first call after it"),
     "continued": (_is_continued, "the calls before, and the numbers of the kept variables"),
     "hosts": (_are_hosts, "a list of hosts with their replicas"),
+    "traffic": (_is_traffic, "what hosts sent to each other"),
     "counted": (_are_texts, "a list of texts"),
     "missing": (_are_texts, "a list of texts"),
     "left_out": (_are_texts, "a list of texts"),

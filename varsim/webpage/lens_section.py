@@ -13,6 +13,7 @@ from varsim.analysis.lens import Moment
 from varsim.charts.chart import Chart
 from varsim.charts.series_chart import Line, Mark, line_chart
 from varsim.charts.theme import COLORS, ORACLE, VALUE
+from varsim.report.hosts_table import places_text
 from varsim.report.lens_calls_page import (
     UNKNOWN,
     about_calls,
@@ -37,6 +38,7 @@ def lens_section(record: ReportedRecord) -> Section | None:
     command = f"varsim lens {record.path}"
     shown = [_Lens(one, number, command) for number, one in enumerate(record.variables)]
     names = {one.row.name for one in record.variables}
+    summary = record.summary
     left_out = [name for name in record.names.values() if name not in names]
     return Section(
         key="lens",
@@ -46,6 +48,7 @@ def lens_section(record: ReportedRecord) -> Section | None:
             "lenses": shown,
             "left_out": left_out,
             "command": f"{command} NAME",
+            "places": places_text(summary.hosts, summary.devices) if summary else "",
         },
         charts=tuple(one.chart for one in shown),
     )

@@ -9,6 +9,7 @@ from typing import Final
 from varsim.webpage import (
     cost_sections,
     finding_sections,
+    hosts_section,
     lens_section,
     outcome,
     space_time_section,
@@ -27,6 +28,7 @@ OF_RECORD: Final[tuple[RecordSection, ...]] = (
     finding_sections.advice_section,
     cost_sections.modes_section,
     cost_sections.traffic_section,
+    hosts_section.hosts_section,
     cost_sections.times_section,
     finding_sections.staleness_section,
     lens_section.lens_section,

@@ -13,10 +13,20 @@ from tests.launch.worker_cluster import WorkerCluster
 from tests.waiting import MS, is_running, wait_for, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.launcher import Backends
+from varsim.tracing.host_clocks import read_hosts
+from varsim.tracing.host_traffic import HostTraffic
 from varsim.tracing.trace import TraceOptions
 from varsim.tracing.trace_format import file_name
 
 pytestmark = pytest.mark.processes
+
+
+def traffic_of(cluster: WorkerCluster) -> HostTraffic:
+    """Return what was sent until now."""
+    assert cluster.traffic is not None
+    found = cluster.traffic()
+    assert found is not None
+    return found
 
 
 def agent_of(cluster: WorkerCluster, replica_id: int) -> int:
@@ -43,8 +53,10 @@ def test_a_cluster_on_two_hosts(
     assert "Haswell" == cluster.evaluate(2, "__import__('os').environ.get('OPENBLAS_CORETYPE')")
     assert fork_servers[0] == fork_servers[1] != fork_servers[2]
     assert 2 == len(agents)
+    before = traffic_of(cluster)
     array = cluster.evaluate(1, "np.arange(300_000)")
     assert 299_999 == array[-1], "a large value crosses the link whole"
+    after = traffic_of(cluster)
 
     cluster.channel.close()
 
@@ -52,6 +64,16 @@ def test_a_cluster_on_two_hosts(
         wait_for_exit(process)
     assert "from the other host\n" == (logs / "worker-2.log").read_text()
     assert [True] * 3 == [(traces / file_name(i)).stat().st_size > 0 for i in range(3)]
+    assert ["host0", "host1"] == after.program_on, "both agents are on this machine"
+    assert (0, "") == (after.bytes_between, after.uncounted)
+    first, second = (
+        (new.messages - old.messages, new.size_bytes - old.size_bytes)
+        for old, new in zip(before.links, after.links, strict=True)
+    )
+    assert (2, True, (0, 0)) == (first[0], first[1] > array.nbytes, second)
+    kept = read_hosts(traces)
+    assert [("CPU:0", "CPU:1"), ("CPU:2",)] == [one.devices for one in kept.hosts]
+    assert traffic_of(cluster) == kept.traffic(), "also what was sent to end the workers"
     wait_for(lambda: [] == list(private_temporary.glob("varsim-*")))
 
 

@@ -98,8 +98,7 @@ def lens(
     say_of_others(records, [one.record for one in shown], as_json=as_json)
     say_of_ending(shown[-1].record, as_json=as_json)
     if as_json:
-        numbers = [(one.record.incarnation, one.found) for one in shown]
-        say_json([_plain(moment, number) for number, found in numbers for moment in found], 1)
+        say_json([_plain(moment, one) for one in shown for moment in one.found], 1)
         return
     if why:
         why = f"No variable was named. {row.name} is shown: {why}."
@@ -126,11 +125,12 @@ class _Shown(NamedTuple):
     problem: str = ""  # why there are no moments
     flaw: str = ""  # why the record is not whole
     unknown: str = ""  # why the promise of the variable's policy is not known
+    places: Sequence[tuple[str, str]] = ()  # the host and device of each replica; () on one host
 
 
 def _moments(
     history: History, row: VariableRow, oracle: History | None
-) -> tuple[Sequence[Moment], str, str, str]:
+) -> tuple[Sequence[Moment], str, str, str, Sequence[tuple[str, str]]]:
     from varsim.analysis.completeness import incompleteness
     from varsim.analysis.lens import moments
     from varsim.analysis.promises import promise_of
@@ -139,7 +139,8 @@ def _moments(
     found = list(moments(history, row, oracle))
     problem = f"the record of this run does not have the creation of {row.name!r}"
     unknown = "" if promise_of(row).is_known else why_unknown(row, history.run)
-    return found, "" if found else problem, incompleteness(history), unknown
+    places = [history.place_of(i) for i in range(history.num_replicas)] if history.hosts else []
+    return found, "" if found else problem, incompleteness(history), unknown, places
 
 
 def _later(records: Sequence[RunRecord], variable: str) -> Iterator[_Shown]:
@@ -176,11 +177,12 @@ def _show(
     from varsim.analysis.component_distance import telling_of
     from varsim.analysis.promises import promise_of
     from varsim.experiments.variable_lookup import shape_of
+    from varsim.report.hosts_table import places_text
     from varsim.report.lens_calls_page import UNKNOWN, print_calls, title_of, why_element
 
     if why:
         console.print(Text(f"{why}\n"))
-    for number, (record, row, found, problem, flaw, unknown) in enumerate(shown):
+    for number, (record, row, found, problem, flaw, unknown, places) in enumerate(shown):
         if len(shown) > 1:
             console.print(Text("\n" * bool(number) + record.part, style="bold"))
         if row is None or problem:
@@ -204,6 +206,8 @@ def _show(
             console.print(Text(UNKNOWN.format(unknown)))
         if told is not None:
             console.print(Text(why_element(told, shape)))
+        if where := places_text(*map(list, zip(*places, strict=True))) if places else "":
+            console.print(Text(where))
 
 
 def _index_of_one(at: str | None, shape: Sequence[int], name: str) -> int | None:
@@ -231,12 +235,12 @@ def _element(text: str, shape: Sequence[int | None], name: str) -> int:
     return flat
 
 
-def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
+def _plain(moment: Moment, shown: _Shown) -> dict[str, Any]:
     from varsim.analysis.sampled import Sample
 
     known = (*moment.components, moment.value)
     return {
-        "incarnation": incarnation,
+        "incarnation": shown.record.incarnation,
         "step": moment.step,
         "time_s": moment.time_s,
         "components": [None if one is None else one.tolist() for one in moment.shown],
@@ -250,4 +254,6 @@ def _plain(moment: Moment, incarnation: int) -> dict[str, Any]:
         "present": moment.present or len(moment.components),
         "diverged": moment.diverged or (False if moment.is_known else None),
         "unlike": moment.unlike or (False if moment.is_compared else None),
+        "hosts": [host for host, _ in shown.places],
+        "devices": [device for _, device in shown.places],
     }

@@ -18,7 +18,7 @@ import zmq
 
 from varsim.environment import PREFIX
 from varsim.errors import ConfigError, ProtocolError, StartError
-from varsim.exchange.exchange import check_exchange, open_exchange
+from varsim.exchange.exchange import CoordinatorExchange, check_exchange, open_exchange
 from varsim.interrupts import MAX_WAIT_S, Interruptible, held
 from varsim.launch.host_needs import DOCTOR, ensure_host
 from varsim.launch.launcher import LaunchOptions
@@ -29,12 +29,14 @@ from varsim.launch.remote.engines import Commands, Engine, EngineCommand
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.host_names import distinct_names
 from varsim.launch.remote.join_key import JoinKey, write_key
+from varsim.launch.remote.metered_listener import MeteredListener
 from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
 from varsim.launch.remote.settings import HostSettings
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.private import make_private_folder
 from varsim.protocol.python_values import StructureCodec
 from varsim.protocol.references import References
+from varsim.tracing.host_traffic import CountedTraffic
 from varsim.tracing.trace import open_trace, remove_traces
 from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.folders import PrivateFolder, new_path
@@ -305,10 +307,10 @@ class _Start:
         )
         self._stack.callback(exchange.close)
         try:
-            listener = listen_on(
+            self._of_workers = listen_on(
                 self._workers_endpoint, self._count, options.link_loss_s, self._stretch
             )
-            self._of_workers = listener
+            listener = MeteredListener(self._of_workers, self._count)
         except zmq.ZMQError as error:
             raise StartError(f"cannot listen at {self._workers_endpoint}: {error}") from error
         self._stack.callback(listener.close)
@@ -337,15 +339,7 @@ class _Start:
         trace = open_trace(options.trace, PROGRAM, self._count)
         if trace is not None:
             self._stack.callback(trace.close)
-        remote = RemoteHosts(
-            self._listener,
-            hosts,
-            self._engine,
-            options.link_loss_s,
-            log_dir=options.log_dir,
-            trace_dir=None if options.trace is None else options.trace.directory,
-            stretch=self._stretch,
-        )
+        remote = self._remote(hosts, listener, exchange_name, exchange)
         self._stack.callback(remote.end)
         if options.trace is not None:
             remote.read_clocks()
@@ -363,8 +357,33 @@ class _Start:
             StructureCodec(self._references),
             trace,
             hosts=tuple(host.name for host in hosts for _ in host.replica_ids),
+            traffic=lambda: remote.recorded().traffic(),
         )
         return channel, link
+
+    def _remote(
+        self,
+        hosts: Sequence[RemoteHost],
+        listener: MeteredListener,
+        exchange_name: str,
+        exchange: CoordinatorExchange,
+    ) -> RemoteHosts:
+        options = self._options
+        return RemoteHosts(
+            self._listener,
+            hosts,
+            self._engine,
+            options.link_loss_s,
+            log_dir=options.log_dir,
+            trace_dir=None if options.trace is None else options.trace.directory,
+            stretch=self._stretch,
+            devices=options.devices,
+            traffic=lambda: CountedTraffic(
+                replicas=listener.counts,
+                exchange=exchange_name,
+                direct=getattr(exchange, "direct", None),  # another package's may not count
+            ),
+        )
 
     def _hosts(self, greetings: Mapping[int, Greeting]) -> list[RemoteHost]:
         """Return the hosts in the order of their ranks, with replicas whose ids are contiguous."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -17,10 +17,12 @@ from varsim.interrupts import held
 from varsim.launch.remote.control import Control, Name
 from varsim.launch.remote.engines import Engine
 from varsim.launch.remote.greeting import Greeting
+from varsim.launch.remote.host_names import this_machine
 from varsim.launch.rendezvous import log_name
 from varsim.private import private_opener
 from varsim.sync.stalls import Sighting
-from varsim.tracing.host_clocks import ClockReading, RecordedHost, write_hosts
+from varsim.tracing.host_clocks import ClockReading, RecordedHost, RecordedHosts, write_hosts
+from varsim.tracing.host_traffic import PROGRAM_MACHINE, CountedTraffic
 from varsim.transport.joining import HostListener
 from varsim.transport.sockets import timeout_ms
 
@@ -54,6 +56,8 @@ class RemoteHosts:
         log_dir: Where the logs of the workers come home; None if they are not kept.
         trace_dir: Where the traces of the workers come home; None if nothing is recorded.
         stretch: Of the time limit for answers; see `varsim.transport.link_times`.
+        devices: The devices of all replicas.
+        traffic: Returns what was sent until now; None if it is not counted.
     """
 
     def __init__(
@@ -66,12 +70,16 @@ class RemoteHosts:
         log_dir: Path | None,
         trace_dir: Path | None,
         stretch: float = 1.0,
+        devices: Sequence[str] = (),
+        traffic: Callable[[], CountedTraffic] | None = None,
     ) -> None:
         self._answer_s = ANSWER_S * stretch
         self._listener = listener
         self._engine = engine
         self._link_loss_s = link_loss_s
         self._homes = {"logs": log_dir, "traces": trace_dir}
+        self._devices = tuple(devices)
+        self._traffic = traffic
         self._hosts = {one.number: one for one in hosts}
         self._of_replica = {replica_id: one for one in hosts for replica_id in one.replica_ids}
         self._exits: deque[tuple[int, str]] = deque()
@@ -293,16 +301,23 @@ class RemoteHosts:
         """Write beside the traces which host had which replicas, and what its clock was."""
         folder = self._homes["traces"]
         if folder is not None and folder.is_dir():
-            hosts = self._hosts.values()
-            write_hosts(
-                folder,
-                [
-                    RecordedHost(
-                        one.name, one.replica_ids.start, one.replica_ids.stop, tuple(one.readings)
-                    )
-                    for one in hosts
-                ],
+            write_hosts(folder, self.recorded())
+
+    def recorded(self) -> RecordedHosts:
+        """Return the hosts, and what was sent until now."""
+        machines = {this_machine(): PROGRAM_MACHINE}
+        hosts = tuple(
+            RecordedHost(
+                one.name,
+                one.replica_ids.start,
+                one.replica_ids.stop,
+                tuple(one.readings),
+                self._devices[one.replica_ids.start : one.replica_ids.stop],
+                machines.setdefault(one.greeting.machine, len(machines)),
             )
+            for one in self._hosts.values()
+        )
+        return RecordedHosts(hosts, None if self._traffic is None else self._traffic())
 
     def _bring_home(self, host: RemoteHost, name: str, size: int) -> None:
         folder, _, file_name = name.partition("/")
