@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.hosts import namespaces
 from tests.hosts.lab import Host, Lab
 from tests.leaks import MARK
@@ -31,6 +33,14 @@ answers late is not lost."""
 def why_no_ray() -> str:
     """Return why these tests cannot run; "" if they can."""
     return "" if find_spec("ray") else "Ray is not installed (make ray)"
+
+
+def require_ray() -> None:
+    """Skip the test if Ray is not installed; fail if the tests must have it."""
+    if why := why_no_ray():
+        if os.environ.get("VARSIM_TEST_RAY") == "required":
+            pytest.fail(f"Ray is required: {why}", pytrace=False)
+        pytest.skip(why)
 
 
 class RayCluster:
@@ -53,6 +63,10 @@ class RayCluster:
             "HOME": str(folder),  # Ray writes a key into it
         }
         self._folder = folder
+        self.temporary = folder / "temporary"
+        """The folder for temporary files of all processes on the nodes."""
+        self.temporary.mkdir()
+        self.environment["TMPDIR"] = str(self.temporary)
         for host in lab.hosts:
             self._start(host, processors)
         wait_for(self._is_complete, START_S, what="a raylet on each host")

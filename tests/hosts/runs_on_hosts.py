@@ -95,15 +95,25 @@ def finish(process: subprocess.Popen[str], out: Path) -> RunOnHosts:
     said = output[-1_500:]
     if not (out / "latest/history.db").exists():  # the run has not begun
         return RunOnHosts(process.returncode, said)
-    summary = json.loads((out / "latest/summary.json").read_text("utf-8"))
+    return read(out / "latest", process.returncode, said)
+
+
+def read(folder: Path, code: int = 0, said: str = "") -> RunOnHosts:
+    """Read a run that has ended.
+
+    Args:
+        code: The exit code of its command.
+        said: The end of its output.
+    """
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
     seen = {name: summary[name] for name in _COMPARED}
     for number, variable in enumerate(summary["variables"]):
         seen[f"variable {number}"] = {name: variable[name] for name in (*_OF_VARIABLES, "lens")}
-    with closing(sqlite3.connect(out / "latest/history.db")) as history:
+    with closing(sqlite3.connect(folder / "history.db")) as history:
         events = tuple(history.execute(_VALUES))
         (found,) = history.execute("SELECT value FROM run WHERE key = 'hosts'").fetchall() or [()]
     hosts = {one["name"]: one["replicas"] for one in json.loads(found[0])} if found else {}
-    return RunOnHosts(process.returncode, said, seen, events, hosts)
+    return RunOnHosts(code, said, seen, events, hosts)
 
 
 def run(engines: EngineLab, launcher: str, arguments: Iterable[str], out: Path) -> RunOnHosts:

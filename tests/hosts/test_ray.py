@@ -15,7 +15,7 @@ import pytest
 
 from tests.hosts import namespaces
 from tests.hosts.lab import Lab
-from tests.hosts.ray_cluster import RayCluster, ray_cluster, why_no_ray
+from tests.hosts.ray_cluster import RayCluster, ray_cluster, require_ray
 from tests.waiting import MS, wait_for, wait_for_exit
 
 pytestmark = [pytest.mark.hosts, pytest.mark.processes, pytest.mark.timeout(180)]
@@ -69,10 +69,7 @@ strategy.close()
 @pytest.fixture(scope="module")
 def cluster(hosts_are_possible: None) -> Iterator[RayCluster]:
     """Return a Ray cluster on three hosts, for all tests of the module."""
-    if why := why_no_ray():
-        if os.environ.get("VARSIM_TEST_RAY") == "required":
-            pytest.fail(f"Ray is required: {why}", pytrace=False)
-        pytest.skip(why)
+    require_ray()
     with Lab(3) as lab, ray_cluster(lab) as made:
         yield made
 

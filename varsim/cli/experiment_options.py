@@ -55,8 +55,8 @@ _OF_LAUNCHERS: Final = {
     "or their number.",
     "listen": "With these launchers: the address of this machine that the hosts reach, as "
     "203.0.113.1 or 203.0.113.1:7000.",
-    "address": "With --launcher ray: the address of the Ray cluster, as 203.0.113.1:6379; by "
-    "default RAY_ADDRESS, or the cluster of this machine.",
+    "address": "With --launcher ray (or --spread ray of a sweep): the address of the Ray cluster, "
+    "as 203.0.113.1:6379; by default RAY_ADDRESS, or the cluster of this machine.",
 }
 """The options that are settings of the launcher."""
 

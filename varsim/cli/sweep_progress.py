@@ -66,7 +66,7 @@ class SweepProgress:
 
     def begins(self, point: PlannedPoint) -> Quiet:
         """Show the point, and return a watcher of its run."""
-        self._title = f"{point.number}/{self._total}  {settings_text(point.settings)}"
+        self._title = self._title_of(point)
         self.draw(STARTING, now=True)
         return _PointProgress(self)
 
@@ -81,8 +81,17 @@ class SweepProgress:
         elif not self._quiet:
             metrics = "" if summary is None else in_words(summary.metrics)
             took = "" if point.seconds is None else _times(point.seconds, summary)
-            words = (point.status.value, took, metrics, self._left.text())
-            self.say("  ".join([self._title, *map(_kept_whole, filter(None, words))]))
+            words = (point.status.value, took, _where(point), metrics, self._left.text())
+            title = self._title_of(point)
+            self.say("  ".join([title, *map(_kept_whole, filter(None, words))]))
+
+    def _title_of(self, point: PlannedPoint | SweepPoint) -> str:
+        return f"{point.number}/{self._total}  {settings_text(point.settings)}"
+
+    def said(self, text: str) -> None:
+        """Print a fact about the sweep."""
+        if not self._quiet:
+            self.say(text)
 
     def warned(self, text: str) -> None:
         """Print a warning, unless an earlier point has had the same one."""
@@ -130,6 +139,14 @@ def _times(whole_s: float, summary: Summary | None) -> str:
     training_s = None if summary is None else summary.seconds.get(Phase.TRAINING.value)
     of_which = "" if training_s is None else f" (training {duration(training_s)})"
     return f"{duration(whole_s)}{of_which}"
+
+
+def _where(point: SweepPoint) -> str:
+    """Return the node of a point, and the time for which its place was kept beside the run."""
+    if not point.node:
+        return ""
+    more = "" if point.overhead_s is None else f" (+{duration(point.overhead_s)})"
+    return f"on {point.node}{more}"
 
 
 def _kept_whole(words: str) -> str:

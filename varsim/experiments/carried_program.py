@@ -23,7 +23,7 @@ import numpy as np
 import varsim
 from varsim.errors import ConfigError, FileError
 from varsim.experiments.sources import ProgramLocation, sources_of
-from varsim.experiments.store import EXPERIMENT, RunDirectory
+from varsim.experiments.store import EXPERIMENT, RunDirectory, RunFiles
 from varsim.experiments.text_files import read_object
 from varsim.private import FILE_MODE, FOLDER_MODE, make_private_folder, write_private
 from varsim.report.summary import Carried
@@ -94,8 +94,20 @@ def carry(
     )
 
 
+def renew_origin(directory: RunFiles, folder: Path | None, *, with_chief: bool) -> None:
+    """Write the origin of a run that another host has run for this user, from what is there now.
+
+    Args:
+        folder: The folder of the program or of the experiment's file; None for a built-in workload.
+        with_chief: Whether TF_CONFIG gave the program a chief.
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    _write_origin(directory, _signed_files(directory.path), folder, with_chief=with_chief)
+
+
 def _write_origin(
-    directory: RunDirectory, signed: Mapping[str, bytes], folder: Path | None, *, with_chief: bool
+    directory: RunFiles, signed: Mapping[str, bytes], folder: Path | None, *, with_chief: bool
 ) -> None:
     origin = {
         "mark": signature_of(signed),

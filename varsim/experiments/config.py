@@ -57,12 +57,36 @@ _Workload = Annotated[
     WithJsonSchema({"anyOf": [{"enum": list(catalog.built_in())}, {"type": "string"}]}),
 ]
 
+_SPREAD: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"enum": ["ray", "none"]},
+        {
+            "type": "object",
+            "properties": {
+                "ray": {
+                    "type": "object",
+                    "properties": {
+                        "address": {"type": "string"},
+                        "resources_per_worker": {"type": "object"},
+                        "runtime_env": {"type": "object"},
+                        "start_timeout_s": {"type": "number", "exclusiveMinimum": 0},
+                    },
+                    "additionalProperties": False,
+                }
+            },
+            "required": ["ray"],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""Where the points of a sweep run."""
+
 _Sweep = Annotated[
     dict[str, Any],
     WithJsonSchema(
         {
             "type": "object",
-            "properties": {"zip": {"type": "boolean"}},
+            "properties": {"zip": {"type": "boolean"}, "spread": _SPREAD},
             "additionalProperties": {
                 "anyOf": [
                     {"type": "array", "minItems": 1},
@@ -283,7 +307,8 @@ class Experiment(Keys):
         description="The keys that `varsim sweep` varies, with dots for nested keys, and their "
         "values: a list, such as workers: [1, 2, 4], or a range with both ends, such as seed: "
         "0..3. zip: true combines the first values of all keys, the second values, and so on, "
-        "instead of all values with each other.",
+        "instead of all values with each other. spread: ray runs the points on the nodes of a Ray "
+        "cluster (docs/hosts.md).",
     )
 
     _locations: KeyLocations = PrivateAttr(default_factory=KeyLocations)

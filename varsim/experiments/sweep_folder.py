@@ -47,6 +47,10 @@ class SweepPoint:
     run: str  # the name of the run's folder in points/
     error: str = ""  # one line that says why the point failed; "" if it did not fail
     seconds: float | None = None  # time of the run, with merge and verdict; null before its end
+    node: str = ""  # the node on which it ran; "" for a point of a sweep that is not spread
+    overhead_s: float | None = None
+    """What its place on the node was kept for, beside the run; null for a sweep that is not spread.
+    The wait for Ray while a node had a place, the start of a process, and the way home."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

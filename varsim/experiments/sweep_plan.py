@@ -21,11 +21,13 @@ from varsim.experiments.nested_keys import paths
 from varsim.experiments.programs import load_program
 from varsim.experiments.runner import resolved
 from varsim.experiments.sources import sources_of
+from varsim.experiments.sweep_spread import Spread, spread_of
 from varsim.experiments.sweep_values import MAX_POINTS, Axis, values_of_text, values_of_yaml
 from varsim.texts.facts import times
 
 SWEEP: Final = "sweep"
 ZIP: Final = "zip"
+SPREAD: Final = "spread"
 _CANNOT_VARY: Final = {
     "out": "all points are in the folder of the sweep",
     "name": "a sweep has one name, and a point is named after its settings",
@@ -70,6 +72,7 @@ class SweepPlan:
     zipped: bool
     points: tuple[PlannedPoint, ...]
     program: str  # a digest of the sources of a user's programs; "" for built-in workloads
+    spread: Spread | None = None  # where the points run; None: here, one after the other
 
     @property
     def experiment(self) -> Experiment:
@@ -86,6 +89,8 @@ class SweepPlan:
         for axis in self.axes:
             _remove(keys, axis.keys)
         sweep: dict[str, Any] = {ZIP: True} if self.zipped else {}
+        if self.spread is not None:
+            sweep[SPREAD] = self.spread.value
         for axis in self.axes:
             of_programs = axis.name in PROGRAMS
             sweep[axis.name] = [_whole(one) if of_programs else one for one in axis.values]
@@ -113,6 +118,7 @@ def plan_sweep(
     overrides: Sequence[Override] = (),
     *,
     zipped: bool | None = None,
+    spread: object = None,
     allow_paths: bool = False,
     before_programs: Check | None = None,
 ) -> SweepPlan:
@@ -126,6 +132,7 @@ def plan_sweep(
         zipped: Whether the first values of all keys make the first point, the second values the
             second point, and so on; a key with one value has it in all points. By default, as the
             file's `sweep:` says; else every value is combined with every value of the other keys.
+        spread: Where the points run, as in the key `spread` of a file's `sweep:`; it replaces that.
         allow_paths: Whether the `sweep:` of a file may name programs by their paths.
         before_programs: Is called before any program is loaded, that is, executed.
     Raises:
@@ -136,6 +143,8 @@ def plan_sweep(
     given = [*fixed, *overrides]
     base = load(given)
     of_file, file_zipped = _of_file(base.sweep, base.locations)
+    spread = base.sweep.get(SPREAD) if spread is None else spread
+    spread_over = spread_of(spread, base.locations.of((SWEEP, SPREAD)))
     if not allow_paths:
         _check_paths(of_file)
     decided = {one.keys for one in given}
@@ -149,9 +158,12 @@ def plan_sweep(
     zipped = file_zipped if zipped is None else zipped
     every = tuple(axes.values())
     points = tuple(_points(load, given, every, zipped=zipped))
+    if spread_over is not None:
+        for point in points:
+            spread_over.check(point.experiment)
     if before_programs is not None:
         before_programs(points)
-    return SweepPlan(every, zipped, points, _digest_of_programs(points))
+    return SweepPlan(every, zipped, points, _digest_of_programs(points), spread_over)
 
 
 def _check_twice(given: Sequence[Axis | Override]) -> None:
@@ -211,7 +223,7 @@ def _of_file(sweep: dict[str, Any], locations: KeyLocations) -> tuple[list[Axis]
         raise ConfigError(
             locations.located((SWEEP, ZIP), f"invalid value {zipped!r}: expected true or false")
         )
-    others = {key: value for key, value in sweep.items() if key != ZIP}
+    others = {key: value for key, value in sweep.items() if key not in (ZIP, SPREAD)}
     axes = [
         _axis(
             tuple(part for key in path for part in key.split(".")),

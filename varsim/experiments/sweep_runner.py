@@ -1,7 +1,8 @@
-"""Run the points of a sweep one after the other, and keep what each of them became.
+"""Run the points of a sweep, and keep what each of them became.
 
-All points run in one process, so Python, varsim and the data are imported once. A point is a run
-like any other, with its record and its verdict.
+Here, all points run one after the other in one process, so Python, varsim and the data are imported
+once. `spread_sweep.py` runs them on the nodes of a Ray cluster. A point is a run like any other,
+with its record and its verdict.
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
 
 import varsim
 from varsim.errors import ConfigError
 from varsim.experiments import yaml_lines
-from varsim.experiments.active_run import RunWatcher
 from varsim.experiments.loading import load_experiment
 from varsim.experiments.room import limit_bytes, room_after
 from varsim.experiments.run_lookup import find_sweep, sweep_names
 from varsim.experiments.runner import run_experiment
+from varsim.experiments.spread_sweep import run_spread
 from varsim.experiments.store import LATEST_SWEEP, SWEEP, SWEEP_FILE, RunDirectory
 from varsim.experiments.sweep_folder import (
     PointStatus,
@@ -31,24 +31,9 @@ from varsim.experiments.sweep_folder import (
     read_sweep,
 )
 from varsim.experiments.sweep_plan import PlannedPoint, SweepPlan, plan_sweep
+from varsim.experiments.sweep_points import SweepWatcher, ended_with, one_line
 from varsim.experiments.sweep_trust import check_trust, write_origin
 from varsim.report.json_values import in_standard_json
-from varsim.report.summary import RunStatus, Summary
-
-_MAX_ERROR: Final = 200  # characters of a point's error; its summary has the whole text
-
-
-class SweepWatcher(Protocol):
-    """A receiver of the progress of a sweep."""
-
-    def begins(self, point: PlannedPoint) -> RunWatcher:
-        """Report that a point begins, and return the receiver of its run's progress."""
-
-    def ended(self, point: SweepPoint, summary: Summary | None) -> None:
-        """Report that a point has ended; there is no summary if its run could not begin."""
-
-    def warned(self, text: str) -> None:
-        """Report a warning about the sweep."""
 
 
 def begin_sweep(plan: SweepPlan, started: datetime | None = None) -> SweepFolder:
@@ -109,7 +94,7 @@ def find_unfinished(word: str) -> Path | None:
 
 
 def resume_sweep(
-    path: Path, *, trust: bool = False, retry_failed: bool = False
+    path: Path, *, trust: bool = False, retry_failed: bool = False, spread: object = None
 ) -> tuple[SweepFolder, SweepPlan]:
     """Return an interrupted sweep and its plan.
 
@@ -117,6 +102,7 @@ def resume_sweep(
         trust: Whether to run the programs of a sweep that comes from another machine or user.
         retry_failed: Whether the points that have failed will run again; then the program may have
             changed.
+        spread: Where the points run that are left, if not where the sweep began.
     Raises:
         ConfigError: The folder has no sweep; its programs are not trusted; or its experiment or its
             program has changed since the sweep began, so the points would not be comparable.
@@ -137,6 +123,7 @@ def resume_sweep(
 
     plan = plan_sweep(
         lambda overrides: load_experiment(file, overrides, allow_paths=True),
+        spread=spread,
         allow_paths=True,
         before_programs=check,
     )
@@ -178,8 +165,12 @@ def run_sweep(
                     "1 point keeps its result" if kept == 1 else f"{kept} points keep their results"
                 )
                 watcher.warned(f"the program has changed: {has} of the earlier program")
-        for planned in points_to_run(folder, plan, retry_failed=retry_failed):
-            _run_point(folder, planned, watcher)
+        to_run = points_to_run(folder, plan, retry_failed=retry_failed)
+        if plan.spread is not None:
+            run_spread(folder, to_run, plan.spread, watcher)
+        else:
+            for planned in to_run:
+                _run_point(folder, planned, watcher)
     said = room_after(folder.path)
     if said:
         watcher.warned(said)
@@ -207,35 +198,20 @@ def _run_point(folder: SweepFolder, planned: PlannedPoint, watcher: SweepWatcher
         KeyboardInterrupt: SIGINT has ended the point.
     """
     number, summary = planned.number, None
-    point = folder.note(number, status=PointStatus.RUNNING, error="", seconds=None)
+    point = folder.note(
+        number, status=PointStatus.RUNNING, error="", seconds=None, node="", overhead_s=None
+    )
     path = folder.make_room_for(point)
     began_s = time.perf_counter()
     ended = replace(point, status=PointStatus.INTERRUPTED)
     try:
         summary = run_experiment(planned.experiment, watcher.begins(planned), folder=path)
-        ended = _ended(point, summary)
+        ended = ended_with(point, summary)
     except (ConfigError, OSError) as error:
-        ended = replace(point, status=PointStatus.FAILED, error=_one_line(str(error)))
+        ended = replace(point, status=PointStatus.FAILED, error=one_line(str(error)))
     finally:
         took_s = time.perf_counter() - began_s if ended.status.has_ended else None
         kept = folder.note(number, status=ended.status, error=ended.error, seconds=took_s)
     watcher.ended(kept, summary)
     if kept.status is PointStatus.INTERRUPTED:
         raise KeyboardInterrupt
-
-
-def _ended(point: SweepPoint, summary: Summary) -> SweepPoint:
-    if summary.interrupted:  # also in the merge or the verdict, after a complete training
-        return replace(point, status=PointStatus.INTERRUPTED)
-    if summary.failure is None and summary.status is RunStatus.DONE:
-        return replace(point, status=PointStatus.DONE)
-    failure = summary.failure
-    said = "" if failure is None else f"{failure.kind}: {failure.text}"
-    return replace(point, status=PointStatus.FAILED, error=_one_line(said))
-
-
-def _one_line(text: str) -> str:
-    line, *others = text.strip().splitlines() or [""]
-    if line.endswith(":") and others:  # what a worker has printed follows
-        line = f"{line} {others[0].strip()}"
-    return line if len(line) <= _MAX_ERROR else f"{line[: _MAX_ERROR - 1]}…"

@@ -1,4 +1,4 @@
-"""A package `ray` for tests: each node is this host, and an actor is a thread of the driver.
+"""A package `ray` for tests: each node is this host; actors and tasks are threads of the driver.
 
 It has only what varsim's driver uses, so that tests of the driver and the agents do not need Ray.
 tests/hosts has tests with Ray itself.
@@ -10,21 +10,47 @@ from pathlib import Path
 from typing import Final
 
 _INIT: Final = """
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from types import SimpleNamespace
 from ray import util
 
 class ActorUnavailableError(Exception):
     pass
 
-exceptions = SimpleNamespace(ActorUnavailableError=ActorUnavailableError)
+class RayTaskError(Exception):
+    pass
+
+class WorkerCrashedError(Exception):
+    pass
+
+exceptions = SimpleNamespace(ActorUnavailableError=ActorUnavailableError, RayTaskError=RayTaskError)
+crashes = 0  # how many tasks are still to crash after their begin
 
 def init(address, **options):
+    global crashes, without_varsim
+    without_varsim = address == "without-varsim:1"
     if address == "unreachable:1":
         raise ConnectionError("no cluster\\nthere")
+    if address.startswith("crashes-"):
+        crashes = int(address.partition("-")[2].partition(":")[0])
 
 def nodes():
-    return [{"Alive": True}] * 2
+    return [
+        {
+            "Alive": True,
+            "NodeID": name,
+            "NodeManagerAddress": f"address-{name}",
+            "Resources": {"CPU": 2.0},
+        }
+        for name in "ab"
+    ]
+
+def get_runtime_context():
+    return SimpleNamespace(get_node_id=lambda: "a")
+
+def wait(streams, num_returns, timeout):
+    return [one for one in streams if one.is_ready(timeout / len(streams))], []
 
 def cluster_resources():
     return {"CPU": 4.0}
@@ -32,8 +58,8 @@ def cluster_resources():
 def available_resources():
     return {"CPU": 1.0}
 
-def get(result):
-    return result.future().result()
+def get(result, timeout=None):
+    return result.future().result(timeout)
 
 class _Result:
     def __init__(self, future):
@@ -60,12 +86,51 @@ class remote:
     def __init__(self, kind):
         self._kind = kind
 
-    def options(self, scheduling_strategy, max_restarts, **resources):
-        assert resources == {"num_cpus": 1 * scheduling_strategy.count}, resources
+    def options(self, scheduling_strategy, num_returns=1, **options):
+        if isinstance(self._kind, type):
+            del options["max_restarts"]
+            assert options == {"num_cpus": 1 * scheduling_strategy.count}, options
+        self._streams = num_returns == "streaming"
         return self
 
-    def remote(self):
-        return _Actor(self._kind)
+    def remote(self, *arguments):
+        if isinstance(self._kind, type):
+            return _Actor(self._kind)
+        if self._streams:
+            return _Stream(self._kind(*arguments))
+        return _Result(ThreadPoolExecutor(1).submit(self._call, *arguments))
+
+    def _call(self, *arguments):
+        if without_varsim:
+            raise RayTaskError("File x\\nModuleNotFoundError: No module named 'varsim'")
+        return self._kind(*arguments)
+
+class _Stream:
+    def __init__(self, results):
+        self._results, self._threads, self._count = results, ThreadPoolExecutor(1), 0
+        self._ask()
+
+    def _ask(self):
+        self._next = self._threads.submit(next, self._results, self)
+
+    def is_ready(self, timeout):
+        wait_for([self._next], timeout)
+        return self._next.done()
+
+    def __next__(self):
+        global crashes
+        if self._next.exception() is None and self._next.result() is self:
+            raise StopIteration
+        result, self._count = _Result(self._next), self._count + 1
+        if self._count == 2 and crashes:
+            crashes -= 1
+            failed = Future()
+            failed.set_exception(WorkerCrashedError("the process has died"))
+            self._results.close()
+            return _Result(failed)
+        if self._next.exception() is None:
+            self._ask()
+        return result
 """
 
 _UTIL: Final = """
@@ -92,6 +157,10 @@ _STRATEGIES: Final = """
 class PlacementGroupSchedulingStrategy:
     def __init__(self, group, placement_group_bundle_index):
         self.count = group.bundles[placement_group_bundle_index]["CPU"]
+
+class NodeAffinitySchedulingStrategy:
+    def __init__(self, node, soft):
+        assert not soft
 """
 
 

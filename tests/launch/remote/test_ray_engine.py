@@ -16,7 +16,7 @@ from tests.launch.remote.fake_ray import write_fake_ray
 from tests.launch.worker_cluster import WorkerCluster
 from tests.waiting import wait_for_exit
 from varsim.errors import StartError
-from varsim.launch.remote import ray_launcher
+from varsim.launch.remote import ray_connection
 from varsim.launch.remote.ray_launcher import RayLauncher
 
 pytestmark = pytest.mark.processes
@@ -29,7 +29,7 @@ def launch_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[L
     """Return a function that starts a cluster. The cluster is closed after the test."""
     write_fake_ray(tmp_path / "fake")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
-    monkeypatch.setattr(ray_launcher, "version", lambda _: "2.50.0")
+    monkeypatch.setattr(ray_connection, "version", lambda _: "2.50.0")
     with ExitStack() as stack:
 
         def start(num_replicas: int, settings: dict[str, Any], **options: Any) -> WorkerCluster:

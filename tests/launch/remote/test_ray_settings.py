@@ -11,10 +11,11 @@ from tests.launch.programs import NoObjects
 from varsim.errors import ConfigError
 from varsim.launch.backends import named_launcher
 from varsim.launch.launcher import LaunchOptions
-from varsim.launch.remote import ray_launcher
+from varsim.launch.remote import ray_connection
 from varsim.launch.remote.host_launcher import contiguous
-from varsim.launch.remote.ray_driver import actor_options, placed, said_by
+from varsim.launch.remote.ray_driver import placed
 from varsim.launch.remote.ray_launcher import RayLauncher
+from varsim.launch.remote.ray_words import reserving, said_by
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_ray_must_be_installed(
             raise PackageNotFoundError(name)
         return installed
 
-    monkeypatch.setattr(ray_launcher, "version", version)
+    monkeypatch.setattr(ray_connection, "version", version)
     launcher = RayLauncher.from_settings({"hosts": 3})
     with pytest.raises(ConfigError, match=said):
         launcher.launch(LaunchOptions(7, ("CPU:0", "CPU:1")), NoObjects())
@@ -91,10 +92,10 @@ def test_a_node_has_the_replicas_of_its_bundles(
 
 def test_an_actor_takes_all_of_a_bundle() -> None:
     """Otherwise, Ray could give the bundle to another task of the placement group."""
-    assert {"num_cpus": 2} == actor_options({"CPU": 2})
+    assert {"num_cpus": 2} == reserving({"CPU": 2})
     bundle = {"GPU": 1, "memory": 7, "slot": 0.5}
     expected = {"num_cpus": 0, "num_gpus": 1, "memory": 7, "resources": {"slot": 0.5}}
-    assert expected == actor_options(bundle)
+    assert expected == reserving(bundle)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ _VARIED: Final = ("workers", "mode", "workload", "steps", "seed", "auto")
     help="Combine the first values of all keys, the second values, and so on; or every value with "
     "every value of the other keys [default].",
 )
+@click.option(
+    "--spread",
+    type=click.Choice(["ray", "none"]),
+    help="Where the points run: on the nodes of a Ray cluster, several at the same time (see "
+    "--address), or none: here, one after the other [default].",
+)
 @experiment_options.backends
 @experiment_options.TRACE
 @experiment_options.ORACLE
@@ -92,6 +98,7 @@ def sweep(
     words: tuple[str, ...],
     *,
     zipped: bool | None,
+    spread: str | None,
     json: bool,
     quiet: bool,
     trust: bool,
@@ -112,6 +119,7 @@ def sweep(
     varsim sweep mode=auto,none,on_read,on_write workers=1,2,4,8
     varsim sweep my_program.py workers=4 seed=0..4
     varsim sweep my_experiment.yaml --zip workers=2,4 params.batch_size=32,64
+    varsim sweep workers=1,2,4 seed=0..3 --spread ray --address 203.0.113.1:6379
     varsim sweep latest-sweep
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
@@ -122,6 +130,7 @@ def sweep(
             words,
             options,
             zipped=zipped,
+            spread=spread,
             trust=trust,
             allow_paths=allow_paths,
             retry_failed=retry_failed,
@@ -145,6 +154,7 @@ def _planned(
     options: dict[str, Any],
     *,
     zipped: bool | None,
+    spread: str | None,
     trust: bool,
     allow_paths: bool,
     retry_failed: bool,
@@ -156,6 +166,7 @@ def _planned(
     from varsim.experiments.sweep_trust import check_trust, is_own_sweep, sweep_of_file
 
     word, said = experiment_options.split_words(words)
+    over = _spread(spread, options)
     given = {key: options.pop(key) for key in _VARIED}
     axes = [axis_of_word(one) for one in said]
     axes += [
@@ -171,7 +182,7 @@ def _planned(
                 f"{word} is a sweep, which is continued as it began; for another one, use "
                 f"`varsim sweep {unfinished / 'sweep.yaml'} ...`"
             )
-        return resume_sweep(unfinished, trust=trust, retry_failed=retry_failed)
+        return resume_sweep(unfinished, trust=trust, retry_failed=retry_failed, spread=over)
     if retry_failed:
         raise WrongUse("--retry-failed takes a sweep: `varsim sweep latest-sweep --retry-failed`")
     swept = None if word is None else sweep_of_file(word)
@@ -183,10 +194,19 @@ def _planned(
         axes,
         overrides,
         zipped=zipped,
+        spread=over,
         allow_paths=allow_paths,
         before_programs=None if swept is None or trusted else partial(check_trust, swept),
     )
     return None, plan
+
+
+def _spread(said: str | None, options: dict[str, Any]) -> object:
+    """Return where the points run, as in a file's `sweep:`; None if the options do not say it."""
+    if said != "ray":
+        return said
+    address = options.pop("address")
+    return "ray" if address is None else {"ray": {"address": address}}
 
 
 def _print_points(resumed: SweepFolder | None, plan: SweepPlan) -> None:
@@ -242,6 +262,7 @@ def _run(
 def _show(folder: SweepFolder, form: str | None) -> None:
     from varsim.cli.comparisons import show
     from varsim.experiments.comparison import compare_folders
+    from varsim.experiments.spread_sweep import nodes_text
     from varsim.experiments.sweep_folder import PointStatus
 
     if form == "quiet":
@@ -249,6 +270,8 @@ def _show(folder: SweepFolder, form: str | None) -> None:
         return
     show(compare_folders([folder.path]), form)
     if form is None:
+        if nodes := nodes_text(folder.sweep.points):
+            say(nodes)
         say(f"{folder.path}/")
         if folder.sweep.count(PointStatus.FAILED):
             again = f"varsim sweep {folder.path} --retry-failed"

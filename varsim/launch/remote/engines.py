@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Final, Protocol
@@ -87,12 +87,18 @@ class RunningCommand:
     Args:
         name: What a text calls it; "": its first argument.
         descriptors: Descriptors that it inherits.
+        environment: Its environment variables; None: those of this process.
     Raises:
         StartError: The system cannot run it.
     """
 
     def __init__(
-        self, command: EngineCommand, *, name: str = "", descriptors: Sequence[int] = ()
+        self,
+        command: EngineCommand,
+        *,
+        name: str = "",
+        descriptors: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.command = command
         self._name = name or command.arguments[0]
@@ -108,6 +114,7 @@ class RunningCommand:
                     bufsize=0,
                     start_new_session=True,  # Ctrl-C interrupts only the program
                     pass_fds=tuple(descriptors),
+                    env=environment,
                 )
         except OSError as error:
             raise StartError(f"cannot run {command.arguments[0]}: {error.strerror}") from error

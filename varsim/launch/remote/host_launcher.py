@@ -87,7 +87,7 @@ class HostLauncher(ABC):
         Raises:
             ConfigError: A setting does not exist, or has a wrong value.
         """
-        made = cls(cls.settings_type.of(cls.name, given))
+        made = cls(cls.settings_type.of(f"launcher {cls.name!r}", given))
         made.check()
         return made
 
@@ -333,7 +333,7 @@ class _Start:
             value = {
                 "rendezvous": rendezvous.to_line().decode("ascii"),
                 "directory": str(Path.cwd()),
-                "environment": {k: v for k, v in os.environ.items() if k.startswith(_SENT)},
+                "environment": sent_environment(),
             }
             self._listener.send(host.number, Control(Name.BEGIN, 0, value).packed())
         trace = open_trace(options.trace, PROGRAM, self._count)
@@ -401,6 +401,11 @@ class _Start:
             RemoteHost(number, greetings[number], share, name)
             for number, share, name in zip(order, shares, names, strict=True)
         ]
+
+
+def sent_environment() -> dict[str, str]:
+    """Return the environment variables of this process that decide how its workers compute."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_SENT)}
 
 
 def split(num_replicas: int, num_hosts: int) -> list[range]:

@@ -1,9 +1,12 @@
-"""Run the driver of Ray for one cluster, as a child process of the program.
+"""Run the driver of Ray, as a child process of the program: for a cluster, or for tasks.
 
-The program writes two lines of JSON to its stdin: what to reserve, and to which endpoint the agents
-connect, with the key. The driver writes reports, also lines of JSON, into a pipe: the address of
-this machine, the share of each node, and each node that has ended. It ends when its stdin is
-closed, so also when the program is killed; then Ray ends the actors and frees their places.
+The program writes lines of JSON to its stdin. The first one says what the driver serves: agents,
+with what to reserve, or tasks. The driver writes reports, also lines of JSON, into a pipe: the
+address of this machine, and then what happens. It ends when its stdin is closed, so also when the
+program is killed; then Ray ends the actors and tasks, and frees their places.
+
+For agents, the second line says to which endpoint they connect, with the key; the driver reports
+the share of each node, and each node that has ended. `ray_tasks.py` serves tasks.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import select
 import sys
 from collections import Counter
@@ -19,6 +21,9 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any, Final, NoReturn
 
+from varsim.launch.remote.ray_words import reserving, said_by
+
+_READ_BYTES: Final = 64 * 1024
 _RANK: Final = Struct("I")  # in the driver's own pipe
 
 _MOST_UNAVAILABLE: Final = 3
@@ -26,16 +31,14 @@ _PAUSE_S: Final = 0.5
 """If Ray cannot reach an actor, it may still run: its connection was cut, and varsim's link to the
 agent may be there. So the driver asks this many times again, after pauses, and then reports it."""
 
-_COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
-_IN_TRACEBACKS: Final = ("File ", "^^^")
-
 
 class _Driver:
-    """Serves one cluster."""
+    """Serves one program."""
 
     def __init__(self, reports: int) -> None:
         self._reports = reports
-        self._stdin = sys.stdin.buffer
+        self.stdin = sys.stdin.fileno()
+        self._read = b""  # of stdin, after the last line
 
     def report(self, **report: Any) -> None:
         """Write a report."""
@@ -47,17 +50,29 @@ class _Driver:
         sys.exit(1)
 
     def run(self) -> None:
-        """Connect, reserve, start the agents, and report until the program ends."""
-        request = self._request()
+        """Connect, and serve until the program ends."""
+        request = self.request()
         self._connect(request)
-        agents = self._request()
-        self._observe(*self._start(request, agents))
+        if request["serves"] == "tasks":
+            from varsim.launch.remote.ray_tasks import TaskServer
 
-    def _request(self) -> dict[str, Any]:
+            TaskServer(self, request).run()
+        else:
+            self._observe(*self._start(request, self.request()))
+
+    @property
+    def has_line(self) -> bool:
+        """Return whether a line of the program was read that `request` did not return yet."""
+        return b"\n" in self._read
+
+    def request(self) -> dict[str, Any]:
         """Return the next line of the program; end with the program."""
-        line = self._stdin.readline()
-        if not line:
-            sys.exit(0)
+        while not self.has_line:
+            chunk = os.read(self.stdin, _READ_BYTES)
+            if not chunk:
+                sys.exit(0)
+            self._read += chunk
+        line, _, self._read = self._read.partition(b"\n")
         request: dict[str, Any] = json.loads(line)
         return request
 
@@ -67,7 +82,9 @@ class _Driver:
         address = request["address"]
         options: dict[str, Any] = {}
         if address == "local":
-            options = {"num_cpus": sum(request["bundles"]), "include_dashboard": False}
+            options = {"include_dashboard": False}
+            if "bundles" in request:
+                options["num_cpus"] = sum(request["bundles"])
         try:
             ray.init(
                 address=address,
@@ -111,7 +128,7 @@ class _Driver:
         for rank, index in enumerate(first):
             strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
             actor = ray.remote(RayAgent).options(
-                scheduling_strategy=strategy, max_restarts=0, **actor_options(bundles[index])
+                scheduling_strategy=strategy, max_restarts=0, **reserving(bundles[index])
             )
             actors.append(actor.remote())
             # The arguments of a method go from process to process; those of an actor are stored.
@@ -129,8 +146,8 @@ class _Driver:
         for rank, result in awaited.items():
             _await(result, ends, rank)
         while True:
-            ready, _, _ = select.select([self._stdin, ended], [], [], _PAUSE_S if again else None)
-            if self._stdin in ready:
+            ready, _, _ = select.select([self.stdin, ended], [], [], _PAUSE_S if again else None)
+            if self.stdin in ready:
                 return
             for rank in again:  # the method waits in the actor until the agent has ended
                 awaited[rank] = actors[rank].how_it_ended.remote()
@@ -168,30 +185,6 @@ def placed(nodes: Sequence[str], counts: Sequence[int]) -> tuple[list[int], list
         first.setdefault(node, index)
         shares[node] += count
     return list(first.values()), [shares[node] for node in first]
-
-
-def actor_options(bundle: Mapping[str, float]) -> dict[str, Any]:
-    """Return the options of an actor that takes all of a bundle."""
-    named = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-    options: dict[str, Any] = {"num_cpus": 0}
-    options |= {named[name]: amount for name, amount in bundle.items() if name in named}
-    others = {name: amount for name, amount in bundle.items() if name not in named}
-    return options | ({"resources": others} if others else {})
-
-
-def said_by(error: BaseException) -> str:
-    """Return the type and the text of an error of Ray, in one line.
-
-    Of a traceback, only the last line is kept. Of the fields of an actor, which are indented by a
-    tab, only its address is kept.
-    """
-    lines = _COLOURS.sub("", str(error)).strip().splitlines()
-    if any(line.lstrip().startswith(_IN_TRACEBACKS) for line in lines):
-        lines = lines[-1:]
-        if "ImportError" in lines[0] or "ModuleNotFoundError" in lines[0]:
-            lines.append("(varsim must be installed on all nodes, or be named in runtime_env)")
-    kept = [line for line in lines if not line.startswith("\t") or line.startswith("\tip:")]
-    return f"{type(error).__name__}: {' '.join(' '.join(kept).split())}"
 
 
 if __name__ == "__main__":

@@ -8,41 +8,23 @@ stdin, and from there to the actors as an argument of a method, over Ray's own c
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-import zmq
-
-from varsim.errors import ConfigError, StartError
-from varsim.interrupts import MAX_WAIT_S, Interruptible
+from varsim.errors import ConfigError
 from varsim.launch.launcher import LaunchOptions
-from varsim.launch.remote.engines import (
-    END_S,
-    EndedHost,
-    Engine,
-    EngineCommand,
-    RunningCommand,
-)
+from varsim.launch.remote.engines import END_S, EndedHost, Engine
 from varsim.launch.remote.host_launcher import HostLauncher, split
 from varsim.launch.remote.join_key import JoinKey
+from varsim.launch.remote.ray_connection import RayDriver, ensure_ray
 from varsim.launch.remote.settings import HostSettings
 from varsim.nearest import did_you_mean
-from varsim.transport.sockets import timeout_ms
 
 PLACEMENTS: Final = ("spread", "pack")
 """How replicas are placed: on as many nodes as possible, or on as few."""
-
-_LOWEST: Final = (2, 50)  # the lowest release of Ray, as in pyproject.toml
-_INSTALL: Final = "pip install 'varsim-distribute[ray]'"
-_READ_BYTES: Final = 64 * 1024
 
 _RESERVE_SHARE: Final = 0.9
 """Share of the time for a start after which the driver says that Ray has not enough resources; the
@@ -81,14 +63,14 @@ class RaySettings(HostSettings):
         return [*own, "hosts", "listen", "start_timeout_s"]
 
     @classmethod
-    def checked(cls, launcher: str, name: str, value: Any) -> Any:
+    def checked(cls, whose: str, name: str, value: Any) -> Any:
         """Return the value of a setting.
 
         Raises:
             ConfigError: The value is wrong.
         """
         if name == "start_timeout_s":
-            return HostSettings.checked(launcher, name, value)
+            return HostSettings.checked(whose, name, value)
         expected = ""
         if name == "placement" and value not in PLACEMENTS:
             near = did_you_mean(value, PLACEMENTS) if isinstance(value, str) else ""
@@ -102,7 +84,7 @@ class RaySettings(HostSettings):
         elif name in ("address", "listen") and (not isinstance(value, str) or not value):
             expected = "a text, such as 203.0.113.1:6379"
         if expected:
-            raise ConfigError(f"launcher {launcher!r}: {name} is {value!r}, and must be {expected}")
+            raise ConfigError(f"{whose}: {name} is {value!r}, and must be {expected}")
         return value
 
 
@@ -136,22 +118,10 @@ class RayLauncher(HostLauncher):
             ConfigError: Ray is not installed, or too old; there are more nodes than replicas.
             StartError: Ray cannot be reached.
         """
-        _ensure_ray()
+        ensure_ray("launcher 'ray'")
         assert isinstance(self.settings, RaySettings), "from_settings has made them"
         counts = _bundles(len(options.devices), self.settings.number)
         return RayEngine(self.settings, counts, deadline_s)
-
-
-def _ensure_ray() -> None:
-    try:
-        installed = version("ray")
-    except PackageNotFoundError:
-        raise ConfigError(f"launcher 'ray' needs Ray, which is not installed: {_INSTALL}") from None
-    if tuple(int(one) for one in installed.split(".")[:2] if one.isdecimal()) < _LOWEST:
-        lowest = ".".join(map(str, _LOWEST))
-        raise ConfigError(
-            f"launcher 'ray' needs Ray {lowest} or later, and {installed} is installed: {_INSTALL}"
-        )
 
 
 def _bundles(num_replicas: int, num_hosts: int | None) -> list[int]:
@@ -182,52 +152,21 @@ class RayEngine:
         """
         self.shares: tuple[int, ...] = ()
         self._deadline_s = deadline_s
-        self._ended: list[EndedHost] = []
-        self._has_failed = False
-        self._pending = b""
-        self._address = ""
-        self._reports, reports = os.pipe()
+        request = {
+            "serves": "agents",
+            "address": settings.address,
+            "strategy": "STRICT_SPREAD" if settings.number else settings.placement.upper(),
+            "bundles": counts,
+            "resources": dict(settings.resources_per_worker),
+            "runtime_env": dict(settings.runtime_env),
+        }
+        self._driver = RayDriver(request, deadline_s)
+        self.outputs = self._driver.outputs
         try:
-            os.set_blocking(self._reports, False)
-            request = {
-                "address": settings.address,
-                "strategy": "STRICT_SPREAD" if settings.number else settings.placement.upper(),
-                "bundles": counts,
-                "resources": dict(settings.resources_per_worker),
-                "runtime_env": dict(settings.runtime_env),
-            }
-            # -P: a module in the working directory must not hide a module of varsim.
-            command = (sys.executable, "-P", "-m", "varsim.launch.remote.ray_driver", str(reports))
-            self._driver = RunningCommand(
-                EngineCommand(command, None, json.dumps(request) + "\n"),
-                name="Ray's driver",
-                descriptors=[reports],
-            )
-        except BaseException:
-            os.close(self._reports)
-            raise
-        finally:
-            os.close(reports)
-        self.outputs = (self._driver.output, self._reports)
-        try:
-            self._await_address()
-            self.endpoints = settings.endpoints(self._address)
+            self.endpoints = settings.endpoints(self._driver.address)
         except BaseException:
             self.end(0.0)
             raise
-
-    def _await_address(self) -> None:
-        poller = zmq.Poller()
-        for one in self.outputs:
-            poller.register(one, zmq.POLLIN)
-        while not self._address:
-            for ended in self.ended():
-                raise StartError(f"Ray {ended.reason}")
-            left_s = self._deadline_s - time.monotonic()
-            if left_s <= 0:
-                raise StartError("Ray did not answer in the time for the start (start_timeout_s)")
-            with Interruptible():
-                poller.poll(timeout_ms(min(left_s, MAX_WAIT_S)))
 
     def start(self, endpoint: str, key: JoinKey) -> None:
         """Let the driver reserve places for the replicas, and start an agent on each node."""
@@ -237,43 +176,21 @@ class RayEngine:
             "key": key.to_line(),
             "reserve_s": left_s * _RESERVE_SHARE,
         }
-        self._driver.write(json.dumps(request) + "\n")
+        self._driver.tell(request)
 
     def ended(self) -> list[EndedHost]:
         """Return the nodes that have ended since the last call, as the driver reports."""
-        self._read_reports()
-        self._driver.read()
-        if self._driver.has_ended and not self._has_failed:
-            self._has_failed = True
-            self._ended.append(EndedHost(None, self._driver.reason))
-        ended, self._ended = self._ended, []
+        ended = []
+        for report in self._driver.reports():
+            if "shares" in report:
+                self.shares = tuple(report["shares"])
+            else:
+                ended.append(EndedHost(report.get("rank"), report["ended"]))
         return ended
-
-    def _read_reports(self) -> None:
-        with suppress(BlockingIOError):
-            while chunk := os.read(self._reports, _READ_BYTES):
-                *lines, self._pending = (self._pending + chunk).split(b"\n")
-                for line in lines:
-                    self._take(**json.loads(line))
-
-    def _take(
-        self,
-        address: str = "",
-        shares: list[int] | None = None,
-        rank: int | None = None,
-        ended: str = "",
-    ) -> None:
-        """Take a report of the driver: each one has one of these."""
-        self._address = address or self._address
-        self.shares = self.shares if shares is None else tuple(shares)
-        if ended:
-            self._has_failed = self._has_failed or rank is None
-            self._ended.append(EndedHost(rank, ended))
 
     def lose(self, host: int | None) -> None:
         """Do nothing: Ray ends actors on nodes that it does not reach."""
 
     def end(self, timeout_s: float = END_S) -> None:
         """Let the driver end, and with it all actors."""
-        self._driver.end(time.monotonic() + timeout_s)
-        os.close(self._reports)
+        self._driver.end(timeout_s)

@@ -43,9 +43,11 @@ class HostSettings:
     start_timeout_s: float | None = None
 
     @classmethod
-    def of(cls, launcher: str, given: Mapping[str, Any]) -> Self:
+    def of(cls, whose: str, given: Mapping[str, Any]) -> Self:
         """Return the settings of a mapping.
 
+        Args:
+            whose: What has these settings, for errors: "launcher 'ssh'".
         Raises:
             ConfigError: A setting does not exist, or has a wrong value.
         """
@@ -53,10 +55,10 @@ class HostSettings:
         for name in given:
             if name not in names:
                 raise ConfigError(
-                    f"launcher {launcher!r} has no setting {name!r}: it has {', '.join(names)}"
+                    f"{whose} has no setting {name!r}: it has {', '.join(names)}"
                     f"{did_you_mean(str(name), names)}"
                 )
-        return cls(**{name: cls.checked(launcher, name, value) for name, value in given.items()})
+        return cls(**{name: cls.checked(whose, name, value) for name, value in given.items()})
 
     @classmethod
     def setting_names(cls) -> list[str]:
@@ -64,13 +66,13 @@ class HostSettings:
         return [one.name for one in fields(cls)]
 
     @classmethod
-    def checked(cls, launcher: str, name: str, value: Any) -> Any:
+    def checked(cls, whose: str, name: str, value: Any) -> Any:
         """Return the value of a setting in its form here.
 
         Raises:
             ConfigError: The value is wrong.
         """
-        return _checked(launcher, name, value)
+        return _checked(whose, name, value)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,7 +105,7 @@ class HostSettings:
         return f"tcp://{address}:{port}", f"tcp://{address}:{int(port) + 1}"
 
 
-def _checked(launcher: str, name: str, value: Any) -> Any:
+def _checked(whose: str, name: str, value: Any) -> Any:
     """Return the value of a setting in its form here."""
     if name in ("hosts", "options") and isinstance(value, (list, tuple)):
         if value and all(isinstance(one, str) and one for one in value):
@@ -121,7 +123,7 @@ def _checked(launcher: str, name: str, value: Any) -> Any:
         "options": "a list of texts",
         "start_timeout_s": "a positive number of seconds",
     }.get(name, "a text")
-    raise ConfigError(f"launcher {launcher!r}: {name} is {value!r}, and must be {expected}")
+    raise ConfigError(f"{whose}: {name} is {value!r}, and must be {expected}")
 
 
 def _own_address(names: tuple[str, ...]) -> str:
