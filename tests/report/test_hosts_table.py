@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from io import StringIO
+from itertools import pairwise
 
 import pytest
 
 from tests.report.summaries import lens, summary, variable_summary
-from varsim.report.hosts_table import NOT_RECORDED, TITLE, places_text, traffic_in_short
+from varsim.report.hosts_table import MAX_HOSTS, NOT_RECORDED, TITLE, places_text, traffic_in_short
 from varsim.report.run_page import print_report
 from varsim.report.summary import Summary
 from varsim.tracing.host_traffic import HostLink, HostTraffic
@@ -119,6 +120,18 @@ def test_a_line_says_what_is_within_and_between_hosts() -> None:
         "within a host 2.00 MiB. Not counted: what the exchange mine moved outside messages"
     )
     assert NOT_RECORDED == traffic_in_short(HOSTS, None)
+
+
+def test_of_many_hosts_some_are_shown():
+    hosts = [f"h{i}" for i in range(MAX_HOSTS + 4)]
+    direct = [link(one, other) for one, other in pairwise(hosts)]
+    traffic = HostTraffic.of([*(link("", one, delay_s=0.1) for one in hosts), *direct], [])
+    text = report(summary(workers=len(hosts), hosts=hosts, traffic=traffic))
+
+    assert "4 more hosts are in summary.json. 3 more pairs of hosts are in summary.json." in text
+    assert f"h{MAX_HOSTS - 1} {MAX_HOSTS - 1} cpu:{MAX_HOSTS - 1} 4,242" in text
+    assert f"h{MAX_HOSTS} {MAX_HOSTS} cpu" not in text
+    assert places_text(hosts, []).endswith(f"on h{MAX_HOSTS - 1}; 4 more hosts.")
 
 
 def test_replicas_without_known_devices_have_hosts() -> None:

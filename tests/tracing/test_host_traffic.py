@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.tracing.host_clusters import S, merged
-from varsim.tracing import run_entries
+from varsim.tracing import round_trips, run_entries
 from varsim.tracing.history import PROGRAM
 from varsim.tracing.host_traffic import (
     CountedHost,
@@ -18,15 +18,16 @@ from varsim.tracing.host_traffic import (
     Moved,
     traffic_of,
 )
-from varsim.tracing.round_trips import MAX_KEPT, RoundTrips
+from varsim.tracing.round_trips import IDLE_NS, MAX_KEPT, RoundTrips
 from varsim.tracing.trace_format import RecordKind
 
 A, B, C = (
     CountedHost(*one) for one in (("a", range(2), 0), ("b", range(2, 3), 1), ("c", range(3, 5), 2))
 )
+MS = 1_000_000
 COUNTS = [Moved(10, 100), Moved(10, 101), Moved(7, 70), Moved(5, 50), Moved(4, 40)]
 
-DELAYS = {0: Delay(9e-4, 8e-4), 1: Delay(3e-4, 2.5e-4), 2: Delay(2e-4, 1e-5)}
+DELAYS = {0: Delay(4e-3, 3e-3), 1: Delay(3e-2, 2.5e-2), 2: Delay(2e-2, 1e-3)}
 
 
 def counted(direct: Any = None, exchange: str = "star") -> CountedTraffic:
@@ -52,10 +53,19 @@ def test_messages_are_within_the_programs_host_or_between_two() -> None:
 
 def test_a_link_that_is_not_clearly_slower_is_not_named() -> None:
     """A quarter of its messages took less than the half of those of another link."""
-    near = {**DELAYS, 1: Delay(3e-4, 1.9e-4)}
+    near = {**DELAYS, 1: Delay(3e-2, 1.9e-2)}
     found = traffic_of([A, B, C], counted({}), near)
-    assert [3e-4, 2e-4] == [one.delay_s for one in found.links[1:]]
+    assert [3e-2, 2e-2] == [one.delay_s for one in found.links[1:]]
     assert [] == found.slowest
+    busy = {**DELAYS, 0: Delay(6e-3, 3e-3)}
+    assert [] == traffic_of([A, B, C], counted({}), busy).slowest, "waits for processes do as much"
+    fast = {
+        number: Delay(one.median_s / 100, one.quartile_s / 100) for number, one in DELAYS.items()
+    }
+    assert [] == traffic_of([A, B, C], counted({}), fast).slowest, "so does any busy host"
+    alone = {2: DELAYS[2]}
+    assert [] == traffic_of([A, B, C], counted({}), alone).slowest, "the other one is not known"
+    assert ["", "b"] == traffic_of([A, B], counted({}), {1: DELAYS[1]}).slowest
 
 
 def test_a_program_on_no_host_has_only_messages_between_hosts() -> None:
@@ -75,13 +85,12 @@ def test_agents_on_one_machine_are_not_two_machines() -> None:
 def test_what_an_exchange_moves_outside_messages_is_added_by_links() -> None:
     """The first host gives to the second one and gets back; workers of one host share memory."""
     direct = {(0, 1): Moved(2, 1_000), (1, 0): Moved(1, 500), (2, 2): Moved(3, 30)}
-    found = traffic_of([A, B, C], counted(direct, "chain"), {1: DELAYS[1]})
+    found = traffic_of([A, B, C], counted(direct, "chain"))
 
     assert [(["a", "b"], False, 3, 1_500), (["c", "c"], True, 3, 30)] == [
         (one.ends, one.within, one.messages, one.size_bytes) for one in found.direct
     ]
     assert (231, 1_660) == (found.bytes_within, found.bytes_between)
-    assert ["", "b"] == found.slowest
 
 
 def test_an_exchange_that_counts_nothing_is_named() -> None:
@@ -95,42 +104,65 @@ def test_counts_are_kept_as_json(direct: Any) -> None:
 
 @pytest.mark.parametrize("ahead_ns", [0, 3_600 * S, -(10**15)])
 def test_the_difference_of_clocks_is_not_in_the_delay(ahead_ns: int) -> None:
-    """Each message takes 5 ns there and 7 ns back; the replica has it for 100 ns."""
+    """Each message takes 5 ms there and 7 ms back; the replica has it for 100 ms."""
     trips = RoundTrips()
-    for start in (0, 1_000):
+    trips.take(0, [int(RecordKind.BEGUN), ahead_ns - MS])
+    for start in (0, 1_000 * MS):
         for process, kind, peer, at_ns in (
             (PROGRAM, RecordKind.SENT, 0, start),
-            (0, RecordKind.RECEIVED, PROGRAM, start + 5 + ahead_ns),
-            (0, RecordKind.SENT, PROGRAM, start + 105 + ahead_ns),
-            (0, RecordKind.SENT, PROGRAM, start + 106 + ahead_ns),  # answers nothing
-            (PROGRAM, RecordKind.RECEIVED, 0, start + 112),
-            (PROGRAM, RecordKind.RECEIVED, 0, start + 500),
+            (0, RecordKind.RECEIVED, PROGRAM, start + 5 * MS + ahead_ns),
+            (0, RecordKind.SENT, PROGRAM, start + 105 * MS + ahead_ns),
+            (0, RecordKind.SENT, PROGRAM, start + 106 * MS + ahead_ns),  # answers nothing
+            (PROGRAM, RecordKind.RECEIVED, 0, start + 112 * MS),
+            (PROGRAM, RecordKind.RECEIVED, 0, start + 500 * MS),
         ):
             trips.take(process, [int(kind), at_ns, peer])
     trips.take(PROGRAM, [int(RecordKind.RECEIVED), 0, 1])  # the sender's record ends too early
 
-    assert Delay(6e-9, 6e-9) == trips.delay([0])
+    assert Delay(6e-3, 6e-3) == trips.delay([0])
     assert None is trips.delay([1])
+
+
+@pytest.mark.parametrize("busy", [PROGRAM, 0])
+def test_a_message_that_waits_for_a_busy_receiver_is_not_measured(busy: int) -> None:
+    """Just before the receipt, the receiver did something else."""
+    trips = RoundTrips()
+    trips.take(0, [int(RecordKind.BEGUN), -MS])
+    for process, kind, peer, at_ns in (
+        (PROGRAM, RecordKind.SENT, 0, 0),
+        (0, RecordKind.RECEIVED, PROGRAM, 5 * MS),
+        (0, RecordKind.SENT, PROGRAM, 6 * MS),
+        (PROGRAM, RecordKind.RECEIVED, 0, 12 * MS),
+    ):
+        if process == busy and kind is RecordKind.RECEIVED:
+            trips.take(process, [int(RecordKind.READ), at_ns - IDLE_NS + 1])
+        trips.take(process, [int(kind), at_ns, peer])
+
+    assert None is trips.delay([0])
 
 
 def test_few_of_very_many_round_trips_are_kept() -> None:
     trips = RoundTrips()
     for start in range(3 * MAX_KEPT):
-        trips.take(PROGRAM, [int(RecordKind.SENT), start, 0])
-        trips.take(0, [int(RecordKind.RECEIVED), start, PROGRAM])
-        trips.take(0, [int(RecordKind.SENT), start, PROGRAM])
-        trips.take(PROGRAM, [int(RecordKind.RECEIVED), start + 2 * start, 0])
+        now_ns = start * MS
+        trips.take(PROGRAM, [int(RecordKind.SENT), now_ns, 0])
+        trips.take(0, [int(RecordKind.RECEIVED), now_ns, PROGRAM])
+        trips.take(0, [int(RecordKind.SENT), now_ns, PROGRAM])
+        trips.take(PROGRAM, [int(RecordKind.RECEIVED), now_ns + IDLE_NS + 2 * start, 0])
 
     assert MAX_KEPT / 4 <= len(trips._kept[0].times_ns) <= MAX_KEPT
     delay = trips.delay([0])
     assert delay is not None
-    assert 1.5 * MAX_KEPT == pytest.approx(delay.median_s * S, rel=0.01)
-    assert 0.75 * MAX_KEPT == pytest.approx(delay.quartile_s * S, rel=0.01)
+    assert 1.5 * MAX_KEPT + IDLE_NS / 2 == pytest.approx(delay.median_s * S, rel=0.01)
+    assert 0.75 * MAX_KEPT + IDLE_NS / 2 == pytest.approx(delay.quartile_s * S, rel=0.01)
 
 
-def test_a_history_has_the_traffic_of_its_hosts(tmp_path: Path) -> None:
+def test_a_history_has_the_traffic_of_its_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cluster whose replicas 0 and 1 are on two hosts; the program is on the first one."""
-    with merged(tmp_path, counted({}).replicas[:2]) as history:
+    monkeypatch.setattr(round_trips, "IDLE_NS", 0)  # in a simulated cluster, nothing waits
+    with merged(tmp_path, COUNTS[:2]) as history:
         traffic = history.traffic
         assert traffic is not None
         assert [("cpu:0", "a"), ("cpu:1", "b")] == [history.place_of(i)[::-1] for i in range(2)]
@@ -139,7 +171,6 @@ def test_a_history_has_the_traffic_of_its_hosts(tmp_path: Path) -> None:
         traffic.program_on,
         traffic.slowest,
     )
-    assert all(one.delay_s is not None and one.delay_s < 3_600 for one in traffic.links)
 
 
 def test_a_history_of_a_version_that_counted_nothing_has_no_traffic(tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ DIRECT_TITLE: Final = "values from host to host, outside messages"
 NOT_RECORDED: Final = "Messages between these hosts: not recorded."
 DELAY: Final = (
     "delay: half of the time that a message to a replica and the replica's next message were under "
-    "way, the median. Differences of clocks are not in it."
+    "way, the median. Waits for busy processes are in it, and differences of clocks are not."
 )
 NOT_MEASURED: Final = f"{NOTHING}: not known, because no such messages were recorded."
 _MOST_DEVICES: Final = 3
+MAX_HOSTS: Final = 20  # one screen
 
 
 def places(hosts: Sequence[str], devices: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -52,8 +53,9 @@ def places_text(hosts: Sequence[str], devices: Sequence[str]) -> str:
     told = [
         f"replica{'s' * (hosts.count(host) > 1)} {ids} on {visible(host)}"
         + (f" ({used})" if used else "")
-        for host, (ids, used) in found.items()
+        for host, (ids, used) in list(found.items())[:MAX_HOSTS]
     ]
+    told += [f"{len(found) - MAX_HOSTS} more hosts"] if len(found) > MAX_HOSTS else []
     return f"Hosts: {'; '.join(told)}."
 
 
@@ -95,8 +97,8 @@ def _uncounted(traffic: HostTraffic) -> str:
 
 
 def host_columns(summary: Summary) -> tuple[list[str], list[Column]]:
-    """Return the labels and the columns of the table of hosts."""
-    found = places(summary.hosts, summary.devices)
+    """Return the labels and the columns of the table of hosts, of at most `MAX_HOSTS` hosts."""
+    found = dict(list(places(summary.hosts, summary.devices).items())[:MAX_HOSTS])
     columns = [
         Column("replicas", [ids for ids, _ in found.values()], right=False),
         Column("devices", [used for _, used in found.values()], right=False),
@@ -109,7 +111,7 @@ def host_columns(summary: Summary) -> tuple[list[str], list[Column]]:
 
 def direct_columns(traffic: HostTraffic) -> tuple[list[str], list[Column]]:
     """Return the labels and the columns of the table of links from host to host."""
-    links = traffic.direct
+    links = traffic.direct[:MAX_HOSTS]
     return [ends_text(one) for one in links], _amounts(links)[:-1]
 
 
@@ -127,7 +129,12 @@ def delay_ms(delay_s: float | None) -> str:
 
 
 def sentences_on_hosts(traffic: HostTraffic | None) -> Iterator[str]:
-    """Yield the sentences below the table: the totals, and the slowest link."""
+    """Yield the sentences below the tables: what they leave out, totals, and the slowest link."""
+    if traffic is not None:
+        tables = (traffic.of_program, "hosts"), (traffic.direct, "pairs of hosts")
+        for links, what in tables:
+            if len(links) > MAX_HOSTS:
+                yield f"{count(len(links) - MAX_HOSTS)} more {what} are in summary.json."
     if traffic is None:
         yield NOT_RECORDED
         return
@@ -145,7 +152,7 @@ def sentences_on_hosts(traffic: HostTraffic | None) -> Iterator[str]:
     some = " of which the delay is known" if len(measured) < len(between) else ""
     if not measured:
         yield "Which link between hosts was the slowest is not known."
-    elif len(between) > 1 and slowest is not None:
+    elif len(measured) > 1 and slowest is not None:
         yield f"The slowest link between hosts{some}: {ends_text(slowest)}."
     elif len(measured) > 1:
         yield f"No link between hosts{some} was clearly slower than the others."

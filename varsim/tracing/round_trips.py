@@ -4,7 +4,11 @@ A round trip is a message to a replica, and the next message that the replica se
 were under way from the sending of the first one until the receipt of the second one, without the
 time between them on the replica. The two outer times are those of the program's clock, and the time
 on the replica is that of its own clock, so the difference of the clocks has no part in the result.
-Half of it is the delay of a message. It contains the wait of a message until its process reads it.
+Half of it is the delay of a message.
+
+A message that arrives while its receiver is busy waits for it. For example, the program sends a
+commit to one replica after the other, and meanwhile the first ones already answer. So only messages
+count that end a wait of their receiver.
 """
 
 from __future__ import annotations
@@ -27,6 +31,11 @@ fourth one and so on are kept."""
 _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
 
+IDLE_NS: Final = 200_000
+"""A process without a record for so long before a receipt has waited for the message. It begins to
+wait some tens of microseconds after a record."""
+
+
 class RoundTrips:
     """The round trips of each replica, from the records of all processes in causal order."""
 
@@ -38,14 +47,18 @@ class RoundTrips:
         self._begun: dict[int, tuple[int, int]] = {}
         """Replica → the last envelope that it has received and not answered: when it was sent, and
         when it was received."""
+        self._last_ns: dict[int, int] = {}  # process → the time of its last record
         self._kept: defaultdict[int, _Kept] = defaultdict(_Kept)
 
     def take(self, process: int, record: TraceRecord) -> None:
-        """Take note of a record, if it is about an envelope."""
-        if record[0] == _SENT:
-            self._sent(process, record[2], record[1])
-        elif record[0] == _RECEIVED:
-            self._received(process, record[2], record[1])
+        """Take note of a record of a process."""
+        kind, at_ns = record[:2]
+        if kind == _SENT:
+            self._sent(process, record[2], at_ns)
+        elif kind == _RECEIVED:
+            was_idle = at_ns - self._last_ns.get(process, at_ns) >= IDLE_NS
+            self._received(process, record[2], at_ns, was_idle=was_idle)
+        self._last_ns[process] = at_ns
 
     def _sent(self, process: int, peer: int, at_ns: int) -> None:
         one: tuple[int, int] | None = (at_ns, 0)
@@ -54,13 +67,17 @@ class RoundTrips:
             one = None if begun is None else (begun[0], at_ns - begun[1])
         self._under_way[process, peer].append(one)
 
-    def _received(self, process: int, peer: int, at_ns: int) -> None:
+    def _received(self, process: int, peer: int, at_ns: int, *, was_idle: bool) -> None:
         envelopes = self._under_way[peer, process]
         one = envelopes.popleft() if envelopes else None  # the sender's record can end too early
         if one is None:
             return
         if process != PROGRAM:
-            self._begun[process] = one[0], at_ns
+            self._begun.pop(process, None)  # an envelope before this one has had no answer
+            if was_idle:
+                self._begun[process] = one[0], at_ns
+            return
+        if not was_idle:
             return
         began_ns, held_ns = one
         self._kept[peer].add(max(0, at_ns - began_ns - held_ns))
