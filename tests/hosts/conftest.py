@@ -14,6 +14,7 @@ import pytest
 from tests.hosts.engine_lab import EngineLab, why_no_engines
 from tests.hosts.lab import Lab
 from tests.hosts.namespaces import why_impossible
+from tests.hosts.ray_cluster import require_ray
 from tests.waiting import MS, wait_for
 
 LEAVE_S = 10_000 * MS
@@ -30,6 +31,12 @@ def hosts_are_possible() -> None:
 def engines_are_possible(hosts_are_possible: None) -> None:
     """Skip a test that needs ssh and mpirun, or fail it, if they are not installed."""
     _need_no_reason(why_no_engines())
+
+
+@pytest.fixture(scope="session")
+def ray_is_possible(hosts_are_possible: None) -> None:
+    """Skip a test that needs Ray, or fail it, if Ray is not installed."""
+    require_ray()
 
 
 def _need_no_reason(why: str) -> None:

@@ -19,7 +19,7 @@ import socket
 import string
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -90,6 +90,10 @@ class EngineLab(MadeOfParts):
     """
 
     def __init__(self, num_hosts: int, **options: Any) -> None:
+        self.variables: dict[str, str] = {}
+        """Environment variables that further programs on the hosts get."""
+        self.is_service: Callable[[str], bool] = lambda _: False
+        """Returns whether a command is a service of the hosts, which `processes` leaves out."""
         with ExitStack() as stack:
             # The path of an ipc socket has at most 107 characters.
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab")))
@@ -115,6 +119,7 @@ class EngineLab(MadeOfParts):
             # As root, mpirun refuses to run without both.
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            **self.variables,
         }
 
     def popen(self, number: int, arguments: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
@@ -132,7 +137,7 @@ class EngineLab(MadeOfParts):
         )
 
     def processes(self) -> dict[int, str]:
-        """Return the processes on all hosts, except their ssh servers: process id → command."""
+        """Return the processes on all hosts, except their services: process id → command."""
         found = {}
         servers = {one.pid for one in self._servers}
         for host in self.lab.hosts:
@@ -140,7 +145,15 @@ class EngineLab(MadeOfParts):
                 if pid not in servers:
                     with suppress(OSError):  # it has ended in the meantime
                         found[pid] = command_of(pid)
-        return {pid: command for pid, command in found.items() if command}
+        return {
+            pid: command
+            for pid, command in found.items()
+            if command and not self.is_service(command)
+        }
+
+    def left(self) -> list[str]:
+        """Return the processes on all hosts, and the files of varsim."""
+        return [*self.processes().values(), *self.files("varsim-*")]
 
     def files(self, pattern: str = "*") -> list[str]:
         """Return the names of temporary files on all hosts that match a pattern."""

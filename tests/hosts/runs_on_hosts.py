@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.hosts.engine_lab import EngineLab
+from tests.hosts.ray_cluster import PORT
 from tests.waiting import MS
 
 LOCAL: Final = "process"
 """The launcher of one host."""
+
+RAY: Final = "ray"
+"""The launcher for which the hosts must have a Ray cluster (`ray_cluster.ray_for`)."""
 
 TIMEOUT_S: Final = 120_000 * MS
 
@@ -72,7 +76,12 @@ def start(
         launcher: Its name; "": `arguments` name it, with its settings.
         out: A new folder for the run.
     """
-    hosts = ("--hosts", ",".join(engines.names)) if launcher not in (LOCAL, "") else ()
+    hosts: tuple[str, ...] = ()
+    if launcher == RAY:
+        address = f"{engines.lab.hosts[0].address}:{PORT}"
+        hosts = ("--address", address, "--hosts", str(len(engines.names)))
+    elif launcher not in (LOCAL, ""):
+        hosts = ("--hosts", ",".join(engines.names))
     chosen = ("--launcher", launcher, *hosts) if launcher else ()
     command = ("-m", "varsim", "run", *arguments, *chosen, "--out", str(out))
     return engines.popen(

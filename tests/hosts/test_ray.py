@@ -15,7 +15,7 @@ import pytest
 
 from tests.hosts import namespaces
 from tests.hosts.lab import Lab
-from tests.hosts.ray_cluster import RayCluster, ray_cluster, require_ray
+from tests.hosts.ray_cluster import RayCluster, ray_cluster
 from tests.waiting import MS, wait_for, wait_for_exit
 
 pytestmark = [pytest.mark.hosts, pytest.mark.processes, pytest.mark.timeout(180)]
@@ -67,9 +67,8 @@ strategy.close()
 
 
 @pytest.fixture(scope="module")
-def cluster(hosts_are_possible: None) -> Iterator[RayCluster]:
+def cluster(ray_is_possible: None) -> Iterator[RayCluster]:
     """Return a Ray cluster on three hosts, for all tests of the module."""
-    require_ray()
     with Lab(3) as lab, ray_cluster(lab) as made:
         yield made
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.hosts.lab import Lab
 from tests.hosts.namespaces import processes_inside
-from tests.hosts.ray_cluster import RayCluster, ray_cluster, require_ray
+from tests.hosts.ray_cluster import RayCluster, ray_cluster
 from tests.hosts.runs_on_hosts import TIMEOUT_S, read
 from tests.waiting import MS, is_running, wait_for
 
@@ -42,9 +42,8 @@ LEAVE_S = 10_000 * MS
 
 
 @pytest.fixture(scope="module")
-def cluster(hosts_are_possible: None) -> Iterator[RayCluster]:
+def cluster(ray_is_possible: None) -> Iterator[RayCluster]:
     """Return a Ray cluster on three hosts, for all tests of the module."""
-    require_ray()
     with Lab(3) as lab, ray_cluster(lab) as made:
         yield made
 
