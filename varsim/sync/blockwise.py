@@ -39,30 +39,40 @@ def merge_into(
     flat = [value.reshape(-1) for value in values]
     before = None if mirror is None else mirror.reshape(-1)
     target = out.reshape(-1)
-    divides = aggregation is VariableAggregation.MEAN and len(values) > 1
-    count = out.dtype.type(len(values)) if divides else None
+    divisor = len(values) if aggregation is VariableAggregation.MEAN else 1
     step = max(1, PIECE_BYTES // out.dtype.itemsize)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start in range(0, target.size, step):
             piece = slice(start, start + step)
             total = target[piece]
-            _fold([value[piece] for value in flat], total)
-            if count is not None:
-                np.divide(total, count, out=total)
-            if before is not None:
-                _apply(operation, before[piece], total)
+            fold_into(total, [value[piece] for value in flat], np.add)
+            finish_into(total, divisor, operation, None if before is None else before[piece])
 
 
-def _fold(values: Sequence[Array], total: Array) -> None:
+def fold_into(total: Array, values: Sequence[Array], ufunc: np.ufunc) -> None:
+    """Write the left fold of values to `total`, which may be the first value itself.
+
+    Call this with NumPy's warnings disabled, as `reduce` does.
+    """
     if len(values) == 1:
         np.copyto(total, values[0])
         return
-    np.add(values[0], values[1], out=total)
+    ufunc(values[0], values[1], out=total)
     for value in values[2:]:
-        np.add(total, value, out=total)
+        ufunc(total, value, out=total)
 
 
-def _apply(operation: Operation, before: Array, total: Array) -> None:
+def finish_into(total: Array, divisor: int, operation: Operation, before: Array | None) -> None:
+    """Turn a fold into the result of the merge, in place.
+
+    Args:
+        divisor: The number of values for a MEAN; else 1.
+        before: The value of all components; None to keep the combined value itself.
+    """
+    if divisor > 1:
+        np.divide(total, total.dtype.type(divisor), out=total)
+    if before is None:
+        return
     if operation is Operation.ASSIGN_ADD:
         np.add(before, total, out=total)
     elif operation is Operation.ASSIGN_SUB:
