@@ -49,13 +49,16 @@ class Peer:
     commands: Callable[[int, Path], list[Command]]  # (workers, folder for files) -> processes
     program: str | None = None  # a program of the system that the peer needs, such as mpirun
     has_members: bool = True  # True: as many processes as workers; False: one process
+    python: str = PYTHON  # the Python of its processes
 
     def missing(self) -> str | None:
         """Return what is needed to measure the peer; None if it is available."""
-        if not Path(PYTHON).exists():
+        if not Path(self.python).exists():
             return f"there is no {PEERS.name}; `make bench-peers` makes it"
         look = f"import importlib.util as i; raise SystemExit(not i.find_spec({self.package!r}))"
-        if subprocess.run([PYTHON, "-c", look], check=False, stderr=subprocess.DEVNULL).returncode:
+        if subprocess.run(
+            [self.python, "-c", look], check=False, stderr=subprocess.DEVNULL
+        ).returncode:
             return f"{self.package} is not in {PEERS.name}; `make bench-peers` installs it"
         if self.program is not None and shutil.which(self.program) is None:
             return f"there is no {self.program} (Debian, Ubuntu: apt install openmpi-bin)"
