@@ -4,10 +4,8 @@ A cluster has one anonymous file (memfd). The file has no name, so the system fr
 process ends, even after SIGKILL. Every process maps the whole file once, and writes only in its own
 region. Only the blocks of a region occupy memory.
 
-A block is reused only when no process uses an array in it. All views of a block in one process have
-the same base object. When this object is freed, the process has released the block. `Leases` record
-the releases of other processes. A base object can be freed at any moment, in any thread. So its
-callback only records the release, and `settle` processes the recorded releases later.
+A block is reused only when no process uses an array in it: `Blocks` counts the arrays of this
+process, and `Leases` record the releases of other processes.
 """
 
 from __future__ import annotations
@@ -15,11 +13,9 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import weakref
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -30,6 +26,7 @@ from varsim.private import FILE_MODE
 from varsim.protocol.buffers import SharedReference
 from varsim.spec import Array
 from varsim.transport import forks
+from varsim.transport.blocks import Block, Blocks
 from varsim.transport.host_limits import ADDRESSES_BYTES, address_space
 
 _SMALLEST_BYTES: Final = 2**16
@@ -51,32 +48,6 @@ _WHAT_TO_DO: Final = (
     f"{environment.SHARED_MEMORY} sets how much memory a cluster may share, and `ulimit -v` limits "
     "it too. Values that were read earlier and are still in use occupy this memory."
 )
-
-
-Release = Callable[[int, int, int], None]
-"""Called with (offset, size, count) when this process releases `count` references to a block."""
-
-
-@dataclass(slots=True, eq=False)
-class _Block:
-    """A block in this process's region, or a foreign block, which is in another region.
-
-    Attributes:
-        base: The base of this process's arrays in the block; None if there are none.
-        release: For a foreign block, reports the release to the peer that sent the block first.
-        count: The number of references to a foreign block that this peer has sent.
-    """
-
-    offset: int
-    size_bytes: int
-    base: weakref.ref[Array] | None = None
-    base_id: int = 0
-    address: int = 0
-    release: Release | None = None
-    count: int = 0
-
-    def alive(self) -> Array | None:
-        return None if self.base is None else self.base()
 
 
 def shared_memory_exists() -> bool:
@@ -107,7 +78,7 @@ def create_file() -> int:
     return descriptor
 
 
-class Arena:
+class Arena(Blocks):
     """The shared memory of one cluster, in one of its processes."""
 
     def __init__(
@@ -140,19 +111,14 @@ class Arena:
         """Decodes releases of other processes. Called with the size of this region's memory before
         new memory is allocated; it is called again while it returns True."""
         self._file = range(num_owners * self.region_bytes)
-        self._region = self._file[owner * self.region_bytes :][: self.region_bytes]
+        super().__init__(self._file[owner * self.region_bytes :][: self.region_bytes])
         os.ftruncate(descriptor, len(self._file))
         self._memory = mmap.mmap(descriptor, len(self._file), mmap.MAP_SHARED)
         self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would read the whole mapping
         self._held_bytes = 0
         self._is_full = False
         self._next_offset = self._region.start
-        self._own: dict[int, _Block] = {}  # offset → block of this region
-        self._free: dict[int, list[_Block]] = defaultdict(list)  # size → own unused blocks
         self._holes: dict[int, list[int]] = defaultdict(list)  # size → offsets of freed blocks
-        self._foreign: dict[int, _Block] = {}  # offset → foreign block in use
-        self._in_use: dict[int, _Block] = {}  # id of a base → its block, own or foreign
-        self._ended: deque[_Block] = deque()  # blocks whose base was freed, for `settle`
         forks.watch(self)
 
     # ------------------------------------------------------------ own blocks
@@ -179,7 +145,7 @@ class Arena:
                 f"sockets instead, which is slower. {_WHAT_TO_DO}"
             )
 
-    def _take(self, size_bytes: int) -> _Block | None:
+    def _take(self, size_bytes: int) -> Block | None:
         free = self._free[size_bytes]
         self.settle()
         if self._is_full:
@@ -193,7 +159,7 @@ class Arena:
             block = self._create(size_bytes)
         return block
 
-    def _create(self, size_bytes: int) -> _Block | None:
+    def _create(self, size_bytes: int) -> Block | None:
         holes = self._holes[size_bytes]
         offset = holes[-1] if holes else self._next_offset
         if (
@@ -213,7 +179,7 @@ class Arena:
         else:
             self._next_offset += size_bytes
         self._held_bytes += size_bytes
-        block = self._own[offset] = _Block(offset, size_bytes)
+        block = self._own[offset] = Block(offset, size_bytes)
         return block
 
     def _trim(self, size_bytes: int) -> bool:
@@ -231,36 +197,8 @@ class Arena:
 
     # ------------------------------------------------------------ release of blocks
 
-    def _base(self, block: _Block) -> Array:
-        """Return a new array: the base of all views of a block until the last view is freed."""
-        ended = self._ended  # the callback can outlive the arena, so it must not refer to `self`
-        base = np.frombuffer(self._memory, np.uint8, block.size_bytes, block.offset)
-        block.base = weakref.ref(base, lambda _: ended.append(block))
-        block.base_id = id(base)
-        block.address = base.__array_interface__["data"][0]
-        self._in_use[block.base_id] = block
-        return base
-
-    def settle(self) -> None:
-        """Free or release the blocks in which this process no longer has an array."""
-        while self._ended:
-            block = self._ended.popleft()
-            block.base = None
-            # The id can belong to the base of another block now.
-            if self._in_use.get(block.base_id) is block:
-                del self._in_use[block.base_id]
-            if self._own.get(block.offset) is block:
-                self._free[block.size_bytes].append(block)
-                continue
-            # If the offset belongs to another `_Block` now, this process uses the block again.
-            if self._foreign.get(block.offset) is block:
-                del self._foreign[block.offset]
-            if block.release is not None:
-                block.release(block.offset, block.size_bytes, block.count)
-
-    def in_use(self) -> list[Array]:
-        """Return the bases of all blocks that this process uses."""
-        return [base for block in self._in_use.values() if (base := block.alive()) is not None]
+    def _bytes_of(self, block: Block) -> Array:
+        return np.frombuffer(self._memory, np.uint8, block.size_bytes, block.offset)
 
     def close(self) -> None:
         """Free all memory except blocks in use in this process, and close the file.
@@ -285,58 +223,6 @@ class Arena:
         self.limit_bytes = 0
         os.close(self.descriptor)
         self.descriptor = -1
-
-    # ------------------------------------------------------------ references
-
-    def reference_of(self, array: Array) -> SharedReference | None:
-        """Return the reference of an array; None if it is not in this memory or not contiguous."""
-        block = self._in_use.get(id(array.base))
-        if block is None or block.alive() is not array.base:
-            return None
-        if not (array.flags.c_contiguous and array.flags.aligned):
-            return None
-        start = array.__array_interface__["data"][0] - block.address
-        return SharedReference(block.offset, block.size_bytes, start)
-
-    def base_of(self, array: Array) -> Array:
-        """Return an array's base object, which prevents reuse of its block."""
-        base = array.base
-        assert isinstance(base, np.ndarray), "an array with a reference has a base"
-        return base
-
-    def owns(self, reference: SharedReference) -> bool:
-        """Return whether a reference refers to this process's own region."""
-        return reference.block in self._region
-
-    def view(self, reference: SharedReference, size_bytes: int, release: Release) -> Array:
-        """Return the bytes to which a reference refers, as a writeable array.
-
-        Several peers can send references to one foreign block. The first peer's references keep the
-        block alive, and are released when this process no longer uses the block. References of
-        other peers are released immediately. Otherwise two peers that send each other the same
-        block would keep it alive forever.
-
-        Args:
-            release: Reports releases to the peer that sent this reference.
-        Raises:
-            ProtocolError: There is no such block.
-        """
-        self._check(reference, size_bytes)
-        known = (self._own if self.owns(reference) else self._foreign).get(reference.block)
-        if known is not None and known.size_bytes != reference.size_bytes:
-            raise ProtocolError(f"{reference} is in a block of {known.size_bytes} bytes")
-        base = None if known is None else known.alive()
-        if base is None and self.owns(reference):
-            raise ProtocolError(f"{reference} is not in a block that was sent")
-        if known is None or base is None:
-            known = self._foreign[reference.block] = _Block(reference.block, reference.size_bytes)
-            known.release = release
-            base = self._base(known)
-        if known.release == release:
-            known.count += 1
-        else:
-            release(reference.block, 0, 1)
-        return base[reference.start : reference.start + size_bytes]
 
     def _check(self, reference: SharedReference, size_bytes: int) -> None:
         if (
