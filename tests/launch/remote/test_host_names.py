@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from varsim.launch.remote import host_names
-from varsim.launch.remote.host_names import (
-    address_towards_endpoint,
-    distinct_names,
-    this_machine,
-)
+from varsim.launch.remote.host_names import distinct_names, this_machine
 
 
 @pytest.mark.parametrize(
@@ -31,11 +27,6 @@ from varsim.launch.remote.host_names import (
 )
 def test_names_are_different(hosts: list[tuple[str, str, int]], names: list[str]) -> None:
     assert names == distinct_names(hosts)
-
-
-def test_the_address_is_that_of_the_route() -> None:
-    assert "127.0.0.1" == address_towards_endpoint("tcp://127.0.0.1:*")
-    assert "" == address_towards_endpoint("tcp://no-such-host.invalid:*")
 
 
 def test_a_machine_without_proc_has_a_text_too(

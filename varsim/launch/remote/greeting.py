@@ -14,7 +14,8 @@ import numpy as np
 from varsim.errors import ProtocolError
 from varsim.launch.remote.control import CONTROL_VERSION
 from varsim.launch.remote.engine_ranks import rank_and_size
-from varsim.launch.remote.host_names import address_towards_endpoint, this_machine
+from varsim.launch.remote.host_names import this_machine
+from varsim.launch.remote.routes import address_towards_endpoint
 from varsim.processors import usable_processors
 from varsim.protocol.codec import PROTOCOL_VERSION
 

@@ -18,29 +18,6 @@ _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _NETWORK: Final = Path("/proc/self/ns/net")
 
 
-def address_towards(host: str) -> str:
-    """Return the address of this machine from which it reaches a host; sends nothing.
-
-    Raises:
-        OSError: There is no route, or the name of the host is not known.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, 9))  # the system chooses the route
-        return str(probe.getsockname()[0])
-
-
-def address_towards_endpoint(endpoint: str) -> str:
-    """Return the address from which this machine reaches an endpoint; "" if it is not known.
-
-    Args:
-        endpoint: As tcp://ADDRESS:PORT.
-    """
-    with suppress(OSError):
-        return address_towards(endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]"))
-    return ""
-
-
 def this_machine() -> str:
     """Return a text that is equal for processes between which messages leave no network device.
 

@@ -8,6 +8,8 @@ import socket
 import time
 from typing import Final
 
+from varsim.launch.remote.routes import family_of, host_and_port
+
 ATTEMPT_S: Final = 1.0
 """An attempt without an answer for so many seconds is repeated: its packets may be lost."""
 
@@ -28,8 +30,7 @@ class PortProbe:
         """
         self.endpoint = endpoint
         self._attempt_s = ATTEMPT_S * stretch
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        self._host, self._port = host.strip("[]"), int(port)
+        self._host, self._port = host_and_port(endpoint)
         self._attempt: socket.socket | None = None
         self._until_s = 0.0
 
@@ -49,8 +50,7 @@ class PortProbe:
 
     def _begin(self) -> int:
         """Start an attempt; return its state as a number of `errno`."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._attempt = socket.socket(family, socket.SOCK_STREAM)
+        self._attempt = socket.socket(family_of(self._host), socket.SOCK_STREAM)
         self._attempt.setblocking(False)
         self._until_s = time.monotonic() + self._attempt_s
         try:

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from varsim.errors import ConfigError, StartError
 from varsim.launch.remote.engine_ranks import hosts_of_tf_config
-from varsim.launch.remote.host_names import address_towards
+from varsim.launch.remote.routes import address_towards
 from varsim.nearest import did_you_mean
 
 _LAST_PORT: Final = 65534  # the next port must exist, too
