@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -333,6 +334,21 @@ def test_the_root_sends_the_result_both_ways() -> None:
     assert sorted([(0, ChunkKind.RESULT), (2, ChunkKind.RESULT)] * 3) == sorted(sent)
     assert Filled(1) == actions[-1]
     assert 6 == host.handled
+
+
+def test_arrays_are_dropped_when_they_are_not_needed() -> None:
+    """The values after the result is here; the output after the neighbours have the result."""
+    host = ChainHost(1, 3)
+    value, out = np.arange(3.0), np.zeros(3)
+    is_alive = weakref.ref(value), weakref.ref(out)
+    host.begin(1, small([0, 1, 0]), [value], None, out)
+    del value, out
+    assert [False, True] == [one() is not None for one in is_alive]
+    assert [] == host.arrives(0, Taken(1, 3)) + host.arrives(2, Taken(1, 2))
+    assert is_alive[1]() is not None
+    assert [] == host.arrives(2, Taken(1, 3))
+    assert is_alive[1]() is None
+    assert (6, 3, True) == (host.handled, host.results, host.is_delivered)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,23 @@ def test_hosts_reduce_over_links_again_and_again(hosts: Hosts) -> None:
         assert {expected.tobytes()} == {out.tobytes() for out in outs}
 
 
+def test_a_host_does_not_wait_for_its_neighbour() -> None:
+    """The result for the first host is kept until there is a connection."""
+    with ExitStack() as stack:
+        first, second = (ChainLinks(number, 2, "tcp://127.0.0.1:*", 20.0) for number in (0, 1))
+        for one in (first, second):
+            stack.callback(one.close)
+        second.connect(first.address)
+        plan = chain_plan([0, 1], 3, np.dtype(np.float32), ReduceOp.SUM)
+        value = np.ones(3, np.float32)
+        outs = [np.zeros_like(value) for _ in range(2)]
+        second.begin(1, plan, [value], None, outs[1])
+        assert 1 == second.filled
+        first.begin(1, plan, [], None, outs[0])
+        wait_for(lambda: serve([first, second], 1), 10_000 * MS)
+        assert value.tolist() == outs[0].tolist()
+
+
 def test_an_endpoint_that_cannot_be_bound_is_an_error() -> None:
     with pytest.raises(StartError, match=r"cannot listen at tcp://nowhere:1 for the next host"):
         ChainLinks(0, 2, "tcp://nowhere:1", 20.0)

@@ -46,6 +46,7 @@ from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_events import (
     HostCallDone,
     MergeFunctionReturns,
+    OperandsLost,
     ProgramAssignComponents,
     ProgramCall,
     ProgramCreate,
@@ -193,6 +194,28 @@ def test_a_merge_under_way_is_committed_before_its_call_fails() -> None:
         line[:11] for line in describe(actions)
     ]
     assert [3.0] == read(state)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_merge_without_operands_fails_its_call(is_known: bool) -> None:
+    """The contributions are lost with their host, when all replicas have returned already."""
+    state = coordinator(spec(), num_replicas=2)
+    handle(state, 0, contribution(1.0))
+    layout, message = contribution(2.0).packed(state.registry.specs)
+    arrive(state, 1, layout)
+    *_, reduce = arrive(state, 1, message)
+    assert isinstance(reduce, Reduce)
+    for replica_id in range(2):
+        assert [] == handle(state, replica_id, returned())
+
+    events = [OperandsLost(reduce.token), ReplicasLost((LostWorker(1, "ended"),))]
+    before, last = reversed(events) if is_known else events
+    assert [] == state.handle(before)
+    actions = state.handle(last)
+
+    assert ["0 <- Abort", "finish 1: W"] == [line[:11] for line in describe(actions)]
+    assert not state.is_reducing
+    assert [] == state.handle(OperandsLost(reduce.token))
 
 
 def test_workers_that_end_together_are_in_one_error() -> None:

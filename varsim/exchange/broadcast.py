@@ -10,7 +10,7 @@ from varsim.protocol.codec import decode, encode
 from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message
 from varsim.spec import Array
-from varsim.transport.arena import Arena
+from varsim.transport.blocks import Blocks
 from varsim.transport.leases import Copies, Leases
 
 
@@ -23,7 +23,7 @@ class BroadcastCodec:
         arena: The memory that is shared with the workers; None without shared memory.
     """
 
-    def __init__(self, num_replicas: int, arena: Arena | None) -> None:
+    def __init__(self, num_replicas: int, arena: Blocks | None) -> None:
         self.arena = arena
         self._copies: Copies = {}
         self._leases = [Leases(arena, self._copies) if arena else None for _ in range(num_replicas)]

@@ -42,6 +42,13 @@ WINDOW: Final = 16
 """Number of chunks on their way to a neighbour. Together they are 2 MiB, which a link of 1 Gbit/s
 carries in 17 ms: longer than a message and its answer take between usual hosts."""
 
+_MOST_WINDOW: Final = 128
+
+
+def window_of(round_trip_s: float) -> int:
+    """Return a window that a link of 1 Gbit/s does not wait for; at most 128 chunks, or 16 MiB."""
+    return min(_MOST_WINDOW, max(WINDOW, int(round_trip_s * 10**9 / 8 / CHUNK_BYTES)))
+
 
 @value_class
 class ChainPlan:
@@ -160,6 +167,9 @@ class _Outflow:
         self.taken = 0
 
 
+_NOTHING: Final = np.empty(0, np.uint8)
+
+
 class _Running:
     """One reduction on one host."""
 
@@ -196,6 +206,18 @@ class _Running:
                 self.outflows[above] = _Outflow(above, kind)
         if below >= 0 and host <= plan.root:
             self.outflows[below] = _Outflow(below, ChunkKind.RESULT)
+
+    @property
+    def is_delivered(self) -> bool:
+        """Return whether the neighbours have taken all chunks."""
+        return all(one.taken == self.plan.chunks for one in self.outflows.values())
+
+    def drop_arrays(self) -> None:
+        """Drop the arrays that are not needed any more, so that their memory can be reused."""
+        if self.is_reported:
+            self.values, self.mirror = (), None
+            if self.is_delivered:
+                self.out = _NOTHING
 
 
 class ChainHost:
@@ -235,7 +257,8 @@ class ChainHost:
             values: The values of this host's replicas, in replica order. All arrays have the shape
                 and dtype of `out`, and are C-contiguous. They must not change before the end.
             mirror: The old value; None without one. Only the root reads it.
-            out: Receives the result. It is read by the links even after `Filled`.
+            out: Receives the result. It is read by the links even after `Filled`, until the
+                neighbours have the result, too. The values and the mirror are not.
         """
         assert token > self._token, f"reduction {token} begins after {self._token}"
         assert len(values) == plan.counts[self.host], "the plan counts the values of each host"
@@ -360,6 +383,7 @@ class ChainHost:
         if running.results == plan.chunks and not running.is_reported:
             running.is_reported = True
             actions.append(Filled(self._token))
+        running.drop_arrays()
         return actions
 
     def _has_room(self, running: _Running) -> bool:
@@ -383,13 +407,15 @@ class ChainHost:
 
         Until then, a next reduction must not begin: it would end this one at the neighbours.
         """
-        running = self._running
-        if running is None:
-            return True
-        return all(one.taken == running.plan.chunks for one in running.outflows.values())
+        return self._running is None or self._running.is_delivered
 
     @property
     def handled(self) -> int:
         """Return how many chunks the running reduction has folded or received; 0 without one."""
         running = self._running
         return 0 if running is None else running.prefixes + running.results
+
+    @property
+    def results(self) -> int:
+        """Return of how many chunks, from the first one, the output has the result."""
+        return 0 if self._running is None else self._running.results

@@ -68,12 +68,19 @@ class ChainLinks:
     Args:
         endpoint: Where this host listens for the next host, such as "tcp://203.0.113.1:*".
         link_loss_s: After so many seconds without a connection, a link is lost.
+        stretch: Of the times of the links; see `varsim.transport.link_times`.
     Raises:
         StartError: The endpoint cannot be bound.
     """
 
     def __init__(
-        self, host: int, num_hosts: int, endpoint: str, link_loss_s: float, window: int = WINDOW
+        self,
+        host: int,
+        num_hosts: int,
+        endpoint: str,
+        link_loss_s: float,
+        window: int = WINDOW,
+        stretch: float = 1.0,
     ) -> None:
         self._chain = ChainHost(host, num_hosts, window)
         self._host = host
@@ -88,7 +95,7 @@ class ChainLinks:
         self.close = self._stack.close
         if host + 1 < num_hosts:
             try:
-                self._above = listen_on(endpoint, 1, link_loss_s)
+                self._above = listen_on(endpoint, 1, link_loss_s, stretch)
             except zmq.ZMQError as error:
                 raise StartError(
                     f"cannot listen at {endpoint} for the next host: {error}"
@@ -127,6 +134,11 @@ class ChainLinks:
         """Return how many chunks the running reduction has folded or received."""
         return self._chain.handled
 
+    @property
+    def results(self) -> int:
+        """Return of how many chunks, from the first one, the output has the result."""
+        return self._chain.results
+
     def serve(self) -> None:
         """Handle the messages that have arrived, and look at the links.
 
@@ -134,6 +146,11 @@ class ChainLinks:
             LinkLost: There was no connection to a neighbour for too long.
             ProtocolError: A neighbour sent a malformed message.
         """
+        self.serve_above()
+        self.serve_below()
+
+    def serve_above(self) -> None:
+        """Serve the link to the next host; see `serve`."""
         if self._above is not None:
             for _, frames in self._above.drain():
                 if isinstance(frames, ProtocolError):
@@ -141,6 +158,9 @@ class ChainLinks:
                 self._do(self._chain.arrives(self._host + 1, unpacked(frames)))
             if self._above.look(lambda _: False):
                 raise LinkLost(self._link_loss_s)
+
+    def serve_below(self) -> None:
+        """Serve the link to the host before this one; see `serve`."""
         if self._below is not None:
             for frames in self._below.receive(0.0):
                 self._do(self._chain.arrives(self._host - 1, unpacked(frames)))
@@ -172,4 +192,4 @@ class ChainLinks:
                 self._above.send(0, packed(action.message))
             else:
                 assert self._below is not None, "`connect` comes before a reduction"
-                self._below.send(packed(action.message))
+                self._below.send_at_once(packed(action.message))

@@ -67,7 +67,8 @@ class ChainWatch:
         self._stalled_s = stalled_s
         self._hosts = dict.fromkeys(range(num_hosts))  # hosts that are not lost, in order
         self._lost: list[int] = []
-        self._token = 0
+        self.token = 0
+        """Of the last reduction that has begun."""
         self._missing: set[int] = set()  # hosts without the result
         self._progress: dict[int, int] = {}
         self._moved_s = math.inf  # time of the last progress
@@ -91,11 +92,11 @@ class ChainWatch:
         Args:
             token: Larger than all earlier ones.
         """
-        assert token > self._token, f"reduction {token} begins after {self._token}"
+        assert token > self.token, f"reduction {token} begins after {self.token}"
         actions: list[WatchAction] = []
         if self._missing:
             actions += self._tell(Order.CANCEL)
-        self._token = token
+        self.token = token
         if self._lost:
             self._missing.clear()
             return [*actions, Failed(token, self._named(self._lost), tuple(self._lost))]
@@ -104,9 +105,13 @@ class ChainWatch:
         self._moved_s = self._asked_s = now_s
         return actions + self._tell(Order.BEGIN)
 
+    def forget(self) -> None:
+        """End the reduction: the coordinator needs no result, and has cancelled it."""
+        self._missing.clear()
+
     def filled(self, host: int, token: int, now_s: float) -> list[WatchAction]:
         """Record that a host has the result."""
-        if token != self._token or host not in self._missing:
+        if token != self.token or host not in self._missing:
             return []  # of a reduction that has ended, or a second report
         self._missing.discard(host)
         self._moved_s = self._asked_s = now_s
@@ -114,7 +119,7 @@ class ChainWatch:
 
     def progress(self, host: int, token: int, chunks: int, now_s: float) -> None:
         """Record how many chunks a host has handled."""
-        if token == self._token and chunks > self._progress.get(host, 0):
+        if token == self.token and chunks > self._progress.get(host, 0):
             self._progress[host] = chunks
             self._moved_s = now_s
 
@@ -124,7 +129,7 @@ class ChainWatch:
         Args:
             reason: What follows the host's number, such as "has lost its link to host 1".
         """
-        if token != self._token or not self._missing:
+        if token != self.token or not self._missing:
             return []
         return self._fail(f"host {host} {reason}")
 
@@ -148,11 +153,11 @@ class ChainWatch:
         return self._tell(Order.ASK)
 
     def _tell(self, order: Order) -> list[WatchAction]:
-        return [Tell(host, order, self._token) for host in self._hosts]
+        return [Tell(host, order, self.token) for host in self._hosts]
 
     def _fail(self, reason: str) -> list[WatchAction]:
         self._missing.clear()
-        return [*self._tell(Order.CANCEL), Failed(self._token, reason, tuple(self._lost))]
+        return [*self._tell(Order.CANCEL), Failed(self.token, reason, tuple(self._lost))]
 
     def _named(self, hosts: list[int]) -> str:
         return ", ".join(f"host {host} is lost" for host in hosts)

@@ -21,7 +21,7 @@ from varsim.protocol.messages import Message
 from varsim.registry import BuiltIn, Registry
 from varsim.spec import Array
 from varsim.sync.actions import Reduce
-from varsim.sync.coordinator_events import ReductionDone
+from varsim.sync.coordinator_events import OperandsLost, ReductionDone
 from varsim.tracing.host_traffic import Moved
 from varsim.transport.transport import Transport
 from varsim.value_class import value_class
@@ -49,12 +49,16 @@ class CoordinatorExchange(Protocol):
     """The coordinator's end of an exchange."""
 
     @property
+    def name(self) -> str:
+        """Return the name of the exchange, as in `EXCHANGES`."""
+
+    @property
     def handover(self) -> Handover:
         """Return the values that workers need; the descriptors are open until `close`."""
 
     @property
     def deadline_s(self) -> float | None:
-        """Return when to call `give_up`; None if workers compute no reduction."""
+        """Return when to call `look`; None if nothing is due."""
 
     @property
     def shared_bytes(self) -> int:
@@ -66,8 +70,8 @@ class CoordinatorExchange(Protocol):
 
         (host, host), by the numbers of the hosts in the order of their replicas → what the first
         host has given to the second one; both are equal for workers of one host, as in shared
-        memory. Empty if envelopes contain all values. None if it is not counted: then the account
-        says so. It is also read after `close`.
+        memory; `PROGRAM_END` is the program. Empty if envelopes contain all values. None if it is
+        not counted: then the account says so. It is also read after `close`.
         """
 
     def attach(self, channel: ExchangeChannel) -> None:
@@ -96,11 +100,14 @@ class CoordinatorExchange(Protocol):
         unfinished request.
         """
 
-    def give_up(self) -> None:
-        """Finish the running reduction without the workers."""
+    def obtain(self, values: Sequence[Array]) -> Sequence[Array] | None:
+        """Return contributions with their bytes; None if they were on a host that is lost."""
 
-    def finished(self) -> list[ReductionDone]:
-        """Return the reductions that were finished since the last call."""
+    def look(self, now_s: float) -> None:
+        """Do what is due at `deadline_s`, for example finish a reduction without the workers."""
+
+    def finished(self) -> list[ReductionDone | OperandsLost]:
+        """Return the reductions that have ended since the last call."""
 
     def fill(self) -> bool:
         """Simulate that shared memory is full; return False if this exchange has none."""
@@ -163,10 +170,13 @@ EXCHANGES: Final = Registry[Exchange](
         "shared": BuiltIn(
             "varsim.exchange.shared:Shared", "large values are in memory that all processes share"
         ),
+        "chain": BuiltIn(
+            "varsim.exchange.chain_exchange:Chain", "hosts reduce large values among themselves"
+        ),
         "star": BuiltIn("varsim.exchange.star:Star", "all values are sent through sockets"),
     },
     group="varsim.exchanges",
-    also={AUTO: "shared if the transport and the system allow it, else star"},
+    also={AUTO: "chain between hosts, shared on one host, star where they are not possible"},
 )
 """Every exchange. A new exchange is one file, with an entry here or in a package's metadata."""
 
@@ -184,17 +194,15 @@ def check_exchange(name: str, transport: Transport) -> None:
             raise ConfigError(f"exchange={name!r} needs {problem}: use exchange={AUTO!r}")
 
 
-def open_exchange(
-    name: str, transport: Transport, num_replicas: int
-) -> tuple[str, CoordinatorExchange]:
-    """Return the name of the exchange that is used, and its coordinator's end.
+def open_exchange(name: str, transport: Transport, num_replicas: int) -> CoordinatorExchange:
+    """Return the coordinator's end of the exchange that is used.
 
     Raises:
         StartError: The system does not provide what the exchange needs.
     """
     if name != AUTO:
         try:
-            return name, EXCHANGES.make(name).open(num_replicas)
+            return EXCHANGES.make(name).open(num_replicas)
         except StartError as error:
             raise StartError(f"exchange={name!r}: {error}. Use exchange={AUTO!r}") from error
     *preferred, last = _PREFERRED
@@ -202,7 +210,7 @@ def open_exchange(
         exchange = EXCHANGES.make(candidate)
         if not exchange.problem(transport):
             try:
-                return candidate, exchange.open(num_replicas)
+                return exchange.open(num_replicas)
             except StartError as error:
                 warn(f"exchange={AUTO!r} does not use {candidate!r}: {error}")
-    return last, EXCHANGES.make(last).open(num_replicas)
+    return EXCHANGES.make(last).open(num_replicas)

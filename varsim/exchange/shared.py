@@ -23,14 +23,14 @@ from varsim.exchange.broadcast import BroadcastCodec
 from varsim.exchange.exchange import ExchangeChannel, Handover
 from varsim.location import warn
 from varsim.processors import usable_processors
-from varsim.protocol.buffers import Frame
+from varsim.protocol.buffers import Frame, Memory
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message, ReduceSlice, SliceReduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync.actions import Reduce
 from varsim.sync.blockwise import merge_into
-from varsim.sync.coordinator_events import ReductionDone
+from varsim.sync.coordinator_events import OperandsLost, ReductionDone
 from varsim.transport import arena
 from varsim.transport.arena import Arena
 from varsim.transport.leases import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Leases
@@ -71,30 +71,52 @@ class Shared:
             StartError: The system does not provide shared memory.
             ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
         """
-        owners = num_replicas + 1
-        limit_bytes = arena.limit_bytes() // owners
-        with ExitStack() as stack:
-            try:
-                descriptor = arena.create_file()
-                stack.callback(os.close, descriptor)
-                memory = Arena(descriptor, 0, owners, limit_bytes, warn)
-            except OSError as error:
-                raise StartError(f"shared memory is not available ({error})") from error
-            stack.pop_all()  # the arena closes the descriptor
-        return SharedCoordinator(memory, num_replicas)
+        return SharedCoordinator(create_memory(num_replicas, num_replicas, warn), num_replicas)
 
     def join(self, handover: Handover, replica_id: int, num_replicas: int) -> SharedWorker:
         """Map the memory in a worker."""
-        (descriptor,) = handover.descriptors
-        limit_bytes, region_bytes = json.loads(handover.settings)
-        owners = num_replicas + 1
-        memory = Arena(
-            descriptor, replica_id + 1, owners, limit_bytes, _say, region_bytes=region_bytes
-        )
-        return SharedWorker(memory)
+        return SharedWorker(join_memory(handover, replica_id, num_replicas))
 
 
-def _say(text: str) -> None:
+def create_memory(num_replicas: int, sharers: int, warn: Callable[[str], None]) -> Arena:
+    """Create a shared memory, in which each replica has a region, and this process the first one.
+
+    Args:
+        num_replicas: The number of replicas of the cluster.
+        sharers: How many of them run on this host, and share its memory.
+        warn: Called once, when there is no room for an array for the first time.
+    Raises:
+        StartError: The system does not provide shared memory.
+        ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
+    """
+    limit_bytes = arena.limit_bytes() // (sharers + 1)
+    with ExitStack() as stack:
+        try:
+            descriptor = arena.create_file()
+            stack.callback(os.close, descriptor)
+            memory = Arena(descriptor, 0, num_replicas + 1, limit_bytes, warn)
+        except OSError as error:
+            raise StartError(f"shared memory is not available ({error})") from error
+        stack.pop_all()  # the arena closes the descriptor
+    return memory
+
+
+def handover_of(memory: Arena) -> Handover:
+    """Return the descriptor of a memory, and its limits of memory and of addresses."""
+    return Handover((memory.descriptor,), json.dumps([memory.limit_bytes, memory.region_bytes]))
+
+
+def join_memory(handover: Handover, replica_id: int, num_replicas: int) -> Arena:
+    """Map the memory that a handover describes, with the region of a replica."""
+    (descriptor,) = handover.descriptors
+    limit_bytes, region_bytes = json.loads(handover.settings)
+    return Arena(
+        descriptor, replica_id + 1, num_replicas + 1, limit_bytes, say, region_bytes=region_bytes
+    )
+
+
+def say(text: str) -> None:
+    """Write a text to stderr, which is the log of a worker or of an agent."""
     sys.stderr.write(f"varsim: {text}\n")
 
 
@@ -104,6 +126,7 @@ def _say(text: str) -> None:
 class SharedCoordinator:
     """The coordinator's end."""
 
+    name = "shared"
     direct = None  # what goes through the memory of one host is not counted
 
     def __init__(self, memory: Arena, num_replicas: int) -> None:
@@ -112,7 +135,7 @@ class SharedCoordinator:
         self._codec = BroadcastCodec(num_replicas, memory)
         self._reducer = SharedMemoryReducer(memory)
         self._channel: ExchangeChannel | None = None
-        self._finished: list[ReductionDone] = []
+        self._finished: list[ReductionDone | OperandsLost] = []
         self._held_bytes = -1  # memory in use before its first growth in this round; -1 until then
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
@@ -120,8 +143,7 @@ class SharedCoordinator:
     @property
     def handover(self) -> Handover:
         """Return the descriptor of the memory, and the limits of memory and of addresses."""
-        sizes = [self.arena.limit_bytes, self.arena.region_bytes]
-        return Handover((self.arena.descriptor,), json.dumps(sizes))
+        return handover_of(self.arena)
 
     @property
     def shared_bytes(self) -> int:
@@ -169,15 +191,19 @@ class SharedCoordinator:
             self._channel.send(replica_id, [one])
         self._codec.end_round()
 
-    def give_up(self) -> None:
-        """Finish the running reduction without the workers."""
+    def obtain(self, values: Sequence[Array]) -> Sequence[Array]:
+        """Return contributions, whose bytes this process has."""
+        return values
+
+    def look(self, now_s: float) -> None:  # noqa: ARG002 - others use it
+        """Finish the running reduction without the workers, which have had their time."""
         self._finish(self._reducer.give_up())
 
     def _finish(self, done: ReductionDone | None) -> None:
         if done is not None:
             self._finished.append(done)
 
-    def finished(self) -> list[ReductionDone]:
+    def finished(self) -> list[ReductionDone | OperandsLost]:
         """Return the reductions that were finished since the last call."""
         if not self._finished:
             return []
@@ -335,6 +361,7 @@ class SharedWorker:
     """A worker's end."""
 
     def __init__(self, memory: Arena) -> None:
+        self._arena = memory
         self._leases = Leases(memory)
 
     @property
@@ -348,22 +375,26 @@ class SharedWorker:
         A large array is in shared memory if there is room.
         """
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
-            shared = self._leases.arena.empty(shape, dtype)
+            shared = self._arena.empty(shape, dtype)
             if shared is not None:
                 return shared
         return np.empty(shape, dtype)
 
     def fill(self) -> bool:
         """Simulate that shared memory is full."""
-        self._leases.arena.fill()
+        self._arena.fill()
         return True
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope, with a list of released blocks."""
         self._leases.put_bytes = 0
-        frames = encode(messages, self._leases)
+        frames = encode(messages, self._memory_for(messages))
         note = self._leases.note()
         return [*frames, note] if note else frames
+
+    def _memory_for(self, messages: Sequence[Message]) -> Memory:  # noqa: ARG002 - other exchanges use it
+        """Return the memory for the large arrays of an envelope."""
+        return self._leases
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
         """Compute the requested slices. Return the envelope's other messages, and the answers."""

@@ -15,7 +15,7 @@ from varsim.protocol.limits import Buffer
 from varsim.protocol.messages import Message
 from varsim.spec import Array
 from varsim.sync.actions import Reduce
-from varsim.sync.coordinator_events import ReductionDone
+from varsim.sync.coordinator_events import OperandsLost, ReductionDone
 from varsim.tracing.host_traffic import Moved
 from varsim.transport.transport import Transport
 
@@ -39,6 +39,7 @@ class Star:
 class StarCoordinator:
     """The coordinator's end: `reduce` computes and returns each value itself."""
 
+    name = "star"
     handover = Handover()
     deadline_s = None
     shared_bytes = 0
@@ -61,10 +62,14 @@ class StarCoordinator:
         """Return the value."""
         return request.computed()
 
-    def give_up(self) -> None:
+    def obtain(self, values: Sequence[Array]) -> Sequence[Array]:
+        """Return contributions, whose bytes this process has."""
+        return values
+
+    def look(self, now_s: float) -> None:
         """Do nothing: workers compute no reductions."""
 
-    def finished(self) -> list[ReductionDone]:
+    def finished(self) -> list[ReductionDone | OperandsLost]:
         """Return []: `reduce` has returned every value."""
         return []
 

@@ -338,6 +338,7 @@ class ActiveRun:
             devices=list(devices),
             hosts=[] if observed is None else list(observed.hosts),
             traffic=None if observed is None else observed.traffic,
+            exchange="" if observed is None else observed.exchange,
             seconds=self.seconds,
             step=self.step,
             total_steps=self.total,

@@ -53,6 +53,7 @@ class Observed(ABC):
         self.hosts: Sequence[str] = ()  # as in `Link.hosts`
         self.count_traffic: Callable[[], HostTraffic | None] | None = None  # as in `Link.traffic`
         self.recorded_traffic: HostTraffic | None = None  # with delays; None before the merge
+        self.exchange = ""  # as in `Link.exchange_name`
         self._measured = False
 
     @abstractmethod

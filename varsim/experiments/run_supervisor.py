@@ -101,7 +101,8 @@ class RunSupervisor:
     def linked(self, strategy: AnyStrategy, link: Link) -> Link:
         """Let the watcher of the run follow the strategy, if it follows any."""
         observed = self._observed[strategy.strategy_id]
-        observed.hosts, observed.count_traffic = link.hosts, link.traffic
+        observed.hosts, observed.exchange = link.hosts, link.exchange_name
+        observed.count_traffic = link.traffic
         watcher = self._run.watcher
         number = self._run.number_of(observed)
         followed = None if watcher is None else watcher.follow(strategy, number)

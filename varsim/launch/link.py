@@ -14,7 +14,7 @@ import numpy as np
 from varsim.protocol.messages import Message, Payload
 from varsim.spec import Array
 from varsim.sync.actions import Reduce
-from varsim.sync.coordinator_events import ReductionDone
+from varsim.sync.coordinator_events import OperandsLost, ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stalls import Sighting
 from varsim.texts.losses import LostWorker
@@ -60,8 +60,8 @@ class Lost:
         return LostWorker(replica_id, self.reason, self.stderr_tail, self.log_path)
 
 
-Received = Message | Lost | ReductionDone
-"""An item that `Channel.receive` returns. A `ReductionDone` comes from the exchange."""
+Received = Message | Lost | ReductionDone | OperandsLost
+"""An item that `Channel.receive` returns. The end of a reduction comes from the exchange."""
 
 
 class Channel(Protocol):
@@ -127,6 +127,9 @@ class Reducer(Protocol):
     def fill(self) -> bool:
         """Simulate that shared memory is full; return False if this exchange has none."""
 
+    def obtain(self, values: Sequence[Array]) -> Sequence[Array] | None:
+        """Return contributions with their bytes; None if they were on a host that is lost."""
+
 
 class Observer(Protocol):
     """Inspects the coordinator's state, for simulations and tests."""
@@ -148,6 +151,8 @@ class Link:
     """The name of each worker's host, in replica order; () if all run on the program's host."""
     traffic: Callable[[], HostTraffic | None] | None = None
     """Returns what these hosts sent to each other until now, without delays; None without hosts."""
+    exchange_name: str = ""
+    """The name of the exchange, never "auto"; "" if the processes are simulated."""
 
 
 # ---------------------------------------------------------------- a worker's end

@@ -72,7 +72,8 @@ class ProcessLauncher:
                 channel.kill()
                 remove_traces(options.trace, len(options.devices))
             raise
-        return Link(channel, exchange, StructureCodec(references), trace)
+        codec = StructureCodec(references)
+        return Link(channel, exchange, codec, trace, exchange_name=exchange.name)
 
     def _start(
         self, options: LaunchOptions, stack: ExitStack
@@ -80,7 +81,7 @@ class ProcessLauncher:
         """Start the processes; add the functions that end and free them to `stack`."""
         count = len(options.devices)
         transport = TRANSPORTS.make(options.backends.transport)
-        exchange_name, exchange = open_exchange(options.backends.exchange, transport, count)
+        exchange = open_exchange(options.backends.exchange, transport, count)
         stack.callback(exchange.close)
         directory = new_socket_path()
         fork_server = ForkServer(directory, exchange.handover.descriptors)
@@ -101,7 +102,7 @@ class ProcessLauncher:
                 search_path=tuple(sys.path),
                 log_dir=str(log_dir),
                 private_dir=str(directory),
-                exchange=exchange_name,
+                exchange=exchange.name,
                 handover=exchange.handover,
             )
         )

@@ -176,7 +176,7 @@ class ProcessChannel:
                 ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
             ended_s = self._clock.waited(max(now_s, until_s))
             if not ready and helped_until_s is not None and now_s >= helped_until_s:
-                self._exchange.give_up()
+                self._exchange.look(now_s)
                 self._take_finished()
             self._collect(ready)
             if now_s >= deadline:  # also if packets arrive all the time that are not messages
@@ -232,7 +232,9 @@ class ProcessChannel:
         self._take_finished()
 
     def _collect_losses(self) -> None:
-        self._take_losses(self._hosts.exits())
+        losses = self._hosts.exits()
+        self._take_finished()  # a host can also bring the end of a reduction
+        self._take_losses(losses)
 
     def _take_losses(self, losses: Sequence[tuple[int, str]]) -> None:
         for replica_id, reason in losses:

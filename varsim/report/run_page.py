@@ -121,8 +121,9 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
     resumed = [f"resumed: {summary.resumed}"] if summary.resumed else []
     took = _took(summary, _UNTIL_MEASURED)
     replicas = f"{workers} worker{'s' * (workers != 1)}{_places(summary.hosts)}"
+    exchange = [f"exchange {summary.exchange}"] if summary.hosts and summary.exchange else []
     servers = [times(summary.servers, "parameter server")] if summary.servers else []
-    _print_dim(console, [*part, *resumed, replicas, *servers, *faults, *took])
+    _print_dim(console, [*part, *resumed, replicas, *exchange, *servers, *faults, *took])
     if summary.failure is not None and summary.is_of_last:
         said = bounded(headline(summary.failure.text), "summary.json")
         console.print(Text(f"{summary.failure.kind}: {said}"))

@@ -282,6 +282,7 @@ class Summary(ShownAsHtml):
     resumed: str = ""  # the run and the step whose checkpoint this run continues, if any
     hosts: list[str] = field(default_factory=list)  # of each replica; empty: the program's host
     traffic: HostTraffic | None = None  # null if hosts is empty, or in older runs
+    exchange: str = ""  # how large values were sent; "" without workers, or in older runs
 
     @property
     def script_reached(self) -> str:

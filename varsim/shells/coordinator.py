@@ -26,6 +26,7 @@ from varsim.sync.actions import (
     Exchanged,
     Finish,
     Locate,
+    Obtain,
     OtherAction,
     PerformHostCall,
     ProgramAnswer,
@@ -46,6 +47,8 @@ from varsim.sync.coordinator_events import (
     LookForStalls,
     MessageArrives,
     MessagesSent,
+    Obtained,
+    OperandsLost,
     ProgramCall,
     ProgramCreate,
     ProgramForget,
@@ -365,6 +368,10 @@ class Coordinator:
         match action:
             case Reduce():
                 return self._reduce(action)
+            case Obtain(token=token, values=values):
+                found = self.link.exchange.obtain(values)
+                answer = OperandsLost(token) if found is None else Obtained(token, found)
+                return (answer,)
             case Locate(token=token, replica_ids=replica_ids):
                 return (Located(token, self._where(replica_ids)),)
             case Examine(replica_ids=replica_ids, with_stacks=with_stacks):

@@ -174,6 +174,18 @@ class Reduce:
         return reduce.merge(self.operands, self.aggregation, self.operation, self.mirror)
 
 
+@value_class(eq=False)
+class Obtain:
+    """Get the bytes of contributions, which the state reads; answer with `Obtained`.
+
+    Until then, the state waits as for a `Reduce`. All other contributions are only operands of a
+    `Reduce`, so their bytes may be on another host.
+    """
+
+    token: int
+    values: Sequence[Array]
+
+
 @value_class
 class Locate:
     """Find the lines that replicas run now, if possible; answer with `Located`."""
@@ -306,6 +318,7 @@ OtherAction = (
     RunMerge
     | PerformHostCall
     | Reduce
+    | Obtain
     | Locate
     | Examine
     | WarnOfStall
@@ -324,6 +337,7 @@ CoordinatorAction = Send | OtherAction
 Steps = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, None]
 """A generator that yields the actions of one event in order, one by one or in lists.
 
-The value of `yield Reduce(…)` is the reduced value. The generator of a program's operation can also
+The value of `yield Reduce(…)` is the reduced value, and that of `yield Obtain(…)` are the
+arrays. The generator of a program's operation can also
 yield a wait (see `waits`).
 """

@@ -310,9 +310,27 @@ class ReductionDone:
     value: Array
 
 
+@value_class(eq=False)
+class Obtained:
+    """The answer to an `Obtain`: the same arrays, now with their bytes."""
+
+    token: int
+    values: Sequence[Array]
+
+
 @value_class
 class ReductionFailed:
     """The shell cannot compute a `Reduce`, and raises an exception in the program."""
+
+    token: int
+
+
+@value_class
+class OperandsLost:
+    """The operands of a `Reduce` or an `Obtain` were on a host that is lost.
+
+    The `ReplicasLost` of its replicas has arrived, or follows.
+    """
 
     token: int
 
@@ -369,10 +387,26 @@ FreshEvent = (
 )
 """Events that wait in the backlog while a reduction is computed."""
 
-SettlingEvent = ReductionDone | ReductionFailed | Located | ProgramGivesUp | MessagesSent
+SettlingEvent = (
+    ReductionDone
+    | ReductionFailed
+    | OperandsLost
+    | Obtained
+    | Located
+    | ProgramGivesUp
+    | MessagesSent
+)
 """Events that are handled even while a reduction is computed. Most of them end a wait."""
 
-SETTLING: Final = (ReductionDone, ReductionFailed, Located, ProgramGivesUp, MessagesSent)
+SETTLING: Final = (
+    ReductionDone,
+    ReductionFailed,
+    OperandsLost,
+    Obtained,
+    Located,
+    ProgramGivesUp,
+    MessagesSent,
+)
 """The classes of `SettlingEvent`: `isinstance` with a tuple is faster than with a union."""
 
 CoordinatorEvent = FreshEvent | SettlingEvent

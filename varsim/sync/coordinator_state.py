@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, ClassVar, Final, assert_never, get_args
@@ -44,6 +45,8 @@ from varsim.sync.coordinator_events import (
     MergeFunctionReturns,
     MessageArrives,
     MessagesSent,
+    Obtained,
+    OperandsLost,
     ProgramCall,
     ProgramCreate,
     ProgramForget,
@@ -119,11 +122,14 @@ class CoordinatorState:
         runner = self._runner
         if isinstance(event, SETTLING):
             actions = self._settle(event)
-        elif runner.suspended is not None:
+        elif runner.suspended is None:
+            actions = self._begin(event)
+        elif runner.awaits_loss and isinstance(event, ReplicasLost):
+            runner.drop_reduction()
+            actions = self._begin(event)
+        else:
             runner.backlog.append(event)
             return []
-        else:
-            actions = self._begin(event)
         if runner.is_waiting:
             actions += runner.catch_up(self._begin)
         return actions
@@ -136,7 +142,11 @@ class CoordinatorState:
         """Handle an event that can arrive while a reduction is computed."""
         match event:
             case ReductionDone():
-                return self._runner.resume(event)
+                return self._runner.resume(event.token, event.value)
+            case Obtained():
+                return self._runner.resume(event.token, event.values)
+            case OperandsLost():
+                return self._fail_merge(event.token)
             case ReductionFailed():
                 self._runner.drop_reduction(event.token)
             case Located():
@@ -148,6 +158,22 @@ class CoordinatorState:
             case _:
                 assert_never(event)
         return []
+
+    def _fail_merge(self, token: int) -> list[CoordinatorAction]:
+        """Handle the loss of the replicas whose contributions are lost, before all other events.
+
+        Otherwise a call of which all replicas have returned would end without its last writes.
+        """
+        runner = self._runner
+        if not runner.is_suspended_by(token):
+            return []
+        loss = next((event for event in runner.backlog if isinstance(event, ReplicasLost)), None)
+        if loss is None:
+            runner.awaits_loss = True
+            return []
+        runner.backlog = deque(event for event in runner.backlog if event is not loss)
+        runner.drop_reduction()
+        return self._begin(loss)
 
     @property
     def now_s(self) -> float:

@@ -10,7 +10,7 @@ from varsim.protocol.buckets import unpack
 from varsim.protocol.messages import CompressedContribution, Contribution, Scatter, Write
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import exchange, policies, reduce, scatter
-from varsim.sync.actions import CoordinatorAction, Reduce, Steps
+from varsim.sync.actions import CoordinatorAction, Obtain, Reduce, Steps
 from varsim.sync.components import check_shape
 from varsim.sync.compression import Compressor, FlatForm
 from varsim.sync.coordinator_variables import CoordinatorVariables
@@ -110,6 +110,7 @@ class Merging:
         spec, mirror, operation = variable.spec, block.mirror(), write.operation
         reduce.require_one_shape(values)
         if variable.exchange is not None:
+            values = yield Obtain(next(self._tokens), values)
             found = exchange.computed(
                 variable.exchange, spec, values, self._one_sided.copy(write.variable_id)
             )

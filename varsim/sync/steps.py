@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from varsim.errors import VarsimError
-from varsim.sync.actions import CoordinatorAction, ProgramRefused, Reduce, Steps
-from varsim.sync.coordinator_events import FreshEvent, Located, ReductionDone
+from varsim.sync.actions import CoordinatorAction, Obtain, ProgramRefused, Reduce, Steps
+from varsim.sync.coordinator_events import FreshEvent, Located
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.waits import Departure, Request, Wait
 
 _WAITS: Final = (Request, Departure)
+_SUSPENDING: Final = (Reduce, Obtain)
+"""Actions whose answer the steps wait for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +43,7 @@ class Runner:
         self._operations: dict[int, _Operation] = {}  # token → operation
         self._token = 0  # the token of the reduction that the suspended steps wait for
         self.suspended: Steps | None = None  # the rest of the current event
+        self.awaits_loss = False  # whether only a loss of replicas ends the suspended steps
         self._suspended_operation: _Operation | None = None  # the operation of the suspended steps
 
     @property
@@ -73,12 +76,13 @@ class Runner:
     ) -> list[CoordinatorAction]:
         actions: list[CoordinatorAction] = []
         self.suspended = None
+        self.awaits_loss = False
         try:
             step = steps.send(value)
             while True:
                 if isinstance(step, list):
                     actions += step
-                elif isinstance(step, Reduce):
+                elif isinstance(step, _SUSPENDING):
                     self._token, self.suspended = step.token, steps
                     self._suspended_operation = operation
                     actions.append(step)
@@ -96,20 +100,26 @@ class Runner:
                 del self._operations[operation.token]
             return actions
 
-    def resume(self, done: ReductionDone) -> list[CoordinatorAction]:
-        """Continue the suspended steps with the value of a reduction.
+    def is_suspended_by(self, token: int) -> bool:
+        """Return whether steps wait for the answer to the action with this token."""
+        return self.suspended is not None and self._token == token
+
+    def resume(self, token: int, value: Any) -> list[CoordinatorAction]:
+        """Continue the suspended steps with the answer to their `Reduce` or `Obtain`.
 
         Do nothing if the steps were dropped.
         """
-        if self.suspended is None or self._token != done.token:
+        if not self.is_suspended_by(token):
             return []
-        return self._advance(self.suspended, self._suspended_operation, done.value)
+        assert self.suspended is not None
+        return self._advance(self.suspended, self._suspended_operation, value)
 
     def drop_reduction(self, token: int | None = None) -> None:
         """Drop the steps that wait for this reduction, or for any reduction if `token` is None."""
         if self.suspended is not None and token in {None, self._token}:
             self.suspended.close()
             self.suspended = None
+            self.awaits_loss = False
 
     def drop_operation(self, token: int) -> None:
         """Drop an operation, if it has not ended."""
@@ -118,6 +128,7 @@ class Runner:
             operation.steps.close()
             if self.suspended is operation.steps:
                 self.suspended = None
+                self.awaits_loss = False
 
     @property
     def innermost_wait(self) -> tuple[Wait | None, float]:

@@ -14,6 +14,9 @@ from typing import Any, Final, NamedTuple, Self
 THE_PROGRAM: Final = ""
 """The end of a link that is the program."""
 
+PROGRAM_END: Final = -1
+"""The number of the program in place of that of a host."""
+
 PROGRAM_MACHINE: Final = 0
 """The number of the machine on which the program runs."""
 
@@ -40,7 +43,8 @@ class CountedTraffic:
     exchange: str  # the name of the exchange
     direct: Mapping[tuple[int, int], Moved] | None
     """(host, host), by their numbers → what the exchange moved from the first to the second one
-    outside messages; within a host if both are equal. None if this was not counted."""
+    outside messages; within a host if both are equal. `PROGRAM_END` is the program. None if this
+    was not counted."""
 
     def packed(self) -> dict[str, Any]:
         """Return the counts for JSON."""
@@ -182,18 +186,23 @@ def traffic_of(
         delays: The number of a host → the delays of its messages, if they were measured.
     """
     known = delays or {}
+    direct = counted.direct or {}
     links = [
         _link(
             [THE_PROGRAM, host.name],
-            [counted.replicas[i] for i in host.replicas],
+            [
+                *(counted.replicas[i] for i in host.replicas),
+                *(moved for ends, moved in direct.items() if set(ends) == {PROGRAM_END, number}),
+            ],
             within=host.machine == PROGRAM_MACHINE,
             delay=known.get(number),
         )
         for number, host in enumerate(hosts)
     ]
     pairs: dict[tuple[int, int], list[Moved]] = {}
-    for (one, other), moved in (counted.direct or {}).items():
-        pairs.setdefault((min(one, other), max(one, other)), []).append(moved)
+    for (one, other), moved in direct.items():
+        if PROGRAM_END not in (one, other):
+            pairs.setdefault((min(one, other), max(one, other)), []).append(moved)
     for (one, other), every in sorted(pairs.items()):
         first, second = hosts[one], hosts[other]
         links.append(

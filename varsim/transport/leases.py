@@ -12,7 +12,7 @@ import numpy as np
 from varsim.errors import ProtocolError
 from varsim.protocol.buffers import SharedReference
 from varsim.spec import Array
-from varsim.transport.arena import Arena
+from varsim.transport.blocks import Blocks
 
 SHARED_FROM_BYTES: Final = 128 * 1024
 """Smaller arrays are sent by value, which costs less than a lease.
@@ -44,7 +44,7 @@ class Leases:
         copies: Copies of arrays that are sent to several peers; the caller clears this dict.
     """
 
-    def __init__(self, arena: Arena, copies: Copies | None = None) -> None:
+    def __init__(self, arena: Blocks, copies: Copies | None = None) -> None:
         self.arena = arena
         self._copies = copies
         self._lent: dict[int, list[Array]] = {}  # block → its base, once for each lease

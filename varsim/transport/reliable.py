@@ -194,6 +194,10 @@ class ReliableConnection:
         else:
             self._transmit(packet)
 
+    def send_at_once(self, frames: Sequence[Frame]) -> None:
+        """Send an envelope without waiting. Without a connection, it is kept and sent later."""
+        self._transmit(self._link.send(_unchanging(frames)))
+
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
         """Wait for an envelope, and return all that have arrived; [] after `timeout_s`.
 

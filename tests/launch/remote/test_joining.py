@@ -75,7 +75,7 @@ def test_malformed_messages_are_protocol_errors(frames: list[bytes]) -> None:
     ],
 )
 def test_versions_must_fit(changed: dict[str, Any], said: str) -> None:
-    mine = Greeting("h", (1, 1), "0.1.0", "3.11.5", "2.1", 2, 7, None, None)
+    mine = Greeting("h", (1, 1), "0.1.0", "3.11.5", "2.1", True, 2, 7, None, None)
     theirs = Greeting.from_value(mine._asdict() | {"versions": [1, 1]} | changed)
     assert said.replace("\\", "") == mine.difference(theirs)
 

@@ -52,7 +52,7 @@ class Listener:
 
 
 def test_a_slow_host_costs_one_wait_and_only_its_own_answers() -> None:
-    greeting = Greeting("h", (1, 1), "0.1.0", "3.11.5", "2.1", 2, 7, None, None)
+    greeting = Greeting("h", (1, 1), "0.1.0", "3.11.5", "2.1", True, 2, 7, None, None)
     hosts = [
         RemoteHost(i, greeting, range(i * PER_HOST, (i + 1) * PER_HOST), f"h{i}")
         for i in range(HOSTS)

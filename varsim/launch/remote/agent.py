@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -21,18 +21,22 @@ from typing import Any, Final
 
 import zmq
 
-from varsim.errors import ProtocolError, StartError
+from varsim.errors import ConfigError, ProtocolError, StartError
+from varsim.exchange.between_hosts import HostMessage
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.host_needs import ensure_host
 from varsim.launch.local_host import LocalHost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.remote.control import PART_BYTES, Control, Name
 from varsim.launch.remote.greeting import Greeting
+from varsim.launch.remote.host_exchange import HostExchange, join_exchange
 from varsim.launch.remote.join_key import JoinKey
 from varsim.launch.remote.port_probe import PortProbe
 from varsim.launch.rendezvous import Rendezvous
 from varsim.launch.stacks import Stacks
 from varsim.private import make_private_folder
+from varsim.protocol.buffers import Frame
+from varsim.protocol.limits import Buffer
 from varsim.transport.folders import create_for_start, new_socket_path, remove_leftovers
 from varsim.transport.joining import connect_host
 from varsim.transport.reliable import LOOK_S, ReliableConnection
@@ -113,6 +117,7 @@ class _Agent:
         self._stack = stack
         self._reports = -1  # the descriptor of the fork server's reports, as long as it is polled
         self._host: LocalHost | None = None
+        self._exchange: HostExchange | None = None  # if the exchange has an end on each host
         self._staged = Path()  # the folder of logs and traces, until they are sent home
         self._silent_since_s: float | None = None
         stack.callback(self._probe.close)
@@ -150,6 +155,8 @@ class _Agent:
                 self._report_exits()
             for frames in self._connection.receive(0):
                 self._handle(Control.unpacked(frames))
+            if self._exchange is not None:
+                self._exchange.serve()
             self._look()
 
     def _look(self) -> None:
@@ -163,14 +170,16 @@ class _Agent:
         if now_s - self._silent_since_s >= _REFUSED_S and self._probe.is_refused():
             raise StartError(f"nothing listens at {self._endpoint} any more: the program has ended")
 
-    def _send(self, name: Name, number: int, value: Any, part: bytes = b"") -> None:
+    def _send(self, name: Name, number: int, value: Any, part: Frame | Buffer = b"") -> None:
         self._connection.send(Control(name, number, value, part).packed())
 
     def _handle(self, message: Control) -> None:
-        name, number, value, _ = message
+        name, number, value, sent = message
         if name in self._calls:
             answer, part = self._calls[name](value)
             self._send(name, number, answer, part)
+        elif name is Name.EXCHANGE:
+            self._exchanged(HostMessage(value, sent))
         elif name is Name.BEGIN:
             self._begin(value)
         elif name is Name.READY:
@@ -184,7 +193,7 @@ class _Agent:
         """Start the workers of this host."""
         try:
             self._start(Rendezvous.from_line(value["rendezvous"]), value)
-        except (StartError, OSError, zmq.ZMQError) as error:
+        except (StartError, ConfigError, OSError, zmq.ZMQError) as error:
             self._send(Name.FAILED, 0, str(error))
 
     def _start(self, rendezvous: Rendezvous, value: Mapping[str, Any]) -> None:
@@ -194,6 +203,8 @@ class _Agent:
         self._connection.allow_loss(rendezvous.options.link_loss_s)
         first, end = rendezvous.replica_ids
         ensure_host(end - first)
+        if value["place"] is not None:
+            rendezvous = self._joined(rendezvous, value["place"])
         directory = new_socket_path()
         fork_server = ForkServer(directory, rendezvous.handover.descriptors)
         self._stack.callback(fork_server.end)
@@ -217,6 +228,20 @@ class _Agent:
         worker_logs = WorkerLogs(logs, private=False, num_replicas=count)
         replicas = range(first, end)
         self._host = LocalHost(replicas, fork_server, worker_logs, Stacks(directory))
+
+    def _joined(self, rendezvous: Rendezvous, place: Sequence[Any]) -> Rendezvous:
+        """Join the exchange between hosts; return what workers need for it here."""
+        end = join_exchange(rendezvous, place, self._endpoint)
+        self._exchange = HostExchange(
+            end, self._poller, lambda one: self._send(Name.EXCHANGE, 0, one.value, one.part)
+        )
+        self._stack.callback(self._exchange.close)  # after the fork server has ended
+        return replace(rendezvous, handover=end.handover)
+
+    def _exchanged(self, message: HostMessage) -> None:
+        if self._exchange is None:
+            raise ProtocolError("the coordinator's exchange has no end on this host")
+        self._exchange.take(message)
 
     def _here(self, rendezvous: Rendezvous) -> Any:
         """Return the options with the folders of this host: the files are sent home at the end."""

@@ -2,7 +2,7 @@
 
 A message is an array in msgpack, `[name, number, value]`, and perhaps one more frame with bytes.
 The coordinator calls a function of a host, and the answer has the number of the call. A host also
-sends messages by itself, with the number 0.
+sends messages by itself, with the number 0. So do both ends of an exchange between hosts.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ class Name(StrEnum):
     LEFT = "left"  # the reason why the host ends its workers and leaves the cluster
 
     # from the coordinator, without an answer
-    BEGIN = "begin"  # a mapping: the rendezvous, the working directory, the environment
+    BEGIN = "begin"  # a mapping: rendezvous, directory, environment, place (see `host_exchange`)
     REFUSE = "refuse"  # the reason why the host cannot take part
     READY = "ready"  # [replica_id, process_id] of a worker
+
+    # from both, without an answer
+    EXCHANGE = "exchange"  # the value of a `HostMessage`, with its part
 
     # from the coordinator, with an answer
     CLOCK = "clock"  # the host answers with its steady clock, in ns
@@ -57,12 +60,12 @@ class Control(NamedTuple):
     name: Name
     number: int
     value: Any
-    part: bytes | memoryview = b""
+    part: Frame | Buffer = b""
 
     def packed(self) -> list[Frame]:
         """Return the frames of the message."""
         header = msgpack.packb([self.name.value, self.number, self.value])
-        return [header, self.part] if self.part else [header]
+        return [header, memoryview(self.part)] if self.part else [header]
 
     @staticmethod
     def unpacked(frames: Sequence[Buffer]) -> Control:

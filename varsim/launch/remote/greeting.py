@@ -18,6 +18,7 @@ from varsim.launch.remote.host_names import this_machine
 from varsim.launch.remote.routes import address_towards_endpoint
 from varsim.processors import usable_processors
 from varsim.protocol.codec import PROTOCOL_VERSION
+from varsim.transport.arena import shared_memory_exists
 
 _PACKAGE: Final = "varsim-distribute"
 
@@ -30,6 +31,7 @@ class Greeting(NamedTuple):
     varsim: str
     python: str
     numpy: str
+    shared_memory: bool  # whether its processes can share memory
     processors: int  # the number of processors that its processes may use
     process_id: int
     rank: int | None  # the number of the host, if it has one
@@ -52,6 +54,7 @@ class Greeting(NamedTuple):
             varsim=_version(),
             python=platform.python_version(),
             numpy=np.__version__,
+            shared_memory=shared_memory_exists(),
             processors=usable_processors(),
             process_id=os.getpid(),
             rank=given if rank is None else rank,

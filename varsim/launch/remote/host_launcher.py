@@ -18,7 +18,8 @@ import zmq
 
 from varsim.environment import PREFIX
 from varsim.errors import ConfigError, ProtocolError, StartError
-from varsim.exchange.exchange import CoordinatorExchange, check_exchange, open_exchange
+from varsim.exchange.between_hosts import check_between, open_between
+from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import MAX_WAIT_S, Interruptible, held
 from varsim.launch.host_needs import DOCTOR, ensure_host
 from varsim.launch.launcher import LaunchOptions
@@ -133,7 +134,7 @@ class HostLauncher(ABC):
             )
         start_timeout_s = self.settings.start_timeout_s or options.start_timeout_s
         options = replace(options, backends=backends, start_timeout_s=start_timeout_s)
-        check_exchange(backends.exchange, TRANSPORTS.make(HostLauncher.transport))
+        check_between(backends.exchange, TRANSPORTS.make(HostLauncher.transport))
         if options.servers:
             raise ConfigError(
                 f"launcher {self.name!r} cannot start parameter servers: varsim starts them only "
@@ -302,10 +303,6 @@ class _Start:
         """Give each host its replicas, and listen for the workers."""
         hosts = self._hosts(greetings)
         options = self._options
-        exchange_name, exchange = open_exchange(
-            options.backends.exchange, TRANSPORTS.make(HostLauncher.transport), self._count
-        )
-        self._stack.callback(exchange.close)
         try:
             self._of_workers = listen_on(
                 self._workers_endpoint, self._count, options.link_loss_s, self._stretch
@@ -314,32 +311,40 @@ class _Start:
         except zmq.ZMQError as error:
             raise StartError(f"cannot listen at {self._workers_endpoint}: {error}") from error
         self._stack.callback(listener.close)
+        remote = RemoteHosts(
+            self._listener,
+            hosts,
+            self._engine,
+            options.link_loss_s,
+            log_dir=options.log_dir,
+            trace_dir=None if options.trace is None else options.trace.directory,
+            stretch=self._stretch,
+            devices=options.devices,
+        )
+        exchange, hosts_end = open_between(
+            options.backends.exchange,
+            TRANSPORTS.make(HostLauncher.transport),
+            [host.replica_ids for host in hosts],
+            round_trip_s=remote.round_trip_s(),
+            have_memory=all(host.greeting.shared_memory for host in hosts),
+        )
+        self._stack.callback(exchange.close)
+        remote.serve(
+            hosts_end,
+            lambda: CountedTraffic(
+                replicas=listener.counts,
+                exchange=exchange.name,
+                direct=getattr(exchange, "direct", None),  # another package's may not count
+            ),
+        )
         if options.log_dir is not None:
             make_private_folder(options.log_dir)
-        for host in hosts:
-            rendezvous = Rendezvous(
-                options=options,
-                addresses=tuple(
-                    one if i in host.replica_ids else "" for i, one in enumerate(listener.addresses)
-                ),
-                replica_ids=(host.replica_ids.start, host.replica_ids.stop),
-                entry_point=options.entry_point or self._launcher.entry_point,
-                search_path=tuple(sys.path),
-                log_dir="",  # the host chooses its own folders
-                private_dir="",
-                exchange=exchange_name,
-                handover=exchange.handover,
-            )
-            value = {
-                "rendezvous": rendezvous.to_line().decode("ascii"),
-                "directory": str(Path.cwd()),
-                "environment": sent_environment(),
-            }
-            self._listener.send(host.number, Control(Name.BEGIN, 0, value).packed())
+        for index, host in enumerate(hosts):
+            place = None if hosts_end is None else [index, len(hosts), hosts_end.settings]
+            self._begin_on(host, listener.addresses, exchange, place)
         trace = open_trace(options.trace, PROGRAM, self._count)
         if trace is not None:
             self._stack.callback(trace.close)
-        remote = self._remote(hosts, listener, exchange_name, exchange)
         self._stack.callback(remote.end)
         if options.trace is not None:
             remote.read_clocks()
@@ -358,32 +363,42 @@ class _Start:
             trace,
             hosts=tuple(host.name for host in hosts for _ in host.replica_ids),
             traffic=lambda: remote.recorded().traffic(),
+            exchange_name=exchange.name,
         )
         return channel, link
 
-    def _remote(
+    def _begin_on(
         self,
-        hosts: Sequence[RemoteHost],
-        listener: MeteredListener,
-        exchange_name: str,
+        host: RemoteHost,
+        addresses: Sequence[str],
         exchange: CoordinatorExchange,
-    ) -> RemoteHosts:
-        options = self._options
-        return RemoteHosts(
-            self._listener,
-            hosts,
-            self._engine,
-            options.link_loss_s,
-            log_dir=options.log_dir,
-            trace_dir=None if options.trace is None else options.trace.directory,
-            stretch=self._stretch,
-            devices=options.devices,
-            traffic=lambda: CountedTraffic(
-                replicas=listener.counts,
-                exchange=exchange_name,
-                direct=getattr(exchange, "direct", None),  # another package's may not count
-            ),
+        place: list[Any] | None,
+    ) -> None:
+        """Tell a host to start its workers.
+
+        Args:
+            addresses: Of the workers, in replica order.
+            place: See `host_exchange`; None if the exchange has no ends on hosts.
+        """
+        own = host.replica_ids
+        rendezvous = Rendezvous(
+            options=self._options,
+            addresses=tuple(one if i in own else "" for i, one in enumerate(addresses)),
+            replica_ids=(own.start, own.stop),
+            entry_point=self._options.entry_point or self._launcher.entry_point,
+            search_path=tuple(sys.path),
+            log_dir="",  # the host chooses its own folders
+            private_dir="",
+            exchange=exchange.name,
+            handover=exchange.handover,
         )
+        value = {
+            "rendezvous": rendezvous.to_line().decode("ascii"),
+            "place": place,
+            "directory": str(Path.cwd()),
+            "environment": sent_environment(),
+        }
+        self._listener.send(host.number, Control(Name.BEGIN, 0, value).packed())
 
     def _hosts(self, greetings: Mapping[int, Greeting]) -> list[RemoteHost]:
         """Return the hosts in the order of their ranks, with replicas whose ids are contiguous."""

@@ -13,13 +13,16 @@ from typing import Any, Final
 import zmq
 
 from varsim.errors import ProtocolError
-from varsim.interrupts import held
+from varsim.exchange.between_hosts import HostMessage, HostsCoordinator
+from varsim.interrupts import Interruptible, held
 from varsim.launch.remote.control import Control, Name
 from varsim.launch.remote.engines import Engine
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.host_names import this_machine
 from varsim.launch.rendezvous import log_name
 from varsim.private import private_opener
+from varsim.protocol.buffers import Frame
+from varsim.protocol.limits import Buffer
 from varsim.sync.stalls import Sighting
 from varsim.tracing.host_clocks import ClockReading, RecordedHost, RecordedHosts, write_hosts
 from varsim.tracing.host_traffic import PROGRAM_MACHINE, CountedTraffic
@@ -29,6 +32,7 @@ from varsim.transport.sockets import timeout_ms
 ANSWER_S: Final = 1.0
 """Time limit for the answer of a host; an agent answers at once, but its host may be busy."""
 
+_ROUND_TRIPS: Final = 3  # number of questions to all hosts; the shortest time counts
 _READINGS: Final = 8  # number of questions for one reading of a clock
 _READING_S: Final = 1.0  # no further question after this time
 
@@ -57,7 +61,6 @@ class RemoteHosts:
         trace_dir: Where the traces of the workers come home; None if nothing is recorded.
         stretch: Of the time limit for answers; see `varsim.transport.link_times`.
         devices: The devices of all replicas.
-        traffic: Returns what was sent until now; None if it is not counted.
     """
 
     def __init__(
@@ -71,7 +74,6 @@ class RemoteHosts:
         trace_dir: Path | None,
         stretch: float = 1.0,
         devices: Sequence[str] = (),
-        traffic: Callable[[], CountedTraffic] | None = None,
     ) -> None:
         self._answer_s = ANSWER_S * stretch
         self._listener = listener
@@ -79,8 +81,10 @@ class RemoteHosts:
         self._link_loss_s = link_loss_s
         self._homes = {"logs": log_dir, "traces": trace_dir}
         self._devices = tuple(devices)
-        self._traffic = traffic
+        self._traffic: Callable[[], CountedTraffic] | None = None
         self._hosts = {one.number: one for one in hosts}
+        self._in_order = tuple(hosts)
+        self._exchange: HostsCoordinator | None = None
         self._of_replica = {replica_id: one for one in hosts for replica_id in one.replica_ids}
         self._exits: deque[tuple[int, str]] = deque()
         self._reported: set[int] = set()  # replicas whose end was reported
@@ -108,11 +112,15 @@ class RemoteHosts:
 
     def look(self) -> list[tuple[int, str]]:
         """Look at the links to the hosts; return the workers that have ended or are lost."""
+        self._look()
+        return self.exits()
+
+    def _look(self) -> None:
+        """Lose the hosts that have had no connection for too long."""
         for number in self._listener.look(lambda _: False):
             if number in self._hosts:
                 why = f"has had no connection for {self._link_loss_s:g} s (link_loss_s)"
                 self._lose(self._hosts[number], why)
-        return self.exits()
 
     def _hear(self) -> None:
         for number, frames in self._listener.drain():
@@ -137,6 +145,9 @@ class RemoteHosts:
             if replica_id in host.replica_ids:
                 self._last_words[replica_id] = said, self._log_at_home(replica_id, log_path)
                 self._report(replica_id, reason)
+        elif message.name is Name.EXCHANGE and self._exchange is not None:
+            said = HostMessage(message.value, message.part)
+            self._exchange.take(self._in_order.index(host), said)
         elif message.name is Name.FAILED:
             self.problem = self.problem or f"host {host.name}: {message.value}"
             self._lose(host, f"cannot run its workers: {message.value}")
@@ -156,6 +167,8 @@ class RemoteHosts:
         self._listener.lose(host.number)
         self._engine.lose(host.greeting.rank)
         self.problem = self.problem or f"host {host.name} {why}"
+        if self._exchange is not None:
+            self._exchange.lose_host(self._in_order.index(host))
         for replica_id in host.replica_ids:
             self._report(replica_id, f"was on host {host.name}, which {why}")
 
@@ -166,10 +179,47 @@ class RemoteHosts:
                 if ended.rank in (None, host.greeting.rank):
                     self._lose(host, ended.reason)
 
+    # ------------------------------------------------------------ links of the exchange
+
+    def serve(
+        self, exchange: HostsCoordinator | None, traffic: Callable[[], CountedTraffic]
+    ) -> None:
+        """Carry messages between an exchange and its ends on the hosts from now on.
+
+        Args:
+            exchange: None if the exchange has no ends on hosts.
+            traffic: Returns what was sent until now.
+        """
+        self._exchange, self._traffic = exchange, traffic
+        if exchange is not None:
+            exchange.attach_hosts(self)
+
+    def send(self, host: int, message: HostMessage) -> None:
+        """Send a message to a host's end of the exchange, unless the host is lost."""
+        if not self._in_order[host].lost:
+            self._tell(self._in_order[host], Name.EXCHANGE, 0, *message)
+
+    def name(self, host: int) -> str:
+        """Return the name of a host."""
+        return self._in_order[host].name
+
+    def lose(self, host: int, why: str) -> None:
+        """Lose a host that does not do its part."""
+        self._lose(self._in_order[host], why)
+
+    def hear(self, timeout_s: float) -> None:
+        """Wait for messages of hosts, and handle them; `exits` returns losses later."""
+        with Interruptible():
+            self._poller.poll(timeout_ms(timeout_s))
+        self._hear()
+        self._look()
+
     # ------------------------------------------------------------ calls of the agents
 
-    def _tell(self, host: RemoteHost, name: Name, number: int, value: Any) -> None:
-        self._listener.send(host.number, Control(name, number, value).packed())
+    def _tell(
+        self, host: RemoteHost, name: Name, number: int, value: Any, part: Frame | Buffer = b""
+    ) -> None:
+        self._listener.send(host.number, Control(name, number, value, part).packed())
 
     def _call(
         self, host: RemoteHost, name: Name, value: Any, timeout_s: float | None = None
@@ -259,6 +309,16 @@ class RemoteHosts:
         self._last_words[replica_id] = said, self._log_at_home(replica_id, log_path)
         self._reported.add(replica_id)
         return True
+
+    def round_trip_s(self) -> float:
+        """Measure the longest time of a message to a host and its answer; 0 if none answers."""
+        times = []
+        for _ in range(_ROUND_TRIPS):
+            asked_s = time.monotonic()
+            if not self._call_all(Name.CLOCK, None, self._answer_s):
+                return 0.0
+            times.append(time.monotonic() - asked_s)
+        return min(times)
 
     def read_clocks(self) -> None:
         """Compare the clock of each host with the clock of this one."""
