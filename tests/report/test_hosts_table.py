@@ -9,11 +9,12 @@ from itertools import pairwise
 import pytest
 
 from tests.report.summaries import lens, summary, variable_summary
-from varsim.report.hosts_table import MAX_HOSTS, NOT_RECORDED, TITLE, places_text, traffic_in_short
-from varsim.report.run_page import print_report
+from varsim.report.hosts_table import MAX_HOSTS, NOT_RECORDED, places_text, traffic_in_short
+from varsim.report.run_page import print_endings, print_report
 from varsim.report.summary import Summary
 from varsim.tracing.host_traffic import HostLink, HostTraffic
 
+TITLE = "hosts: their replicas, and their messages to and from the program"
 HOSTS = ["a", "a", "b", "b", "c"]
 
 
@@ -120,6 +121,14 @@ def test_a_line_says_what_is_within_and_between_hosts() -> None:
         "within a host 2.00 MiB. Not counted: what the exchange mine moved outside messages"
     )
     assert NOT_RECORDED == traffic_in_short(HOSTS, None)
+
+
+def test_a_table_says_of_which_incarnation_it_is():
+    parts = [on_hosts(TRAFFIC, incarnation=i, incarnations=2) for i in (1, 2)]
+    text = StringIO()
+    print_endings(parts, text, 80)
+    assert "hosts of incarnation 1 of 2: their replicas" in text.getvalue()
+    assert "hosts of incarnation 2 of 2 (x): their replicas" in text.getvalue()
 
 
 def test_of_many_hosts_some_are_shown():

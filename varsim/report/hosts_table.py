@@ -14,7 +14,9 @@ from varsim.report.tables import Column, show_table
 from varsim.texts.facts import times
 from varsim.tracing.host_traffic import THE_PROGRAM, HostLink, HostTraffic
 
-TITLE: Final = "hosts: their replicas, and their messages to and from the program"
+TITLE: Final = "hosts{}: their replicas, and their messages to and from the program"
+"""The title of the table; in braces, of which part of a run it is."""
+
 DIRECT_TITLE: Final = "values from host to host, outside messages"
 NOT_RECORDED: Final = "Messages between these hosts: not recorded."
 DELAY: Final = (
@@ -158,12 +160,17 @@ def sentences_on_hosts(traffic: HostTraffic | None) -> Iterator[str]:
         yield f"No link between hosts{some} was clearly slower than the others."
 
 
-def print_hosts(console: Console, summary: Summary) -> None:
-    """Print where the replicas ran and what was sent, if a link connects two machines."""
+def print_hosts(console: Console, summary: Summary, part: str = "") -> None:
+    """Print where the replicas ran and what was sent, if a link connects two machines.
+
+    Args:
+        part: Which record of a run the summary is about; "" if the run has only one.
+    """
     if not between_hosts(summary.hosts, summary.traffic):
         return
     labels, columns = host_columns(summary)
-    show_table(console, TITLE, labels, columns, corner="host")
+    title = TITLE.format(f" of {part}" if part else "")
+    show_table(console, title, labels, columns, corner="host")
     traffic = summary.traffic
     if traffic is not None and traffic.direct:
         show_table(console, DIRECT_TITLE, *direct_columns(traffic), corner="hosts")

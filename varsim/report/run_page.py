@@ -157,9 +157,10 @@ def _print_measured(console: Console, summary: Summary, *, everything: bool) -> 
 
 def _print_endings(console: Console, summaries: Sequence[Summary]) -> None:
     for position, one in enumerate(summaries, start=1):
-        print_hosts(console, one)
-        if len(summaries) > 1:
-            console.print(Text(f"verdict on {_part(one, position)}", style="bold"))
+        part = _part(one, position) if len(summaries) > 1 else ""
+        print_hosts(console, one, part)
+        if part:
+            console.print(Text(f"verdict on {part}", style="bold"))
         _print_verdict(console, one)
     first, last = summaries[0], summaries[-1]
     _print_dim(console, _took(last, [part for part in Phase if part not in _UNTIL_MEASURED]))

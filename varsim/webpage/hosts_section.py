@@ -25,7 +25,7 @@ def hosts_section(record: ReportedRecord) -> Section | None:
     if summary is None or not between_hosts(summary.hosts, summary.traffic):
         return None
     traffic = summary.traffic
-    tables = [_table(TITLE, "host", *host_columns(summary))]
+    tables = [_table(TITLE.format(""), "host", *host_columns(summary))]
     if traffic is not None and traffic.direct:
         tables.append(_table(DIRECT_TITLE, "hosts", *direct_columns(traffic)))
     return Section(
