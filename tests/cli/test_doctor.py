@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 
 from varsim.cli.main import main
 from varsim.launch import host_checks, logs
-from varsim.launch.host_checks import Request, State
+from varsim.launch.host_checks import Check, Request, State
+from varsim.launch.remote import host_checkup
+from varsim.launch.remote.host_launcher import HostLauncher
 from varsim.transport import folders
 from varsim.transport.folders import PrivateFolder, new_path
 
@@ -82,6 +84,42 @@ def test_what_was_not_checked_does_not_change_the_exit_code(
     monkeypatch.setattr(host_checks, "CHECKS", host_checks.CHECKS[::2])
     assert 0 == doctor().exit_code
     assert json.loads(doctor("--json").output)["ok"]
+
+
+@pytest.mark.parametrize("state", [State.OK, State.PROBLEM])
+def test_each_host_of_a_launcher_is_shown(
+    asked: list[Request], monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """A problem on one host is named, and makes the exit code 1."""
+    monkeypatch.setattr(host_checks, "CHECKS", host_checks.CHECKS[:1])
+    launchers: list[HostLauncher] = []
+
+    def check_hosts(launcher: HostLauncher, num_workers: int) -> object:
+        launchers.append(launcher)
+        found = Check("agent", state, f"{num_workers} workers", "do that")
+        return [Check("room", State.OK, "enough")], [("a", [found]), ("b", [])]
+
+    monkeypatch.setattr(host_checkup, "check_hosts", check_hosts)
+    words = ("--launcher", "ssh", "--hosts", "a,b", "-n", "3")
+    result = doctor(*words)
+
+    assert ("a", "b") == launchers[0].settings.names
+    lines = result.output.splitlines()
+    assert ["this machine", "host a", "host b"] == [
+        one for one in lines if one.startswith(("this", "host"))
+    ]
+    assert "agent: 3 workers" in result.output
+    problem = "2 of 3 ok, 1 with a problem; hosts with a problem: a"
+    assert {State.OK: "3 of 3 ok", State.PROBLEM: problem}[state] == lines[-1]
+    said = json.loads(doctor(*words, "--json").output)
+    assert (state is State.OK) == said["ok"] == (result.exit_code == 0)
+    assert ["a", "b"] == [one["host"] for one in said["hosts"]]
+    assert ["first", "room"] == [one["subject"] for one in said["checks"]]
+
+
+def test_settings_of_a_launcher_need_it() -> None:
+    result = doctor("--hosts", "a,b")
+    assert (2, True) == (result.exit_code, "--hosts is a setting of a launcher" in result.output)
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,29 @@ def test_values_on_three_nodes_are_those_of_one_machine(
     assert [] == left(cluster)
 
 
+def test_the_doctor_checks_each_node(cluster: RayCluster) -> None:
+    """The agents reserve nothing, and leave nothing."""
+    launcher = ("--launcher", "ray", "--address", cluster.address)
+    process = cluster.popen(
+        [sys.executable, "-m", "varsim", "doctor", "--json", "-n", "7", *launcher],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said = json.loads(process.communicate()[0])
+
+    assert 1 == process.returncode
+    (room,) = [one for one in said["checks"] if one["subject"] == "resources of Ray"]
+    assert ("problem", "6 of 6 CPU free, and 7 workers reserve 7") == (room["state"], room["found"])
+    addresses = [one.address for one in cluster.lab.hosts]
+    for host, address in zip(said["hosts"], addresses, strict=True):
+        assert host["host"].endswith(f"({address})")
+        states = {one["subject"]: one["state"] for one in host["checks"]}
+        assert ["ok"] * 4 == [
+            states[one] for one in ("agent", "versions", "port for workers", "clock offset")
+        ]
+    assert [] == left(cluster)
+
+
 def test_a_killed_actor_is_a_lost_host(cluster: RayCluster, tmp_path: Path) -> None:
     program = Program(cluster, 3, on_ray(cluster, hosts=2), tmp_path)
     assert program.networks[0] == program.networks[1] != program.networks[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -63,9 +63,22 @@ _OF_LAUNCHERS: Final = {
 
 def backends(command: Command) -> Command:
     """Add an option for each registry to a command, and the launcher's settings."""
+    return _with_options(command, _BACKENDS)
+
+
+def launcher(text: str) -> Callable[[Command], Command]:
+    """Return the option of the launcher and those of its settings.
+
+    Args:
+        text: The help of the launcher's option.
+    """
+    return lambda command: _with_options(command, {"launcher": text})
+
+
+def _with_options(command: Command, registries: Mapping[str, str]) -> Command:
     for setting, text in reversed(_OF_LAUNCHERS.items()):
         command = click.option(f"--{setting}", metavar=setting.upper(), help=text)(command)
-    for setting, text in reversed(_BACKENDS.items()):
+    for setting, text in reversed([*registries.items()]):
         command = click.option(f"--{setting}", type=_RegisteredChoice(setting), help=text)(command)
     return command
 

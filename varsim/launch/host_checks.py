@@ -25,6 +25,7 @@ import zmq
 from varsim.errors import ConfigError, StartError
 from varsim.launch import host_needs
 from varsim.launch.logs import MAX_KEPT, kept_logs, remove_kept_logs
+from varsim.processors import usable_processors
 from varsim.threads import spare_threads
 from varsim.transport import arena
 from varsim.transport.folders import (
@@ -53,6 +54,7 @@ LEAST_MEMORY_BYTES: Final = 2**28
 _DEV_SHM: Final = "/dev/shm"  # noqa: S108  # it is only looked at
 _PROBE_BYTES: Final = 2**20
 _DAY_S: Final = 86_400
+_RUNS: Final = "folder of runs"
 
 
 class State(Enum):
@@ -77,16 +79,17 @@ class Check:
 class Request:
     """What the user wants to do on this machine."""
 
-    num_workers: int
-    runs: Path  # the folder of the runs
+    num_workers: int  # on this machine
+    runs: Path | None  # the folder of the runs; None on a host that has none
 
 
 Result = tuple[State, str] | tuple[State, str, str]
 
 
 def check_host(request: Request) -> list[Check]:
-    """Return the result of every check."""
-    return [Check(subject, *check(request)) for subject, check in CHECKS]
+    """Return the result of every check; a host without runs has no check of their folder."""
+    without = _RUNS if request.runs is None else ""
+    return [Check(subject, *check(request)) for subject, check in CHECKS if subject != without]
 
 
 # ---------------------------------------------------------------- software
@@ -115,6 +118,14 @@ def _curve(_: Request) -> Result:
 
 
 # ---------------------------------------------------------------- limits
+
+
+def _processors(request: Request) -> Result:
+    usable = usable_processors()
+    found = f"{usable} usable"
+    if request.num_workers > usable:  # it is slow, and no problem
+        return State.OK, f"{found}, which {request.num_workers} workers share"
+    return State.OK, found
 
 
 def _addresses(_: Request) -> Result:
@@ -248,6 +259,7 @@ def _temporary_files(_: Request) -> Result:
 
 def _run_directory(request: Request) -> Result:
     folder = request.runs
+    assert folder is not None, "`check_host` leaves this check out"
     try:
         folder = folder.absolute()
         while not folder.exists():
@@ -333,6 +345,7 @@ CHECKS: Final[Sequence[tuple[str, Callable[[Request], Result]]]] = (
     ("Python", _python),
     ("ZeroMQ", _zeromq),
     ("CURVE", _curve),
+    ("processors", _processors),
     ("addresses", _addresses),
     ("shared memory", _shared_memory),
     (_DEV_SHM, _dev_shm),
@@ -340,7 +353,7 @@ CHECKS: Final[Sequence[tuple[str, Callable[[Request], Result]]]] = (
     ("processes and threads", _processes),
     ("path of sockets", _socket_path),
     ("temporary files", _temporary_files),
-    ("folder of runs", _run_directory),
+    (_RUNS, _run_directory),
     ("clock", _clock),
     ("leftovers", _leftovers),
     ("logs of lost workers", _lost_logs),

@@ -16,10 +16,37 @@ _STYLES: Final = {State.OK: "green", State.PROBLEM: "bold red", State.NOT_CHECKE
 _WIDTH: Final = max(len(state.value) for state in State) + 2
 
 
-def show_checks(console: Console, checks: Sequence[Check], removed: Sequence[Path]) -> None:
-    """Print the removed paths, each check, and the number of checks in each state."""
+def show_checks(
+    console: Console,
+    checks: Sequence[Check],
+    removed: Sequence[Path],
+    hosts: Sequence[tuple[str, Sequence[Check]]] = (),
+) -> None:
+    """Print the removed paths, each check, and the number of checks in each state.
+
+    Args:
+        checks: Those of this machine.
+        hosts: The name of each other host, and its checks.
+    """
     for path in removed:
         _print(console, f"removed {path}")
+    if hosts:
+        _print(console, "this machine")
+    _show(console, checks)
+    for name, there in hosts:
+        console.print()
+        _print(console, f"host {name}")
+        _show(console, there)
+    console.print()
+    every = [*checks, *(one for _, there in hosts for one in there)]
+    bad = [name for name, there in hosts if any(one.state is State.PROBLEM for one in there)]
+    said = _summary(every)
+    if bad:
+        said += f"; hosts with a problem: {', '.join(bad)}"
+    _print(console, said)
+
+
+def _show(console: Console, checks: Sequence[Check]) -> None:
     for check in checks:
         said = Text(check.state.value.ljust(_WIDTH), style=_STYLES[check.state])
         first, *others = wrapped(f"{check.subject}: {check.found}", console.width - _WIDTH)
@@ -27,8 +54,6 @@ def show_checks(console: Console, checks: Sequence[Check], removed: Sequence[Pat
         lines = others + wrapped(f"→ {check.remedy}", console.width - _WIDTH) * bool(check.remedy)
         for line in lines:
             console.print(Text(" " * _WIDTH + line), soft_wrap=True)
-    console.print()
-    _print(console, _summary(checks))
 
 
 def _summary(checks: Sequence[Check]) -> str:

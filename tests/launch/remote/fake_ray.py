@@ -159,6 +159,8 @@ class PlacementGroupSchedulingStrategy:
         self.count = group.bundles[placement_group_bundle_index]["CPU"]
 
 class NodeAffinitySchedulingStrategy:
+    count = 0
+
     def __init__(self, node, soft):
         assert not soft
 """

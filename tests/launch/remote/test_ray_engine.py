@@ -16,7 +16,9 @@ from tests.launch.remote.fake_ray import write_fake_ray
 from tests.launch.worker_cluster import WorkerCluster
 from tests.waiting import wait_for_exit
 from varsim.errors import StartError
+from varsim.launch.host_checks import State
 from varsim.launch.remote import ray_connection
+from varsim.launch.remote.host_checkup import check_hosts
 from varsim.launch.remote.ray_launcher import RayLauncher
 
 pytestmark = pytest.mark.processes
@@ -75,3 +77,16 @@ def test_why_ray_starts_nothing_is_said(
 ) -> None:
     with pytest.raises(StartError, match=said):
         launch_on_ray(2, settings)
+
+
+@pytest.mark.thorough
+def test_each_node_is_checked_without_a_reservation(launch_on_ray: LaunchOnRay) -> None:
+    """Ray says what is free; the agents need nothing of it."""
+    assert launch_on_ray is not None, "it provides the package"
+    (room,), hosts = check_hosts(RayLauncher.from_settings({}), 2)
+
+    assert (State.PROBLEM, "1 of 4 CPU free, and 2 workers reserve 2") == (room.state, room.found)
+    assert 2 == len({name for name, _ in hosts})
+    for _, checks in hosts:
+        assert ["agent", "versions"] == [one.subject for one in checks[:2]]
+        assert all(one.state is State.OK for one in checks[:4])

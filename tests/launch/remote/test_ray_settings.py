@@ -10,8 +10,9 @@ import pytest
 from tests.launch.programs import NoObjects
 from varsim.errors import ConfigError
 from varsim.launch.backends import named_launcher
+from varsim.launch.host_checks import State
 from varsim.launch.launcher import LaunchOptions
-from varsim.launch.remote import ray_connection
+from varsim.launch.remote import ray_connection, ray_launcher
 from varsim.launch.remote.host_launcher import contiguous
 from varsim.launch.remote.ray_driver import placed
 from varsim.launch.remote.ray_launcher import RayLauncher
@@ -119,3 +120,13 @@ def test_an_actor_takes_all_of_a_bundle() -> None:
 )
 def test_errors_of_ray_are_one_line(text: str, said: str) -> None:
     assert f"RuntimeError: {said}" == said_by(RuntimeError(text))
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "remedy"), [(2, ""), (3, "wait for the other"), (5, "start more nodes")]
+)
+def test_what_workers_reserve_is_compared_with_what_ray_has(num_workers: int, remedy: str) -> None:
+    check = ray_launcher._room(num_workers, {"CPU": num_workers}, {"CPU": 2.0}, {"CPU": 4.0})
+    assert f"2 of 4 CPU free, and {num_workers} workers reserve {num_workers}" == check.found
+    assert (check.state is State.OK) == (remedy == "")
+    assert check.remedy.startswith(remedy)

@@ -27,7 +27,8 @@ from varsim.launch.fork_server import ForkServer
 from varsim.launch.host_needs import ensure_host
 from varsim.launch.local_host import LocalHost
 from varsim.launch.logs import WorkerLogs
-from varsim.launch.remote.control import PART_BYTES, Control, Name
+from varsim.launch.remote.agent_checks import checks_of_this_host
+from varsim.launch.remote.control import PART_BYTES, WALL, Control, Name
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.host_exchange import HostExchange, join_exchange
 from varsim.launch.remote.join_key import JoinKey
@@ -123,7 +124,11 @@ class _Agent:
         stack.callback(self._probe.close)
         self._is_done = False
         self._calls: dict[Name, Callable[[Any], tuple[Any, bytes]]] = {
-            Name.CLOCK: lambda _: (time.monotonic_ns(), b""),
+            Name.CLOCK: lambda which: (
+                time.time_ns() if which == WALL else time.monotonic_ns(),
+                b"",
+            ),
+            Name.CHECK: lambda value: (checks_of_this_host(value), b""),
             Name.EXAMINE: self._examine,
             Name.WHERE: lambda replica_id: (self._known.where(replica_id), b""),
             Name.TAIL: lambda replica_id: (self._known.tail(replica_id), b""),

@@ -17,11 +17,14 @@ from varsim.errors import ProtocolError
 from varsim.protocol.buffers import Frame
 from varsim.protocol.limits import Buffer
 
-CONTROL_VERSION: Final = 3
+CONTROL_VERSION: Final = 4
 """The version of these messages. Coordinator and hosts must have the same one."""
 
 PART_BYTES: Final = 2**20
 """Largest part of a file in one message."""
+
+WALL: Final = "wall"
+"""The value of CLOCK that asks for the time since 1970, as the host's clock says."""
 
 _MEMBERS: Final = 3
 
@@ -44,7 +47,8 @@ class Name(StrEnum):
     EXCHANGE = "exchange"  # the value of a `HostMessage`, with its part
 
     # from the coordinator, with an answer
-    CLOCK = "clock"  # the host answers with its steady clock, in ns
+    CLOCK = "clock"  # the host answers with its steady clock in ns; for WALL, with its time
+    CHECK = "check"  # a mapping: workers here, their endpoint: [[subject, state, found, remedy], …]
     EXAMINE = "examine"  # [replica_ids, with_stacks]: {replica_id: fields of a Sighting}
     WHERE = "where"  # replica_id: file:line, or None
     TAIL = "tail"  # replica_id: the end of its output

@@ -13,6 +13,7 @@ from typing import IO, Final, Protocol
 from varsim.errors import StartError
 from varsim.interrupts import blocked
 from varsim.launch.fork_server import reason_of
+from varsim.launch.host_checks import Check
 from varsim.launch.logs import TAIL_LINES
 from varsim.launch.remote.join_key import JoinKey
 from varsim.visible import visible
@@ -60,6 +61,13 @@ class Engine(Protocol):
     @property
     def shares(self) -> tuple[int, ...]:
         """Return the number of replicas of each host, by rank; () if the engine does not say."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return what the engine calls its hosts, by rank; () if only the settings say it."""
+
+    def room(self, num_workers: int) -> list[Check]:
+        """Return whether the engine has room for so many workers; [] if it does not know."""
 
     def start(self, endpoint: str, key: JoinKey) -> None:
         """Start an agent on each host, which connects to this endpoint.
@@ -178,6 +186,7 @@ class Commands:
     ) -> None:
         self.endpoints = endpoints
         self.shares: tuple[int, ...] = ()
+        self.names: tuple[str, ...] = ()
         self._commands = commands
         self._running: list[RunningCommand] = []
         self._reported: set[RunningCommand] = set()
@@ -195,6 +204,10 @@ class Commands:
         except StartError:
             self.end(0.0)
             raise
+
+    def room(self, num_workers: int) -> list[Check]:  # noqa: ARG002  # of the protocol
+        """Return nothing: commands start agents on hosts, and reserve nothing."""
+        return []
 
     @property
     def outputs(self) -> tuple[int, ...]:

@@ -118,6 +118,15 @@ class HostLauncher(ABC):
             ConfigError: The settings are wrong, or a package is missing.
         """
 
+    def engine_everywhere(self, folder: Path, deadline_s: float) -> Engine:
+        """Return a new engine, which will start an agent on each host that a cluster may get.
+
+        Args:
+            folder: See `engine`.
+            deadline_s: See `engine`.
+        """
+        return self.engine(LaunchOptions(0, ("CPU:0",)), folder, deadline_s)
+
     def launch(self, options: LaunchOptions, references: References) -> Link:
         """Start an agent on each host and one worker per device; return when all are ready.
 

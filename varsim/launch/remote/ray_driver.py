@@ -58,7 +58,8 @@ class _Driver:
 
             TaskServer(self, request).run()
         else:
-            self._observe(*self._start(request, self.request()))
+            start = self._start if request["bundles"] else self._start_everywhere
+            self._observe(*start(request, self.request()))
 
     @property
     def has_line(self) -> bool:
@@ -83,7 +84,7 @@ class _Driver:
         options: dict[str, Any] = {}
         if address == "local":
             options = {"include_dashboard": False}
-            if "bundles" in request:
+            if request.get("bundles"):
                 options["num_cpus"] = sum(request["bundles"])
         try:
             ray.init(
@@ -105,8 +106,6 @@ class _Driver:
         from ray.util.placement_group import placement_group, placement_group_table
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        from varsim.launch.remote.ray_agent import RayAgent
-
         counts, resources = request["bundles"], request["resources"]
         bundles = [{name: one * count for name, one in resources.items()} for count in counts]
         group = placement_group(bundles, strategy=request["strategy"])
@@ -123,17 +122,35 @@ class _Driver:
             )
         nodes_of = placement_group_table(group)["bundles_to_node_id"]
         first, shares = placed([nodes_of[index] for index in range(len(counts))], counts)
-        self.report(shares=shares)
-        actors, results = [], []
-        for rank, index in enumerate(first):
-            strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
-            actor = ray.remote(RayAgent).options(
-                scheduling_strategy=strategy, max_restarts=0, **reserving(bundles[index])
-            )
-            actors.append(actor.remote())
-            # The arguments of a method go from process to process; those of an actor are stored.
-            results.append(actors[-1].run.remote(agents["endpoint"], agents["key"], rank))
-        return actors, results
+        addresses = {one["NodeID"]: one["NodeManagerAddress"] for one in ray.nodes()}
+        self.report(shares=shares, names=[addresses.get(nodes_of[index], "") for index in first])
+        places = [
+            (PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index), index)
+            for index in first
+        ]
+        return _actors(
+            agents, [(strategy, reserving(bundles[index])) for strategy, index in places]
+        )
+
+    def _start_everywhere(
+        self,
+        request: Mapping[str, Any],  # noqa: ARG002  # as `_start`
+        agents: Mapping[str, Any],
+    ) -> tuple[list[Any], list[Any]]:
+        """Start an agent on each node; return the actors and results."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        nodes = [one for one in ray.nodes() if one["Alive"]]
+        nodes.sort(key=lambda one: one["NodeManagerAddress"])
+        self.report(
+            shares=[1] * len(nodes),
+            names=[one["NodeManagerAddress"] for one in nodes],
+            free=ray.available_resources(),
+            total=ray.cluster_resources(),
+        )
+        strategies = [NodeAffinitySchedulingStrategy(one["NodeID"], soft=False) for one in nodes]
+        return _actors(agents, [(one, {"num_cpus": 0}) for one in strategies])
 
     def _observe(self, actors: Sequence[Any], results: Sequence[Any]) -> None:
         """Report each node whose agent or actor has ended, until the program closes stdin."""
@@ -165,6 +182,30 @@ class _Driver:
                 except Exception as error:  # whatever has ended the actor
                     reason = f"has ended: {said_by(error)}"
                 self.report(rank=rank, ended=reason)
+
+
+def _actors(
+    agents: Mapping[str, Any], places: Sequence[tuple[Any, Mapping[str, Any]]]
+) -> tuple[list[Any], list[Any]]:
+    """Start an actor with an agent at each place; return the actors and results.
+
+    Args:
+        agents: The endpoint and the key.
+        places: Ray's strategy for each actor, and what the actor reserves.
+    """
+    import ray
+
+    from varsim.launch.remote.ray_agent import RayAgent
+
+    actors, results = [], []
+    for rank, (strategy, reserved) in enumerate(places):
+        actor = ray.remote(RayAgent).options(
+            scheduling_strategy=strategy, max_restarts=0, **reserved
+        )
+        actors.append(actor.remote())
+        # The arguments of a method go from process to process; those of an actor are stored.
+        results.append(actors[-1].run.remote(agents["endpoint"], agents["key"], rank))
+    return actors, results
 
 
 def _await(result: Any, descriptor: int, rank: int) -> None:

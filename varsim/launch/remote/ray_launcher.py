@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from varsim.errors import ConfigError
+from varsim.launch.host_checks import Check, State
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.remote.engines import END_S, EndedHost, Engine
 from varsim.launch.remote.host_launcher import HostLauncher, split
@@ -25,6 +26,8 @@ from varsim.nearest import did_you_mean
 
 PLACEMENTS: Final = ("spread", "pack")
 """How replicas are placed: on as many nodes as possible, or on as few."""
+
+_ROOM: Final = "resources of Ray"  # the subject of a check
 
 _RESERVE_SHARE: Final = 0.9
 """Share of the time for a start after which the driver says that Ray has not enough resources; the
@@ -123,6 +126,17 @@ class RayLauncher(HostLauncher):
         counts = _bundles(len(options.devices), self.settings.number)
         return RayEngine(self.settings, counts, deadline_s)
 
+    def engine_everywhere(self, folder: Path, deadline_s: float) -> Engine:  # noqa: ARG002  # of the base class
+        """Return an engine that starts an agent on each node, and reserves nothing.
+
+        Raises:
+            ConfigError: Ray is not installed, or too old.
+            StartError: Ray cannot be reached.
+        """
+        ensure_ray("launcher 'ray'")
+        assert isinstance(self.settings, RaySettings), "from_settings has made them"
+        return RayEngine(self.settings, None, deadline_s)
+
 
 def _bundles(num_replicas: int, num_hosts: int | None) -> list[int]:
     """Return the number of replicas in each bundle of the placement group.
@@ -141,23 +155,28 @@ def _bundles(num_replicas: int, num_hosts: int | None) -> list[int]:
 class RayEngine:
     """The agents of a cluster in Ray, seen by a driver."""
 
-    def __init__(self, settings: RaySettings, counts: list[int], deadline_s: float) -> None:
+    def __init__(self, settings: RaySettings, counts: list[int] | None, deadline_s: float) -> None:
         """Start the driver, and wait until it has connected to the Ray cluster.
 
         Args:
-            counts: The number of replicas in each bundle of the placement group.
+            counts: The number of replicas in each bundle of the placement group; None: an agent on
+                each node, without a reservation.
             deadline_s: Until when the cluster must have started.
         Raises:
             StartError: Ray cannot be reached.
         """
         self.shares: tuple[int, ...] = ()
+        self.names: tuple[str, ...] = ()
+        self._resources = dict(settings.resources_per_worker)
+        self._free: dict[str, float] = {}
+        self._total: dict[str, float] = {}  # {} if not known
         self._deadline_s = deadline_s
         request = {
             "serves": "agents",
             "address": settings.address,
             "strategy": "STRICT_SPREAD" if settings.number else settings.placement.upper(),
             "bundles": counts,
-            "resources": dict(settings.resources_per_worker),
+            "resources": self._resources,
             "runtime_env": dict(settings.runtime_env),
         }
         self._driver = RayDriver(request, deadline_s)
@@ -184,9 +203,18 @@ class RayEngine:
         for report in self._driver.reports():
             if "shares" in report:
                 self.shares = tuple(report["shares"])
+                self.names = tuple(report["names"])
+                self._free, self._total = report.get("free", {}), report.get("total", {})
             else:
                 ended.append(EndedHost(report.get("rank"), report["ended"]))
         return ended
+
+    def room(self, num_workers: int) -> list[Check]:
+        """Return whether Ray's nodes have, and have free, what so many workers reserve."""
+        if not self._total:
+            return []
+        needed = {name: one * num_workers for name, one in self._resources.items()}
+        return [_room(num_workers, needed, self._free, self._total)]
 
     def lose(self, host: int | None) -> None:
         """Do nothing: Ray ends actors on nodes that it does not reach."""
@@ -194,3 +222,24 @@ class RayEngine:
     def end(self, timeout_s: float = END_S) -> None:
         """Let the driver end, and with it all actors."""
         self._driver.end(timeout_s)
+
+
+def _room(
+    num_workers: int,
+    needed: Mapping[str, float],
+    free: Mapping[str, float],
+    total: Mapping[str, float],
+) -> Check:
+    """Return whether a Ray cluster has what workers reserve."""
+    found = ", ".join(
+        f"{free.get(name, 0):g} of {total.get(name, 0):g} {name} free, and {num_workers} workers "
+        f"reserve {amount:g}"
+        for name, amount in needed.items()
+    )
+    if any(total.get(name, 0) < amount for name, amount in needed.items()):
+        remedy = "start more nodes, or reserve less for each worker (resources_per_worker)"
+    elif any(free.get(name, 0) < amount for name, amount in needed.items()):
+        remedy = "wait for the other programs on this cluster, or reserve less for each worker"
+    else:
+        return Check(_ROOM, State.OK, found)
+    return Check(_ROOM, State.PROBLEM, found, remedy)

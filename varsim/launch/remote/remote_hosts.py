@@ -15,7 +15,7 @@ import zmq
 from varsim.errors import ProtocolError
 from varsim.exchange.between_hosts import HostMessage, HostsCoordinator
 from varsim.interrupts import Interruptible, held
-from varsim.launch.remote.control import Control, Name
+from varsim.launch.remote.control import WALL, Control, Name
 from varsim.launch.remote.engines import Engine
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.host_names import this_machine
@@ -323,19 +323,41 @@ class RemoteHosts:
     def read_clocks(self) -> None:
         """Compare the clock of each host with the clock of this one."""
         for host in self._hosts.values():
-            readings: list[ClockReading] = []
-            until_ns = time.monotonic_ns() + round(_READING_S * 1e9)
-            while len(readings) < _READINGS:
-                asked_ns = time.monotonic_ns()
-                if readings and asked_ns > until_ns:
-                    break
-                answer = self._call(host, Name.CLOCK, None)
-                if answer is None:
-                    break
-                arrived_ns = time.monotonic_ns()
-                readings.append(ClockReading.of(asked_ns, int(answer.value), arrived_ns))
-            if readings:  # the shortest wait has the smallest error
-                host.readings.append(min(readings, key=lambda one: one.error_ns))
+            reading = self._reading(host, None, time.monotonic_ns)
+            if reading is not None:
+                host.readings.append(reading)
+
+    def wall_clocks(self) -> dict[int, ClockReading]:
+        """Return how the time of each host compares with that of this one, by their links."""
+        read = {
+            number: self._reading(one, WALL, time.time_ns) for number, one in self._hosts.items()
+        }
+        return {number: reading for number, reading in read.items() if reading is not None}
+
+    def _reading(
+        self, host: RemoteHost, which: str | None, clock_ns: Callable[[], int]
+    ) -> ClockReading | None:
+        """Ask a host for a clock several times; return the answer with the smallest error."""
+        readings: list[ClockReading] = []
+        until_s = time.monotonic() + _READING_S
+        while len(readings) < _READINGS:
+            if readings and time.monotonic() > until_s:
+                break
+            asked_ns = clock_ns()
+            answer = self._call(host, Name.CLOCK, which)
+            if answer is None:
+                break
+            readings.append(ClockReading.of(asked_ns, int(answer.value), clock_ns()))
+        return min(readings, key=lambda one: one.error_ns, default=None)
+
+    def check(self, value: Mapping[str, Any], timeout_s: float) -> dict[int, list[list[str]]]:
+        """Let all hosts check themselves; return the checks that come in time, by their links.
+
+        Args:
+            value: See `checks_of_this_host`.
+        """
+        answers = self._call_all(Name.CHECK, dict(value), timeout_s)
+        return {number: answer.value for number, answer in answers.items()}
 
     # ------------------------------------------------------------ the end
 
