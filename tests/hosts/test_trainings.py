@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.hosts.engine_lab import EngineLab
-from tests.hosts.trainings import NETWORKS, Network, tried
+from tests.hosts.trainings import LARGE, NETWORKS, Network, tried
 
 pytestmark = [pytest.mark.hosts, pytest.mark.processes]
 
@@ -22,3 +22,10 @@ def test_no_write_is_lost_or_doubled(engines: EngineLab, network: Network) -> No
     outcome = tried(network, engines)
     assert "" == outcome.wrong, outcome
     assert outcome.packets_lost > 0 or not network.cut
+
+
+def test_hosts_reduce_a_large_variable_again_after_a_cut(engines: EngineLab) -> None:
+    (network,) = (one for one in NETWORKS if one.name == "cut of 3 s")
+    outcome = tried(network, engines, LARGE)
+    assert "" == outcome.wrong, outcome
+    assert outcome.packets_lost > 0

@@ -1,8 +1,9 @@
 """Train on two hosts whose network is slow, loses packets, or is cut; print a table.
 
-`python -m tests.hosts.trainings [NAME...]` starts a whole cluster by ssh for each network. In each
-step, every replica adds a number of its own to a variable that is synchronised at every write. The
-sums are whole numbers, so the value after the last step shows whether a message was lost or arrived
+`python -m tests.hosts.trainings [--large] [NAME...]` starts a cluster by ssh for each network. With
+--large, the variable has 800,000 bytes, and the hosts reduce its values in a chain. In each step,
+every replica adds a number of its own to a variable that is synchronised at every write. The sums
+are whole numbers, so the value after the last step shows whether a message was lost or arrived
 twice. *Recovered* is the time from the end of a cut to the end of the next step.
 """
 
@@ -55,7 +56,8 @@ while not select.select([sys.stdin], [], [], 0)[0]:
 RECOVERED_S: Final = 1.0
 """Within so many seconds of the end of a cut, a step must end."""
 
-_ELEMENTS: Final = 2_000  # of the variable, 16,000 bytes
+SMALL: Final = 2_000  # elements of a variable of 16,000 bytes
+LARGE: Final = 100_000  # elements of a variable that hosts reduce in a chain
 _BEFORE_S: Final = 0.5  # of training before a cut
 _AFTER: Final = 20  # number of steps after a cut
 _SHAPED: Final = 100  # number of steps on a network without a cut
@@ -103,10 +105,10 @@ class Outcome:
 class _Training:
     """A running program."""
 
-    def __init__(self, engines: EngineLab) -> None:
+    def __init__(self, engines: EngineLab, elements: int) -> None:
         self.process: subprocess.Popen[bytes] = engines.popen(
             0,
-            [sys.executable, "-c", PROGRAM, str(_ELEMENTS)],
+            [sys.executable, "-c", PROGRAM, str(elements)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -155,15 +157,15 @@ class _Training:
         self.process.wait(_DEADLINE_S)
 
 
-def tried(network: Network, engines: EngineLab) -> Outcome:
-    """Train on a network.
+def tried(network: Network, engines: EngineLab, elements: int = SMALL) -> Outcome:
+    """Train a variable with so many elements on a network.
 
     Raises:
         AssertionError: The training does not go on.
     """
     switch = engines.lab.switch
     before = sum(one.lost + one.cut for one in switch.counts().values())
-    training = _Training(engines)
+    training = _Training(engines, elements)
     with training.process:
         training.read_steps(1)
         switch.shape(**network.shape)
@@ -203,6 +205,8 @@ def _wrong(training: _Training, recovered_s: float | None) -> str:
 
 def main(names: Sequence[str]) -> None:
     """Print the table; exit with 1 if something was wrong."""
+    elements = LARGE if "--large" in names else SMALL
+    names = [one for one in names if one != "--large"]
     if why := why_impossible() or why_no_engines():
         raise SystemExit(why)
     right = True
@@ -211,7 +215,7 @@ def main(names: Sequence[str]) -> None:
     for network in NETWORKS:
         if not names or network.name in names:
             with EngineLab(2) as engines:
-                one = tried(network, engines)
+                one = tried(network, engines, elements)
             right = right and not one.wrong
             recovered = "–" if one.recovered_s is None else f"{one.recovered_s:.2f}"
             numbers = f"{one.steps} | {1e3 * one.step_s:.1f} | {one.packets_lost} | {recovered}"
