@@ -25,6 +25,7 @@ from varsim.exchange.chain_orders import (
     Fetch,
     Filled,
     Home,
+    Linked,
     Listens,
     Order,
     Progress,
@@ -86,11 +87,13 @@ class Hosts:
             self.order(host, Connect(listens.address))
         assert [Listens("")] == self.take(len(counts) - 1, Listens)
         wait_for(self._are_connected, 10_000 * MS, what="the connections")  # else they need probes
+        assert [[Linked()]] * (len(counts) - 1) == [
+            self.take(host, Linked) for host in range(1, len(counts))
+        ]
 
     def _are_connected(self) -> bool:
         self.serve()
-        links = [end._links for end in self.ends[1:] if isinstance(end, ChainHostEnd)]
-        return all(one._below is not None and one._below.await_connection(0.0) for one in links)
+        return all(self.said[1:])
 
     def order(self, host: int, order: Order, part: bytes = b"") -> None:
         """Give an order to a host, and keep its answers."""

@@ -23,6 +23,7 @@ from varsim.exchange.chain_orders import (
     Fetch,
     Filled,
     Home,
+    Linked,
     Listens,
     Order,
     Progress,
@@ -113,7 +114,7 @@ class ChainCoordinator:
         self._watch = ChainWatch(len(hosts))
         self._links: HostLinks | None = None
         self._lost: set[int] = set()
-        self._connected = 1  # the first host, and those that were told to connect to another one
+        self._linked: set[int] = set()  # hosts with a connection to the one before
         self._broken = ""  # why the hosts reduce nothing any more
         self._has_warned = False  # whether the program was told so
         self._now_s = 0.0
@@ -218,8 +219,8 @@ class ChainCoordinator:
     @property
     def problem(self) -> str:
         """Return why the hosts cannot reduce values now; "" if they can."""
-        if self._connected < len(self._memories):
-            return "not all hosts are connected yet"
+        if len(self._linked) < len(self._memories) - 1:
+            return "not all hosts have a connection to the one before"
         return self._broken
 
     def _do(self, actions: Sequence[WatchAction]) -> None:
@@ -330,7 +331,8 @@ class ChainCoordinator:
             case Listens(address=address):
                 if address:
                     self._send(host + 1, Connect(address))
-                    self._connected += 1
+            case Linked():
+                self._linked.add(host)
             case _:
                 raise ProtocolError(f"a host sent {type(order).__name__}")
 

@@ -26,6 +26,7 @@ from varsim.exchange.chain_orders import (
     Fetch,
     Filled,
     Home,
+    Linked,
     Listens,
     Order,
     Progress,
@@ -90,6 +91,7 @@ class ChainHostEnd:
             stack.pop_all()
         self._news: Answers = [(Listens(self._links.address), _NO_BYTES)]  # for the next `serve`
         self._is_connected = place.host == 0  # the first host connects to no other one
+        self._is_linked = False  # whether the coordinator was told that the connection exists
         self._lost = ""  # why the links are lost; "" as long as they are not
         self._token = 0  # of the last reduction that has begun, or was cancelled or refused
         self._running: _Reduction | None = None  # until the result is reported
@@ -236,6 +238,9 @@ class ChainHostEnd:
         """Handle what has arrived at the sockets; return messages for the coordinator's end."""
         if not self._lost:
             self._serve_links()
+        if not self._is_linked and not self._lost and self._links.is_linked:
+            self._is_linked = True
+            self._news.append((Linked(), _NO_BYTES))
         answers = [*self._progress(), *self._news]
         self._news = []
         self._memory.settle()

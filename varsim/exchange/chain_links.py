@@ -114,6 +114,11 @@ class ChainLinks:
         self._stack.callback(self._below.close, 0.0)
         self.sockets = (*self.sockets, *self._below.sockets)
 
+    @property
+    def is_linked(self) -> bool:
+        """Return whether this host has a connection to the host before it."""
+        return self._below is not None and self._below.await_connection(0.0)
+
     def begin(
         self,
         token: int,

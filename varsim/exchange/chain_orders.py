@@ -77,6 +77,10 @@ class Listens(NamedTuple):
     address: str
 
 
+class Linked(NamedTuple):
+    """From a host: this host has a connection to the host before it."""
+
+
 class Filled(NamedTuple):
     """From a host: the host has the whole result, at this place."""
 
@@ -116,6 +120,7 @@ Order = (
     | Release
     | Fetch
     | Listens
+    | Linked
     | Filled
     | Refused
     | Progress
