@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -15,12 +13,12 @@ from varsim.errors import ProtocolError
 from varsim.exchange.between_hosts import HostLinks, HostMessage
 from varsim.exchange.broadcast import BroadcastCodec
 from varsim.exchange.chain import ChainPlan, can_chain, chain_plan, window_of
+from varsim.exchange.chain_fetches import Fetches, Place, write_part
 from varsim.exchange.chain_orders import (
     HOME_BYTES,
     Ask,
     Cancel,
     Connect,
-    Fetch,
     Filled,
     Home,
     Linked,
@@ -46,26 +44,15 @@ from varsim.sync.actions import Reduce
 from varsim.sync.coordinator_events import OperandsLost, ReductionDone
 from varsim.tracing.host_traffic import PROGRAM_END, Moved
 from varsim.transport.elsewhere import Elsewhere
-from varsim.transport.reliable import LOOK_S
 
 HOME_HOST: Final = 0
 """The host that sends results to the coordinator. Often the program runs on it, too."""
-
-FETCH_S: Final = 30.0
-"""Time limit for the next part of a value that a host sends. Then the host is lost."""
 
 _OPS: Final = {
     VariableAggregation.SUM: ReduceOp.SUM,
     VariableAggregation.MEAN: ReduceOp.MEAN,
     VariableAggregation.ONLY_FIRST_REPLICA: ReduceOp.SUM,  # of one value
 }
-
-
-class Place(NamedTuple):
-    """Where a contribution is."""
-
-    host: int
-    reference: SharedReference
 
 
 class _Running:
@@ -113,17 +100,15 @@ class ChainCoordinator:
         self._codecs = [BroadcastCodec(num_replicas, memory) for memory in self._memories]
         self._watch = ChainWatch(len(hosts))
         self._links: HostLinks | None = None
-        self._lost: set[int] = set()
+        self._tokens = count(1)  # of reductions and fetches
+        self._fetches = Fetches(self._tokens)
         self._linked: set[int] = set()  # hosts with a connection to the one before
         self._broken = ""  # why the hosts reduce nothing any more
         self._has_warned = False  # whether the program was told so
         self._now_s = 0.0
-        self._tokens = count(1)  # of reductions and fetches
         self._running: _Running | None = None
         self._failed: Reduce | None = None  # a reduction that the hosts did not compute
         self._finished: list[ReductionDone | OperandsLost] = []
-        self._fetching: dict[int, Array] = {}  # token → bytes of a block
-        self._left_bytes: dict[int, int] = {}  # token → number of bytes that are still missing
         self.shared_bytes = 0
         self.direct: dict[tuple[int, int], Moved] = {}
 
@@ -338,25 +323,17 @@ class ChainCoordinator:
 
     def _take_part(self, host: int, token: int, start: int, part: Buffer) -> None:
         """Store a part of a value."""
-        running, target = self._running, self._fetching.get(token)
+        running = self._running
         if running is not None and token == running.token:
-            target = running.base
-        if target is None:
-            return  # of a reduction that has ended
-        end = start + len(part)
-        if not 0 <= start < end <= target.nbytes:
-            raise ProtocolError(f"bytes {start} to {end} of a value of {target.nbytes} bytes")
-        target[start:end] = np.frombuffer(part, np.uint8)
-        if token in self._fetching:
-            self._left_bytes[token] -= len(part)
-            self._count(host, PROGRAM_END, 1, len(part))
-        elif running is not None:
+            write_part(running.base, start, part)
             running.home_bytes += len(part)
             self._end_if_complete()
+        elif self._fetches.take(token, start, part):
+            self._count(host, PROGRAM_END, 1, len(part))
 
     def lose_host(self, host: int) -> None:
         """Record that a host is lost, with all its values."""
-        self._lost.add(host)
+        self._fetches.lost.add(host)
         self._do(self._watch.lose(host))
         if host == HOME_HOST and self._running is not None:  # its parts do not come any more
             self._failed = self._drop()
@@ -407,40 +384,15 @@ class ChainCoordinator:
         for value in values:
             place = self._place(value)
             if place is not None:  # the whole block, because other values can be in it
-                memory, (block, size_bytes, _) = self._memories[place.host], place.reference
+                block, size_bytes, _ = place.reference
                 whole = Place(place.host, SharedReference(block, size_bytes, 0))
-                wanted[whole] = memory.base_of(value)
-        for (host, reference), base in wanted.items():
-            token = next(self._tokens)
-            self._fetching[token] = base
-            self._left_bytes[token] = base.nbytes
-            self._send(host, Fetch(token, reference, base.nbytes))
-        try:
-            if not self._await_parts({one.host for one in wanted}):
-                return False
-        finally:
-            self._fetching.clear()
-            self._left_bytes.clear()
+                wanted[whole] = self._memories[place.host].base_of(value)
+        assert self._links is not None, "links are attached before the first message"
+        if not self._fetches.fetch(wanted, self._links):
+            return False
         for host, reference in wanted:
             self._memories[host].here.add(reference.block)
         return True
-
-    def _await_parts(self, hosts: AbstractSet[int]) -> bool:
-        """Wait for all parts; return False if a host is lost."""
-        assert self._links is not None, "links are attached before the first message"
-        clock = time.monotonic
-        left_bytes, until_s = -1, 0.0
-        while self._lost.isdisjoint(hosts):
-            left = sum(self._left_bytes.values())
-            if not left:
-                return True
-            if left != left_bytes:
-                left_bytes, until_s = left, clock() + FETCH_S
-            if clock() >= until_s:
-                for host in hosts:
-                    self._links.lose(host, f"has sent no values for {FETCH_S:g} s")
-            self._links.hear(LOOK_S)
-        return False
 
     def fill(self) -> bool:
         """Return False: the coordinator has no shared memory."""
