@@ -202,7 +202,11 @@ def test_a_limit_that_is_not_a_number_is_refused(
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"exchange": "fast"}, "invalid exchange 'fast': expected 'auto', 'shared' or 'star'"),
+        ({"exchange": "chain"}, "exchange='chain' needs workers on other hosts"),
+        (
+            {"exchange": "fast"},
+            "invalid exchange 'fast': expected 'auto', 'shared', 'chain' or 'star'",
+        ),
         ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
     ],
 )

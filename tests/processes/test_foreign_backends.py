@@ -71,7 +71,7 @@ def test_experiments_accept_backends_of_another_package(
     keys = schema()["properties"]
     launchers, _ = keys["launcher"]["anyOf"]
     assert ["process", "noted"] == [launchers["enum"][0], launchers["enum"][-1]]
-    assert ["auto", "shared", "star", "zipped"] == keys["exchange"]["enum"]
+    assert ["auto", "shared", "chain", "star", "zipped"] == keys["exchange"]["enum"]
 
 
 def test_names_of_a_missing_package_are_refused() -> None:

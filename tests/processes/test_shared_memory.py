@@ -305,7 +305,7 @@ def test_a_limit_that_is_not_a_number_is_refused(monkeypatch: pytest.MonkeyPatch
     ("settings", "remedy"),
     [
         ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
-        ({"exchange": "nonsense"}, "expected 'auto', 'shared' or 'star'"),
+        ({"exchange": "nonsense"}, "expected 'auto', 'shared', 'chain' or 'star'"),
     ],
 )
 def test_an_unavailable_exchange_is_refused(settings: dict[str, Any], remedy: str) -> None:
