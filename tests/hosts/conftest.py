@@ -14,7 +14,7 @@ import pytest
 from tests.hosts.engine_lab import EngineLab, why_no_engines
 from tests.hosts.lab import Lab
 from tests.hosts.namespaces import why_impossible
-from tests.hosts.ray_cluster import require_ray
+from tests.hosts.ray_cluster import RayCluster, ray_cluster, require_ray
 from tests.waiting import MS, wait_for
 
 LEAVE_S = 10_000 * MS
@@ -37,6 +37,20 @@ def engines_are_possible(hosts_are_possible: None) -> None:
 def ray_is_possible(hosts_are_possible: None) -> None:
     """Skip a test that needs Ray, or fail it, if Ray is not installed."""
     require_ray()
+
+
+@pytest.fixture(scope="session")
+def cluster(ray_is_possible: None) -> Iterator[RayCluster]:
+    """Share a Ray cluster on three hosts between tests, for it takes seconds to start."""
+    with Lab(3) as lab, ray_cluster(lab) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def doomed_cluster(ray_is_possible: None) -> Iterator[RayCluster]:
+    """Return a Ray cluster on three hosts for one test of a module, which kills a node."""
+    with Lab(3) as lab, ray_cluster(lab) as made:
+        yield made
 
 
 def _need_no_reason(why: str) -> None:

@@ -8,15 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hosts import namespaces
-from tests.hosts.lab import Lab
-from tests.hosts.ray_cluster import RayCluster, ray_cluster
+from tests.hosts.ray_cluster import RayCluster
 from tests.waiting import MS, wait_for, wait_for_exit
 
 pytestmark = [pytest.mark.hosts, pytest.mark.processes, pytest.mark.timeout(180)]
@@ -65,13 +63,6 @@ if sys.stdin.readline():
         print(json.dumps(str(error)), flush=True)
 strategy.close()
 """
-
-
-@pytest.fixture(scope="module")
-def cluster(ray_is_possible: None) -> Iterator[RayCluster]:
-    """Return a Ray cluster on three hosts, for all tests of the module."""
-    with Lab(3) as lab, ray_cluster(lab) as made:
-        yield made
 
 
 class Program:
@@ -177,19 +168,18 @@ def test_all_ends_with_a_killed_program(cluster: RayCluster, tmp_path: Path) -> 
     wait_for(lambda: [] == left(cluster), 10_000 * MS, what=lambda: f"the end of {left(cluster)}")
 
 
-def test_a_killed_raylet_is_a_lost_host(cluster: RayCluster, tmp_path: Path) -> None:
-    """This test is the last one of the module: the cluster loses a node."""
-    program = Program(cluster, 3, on_ray(cluster, hosts=3), tmp_path)
-    lost = program.networks.index(network_of(cluster, 2))
+def test_a_killed_raylet_is_a_lost_host(doomed_cluster: RayCluster, tmp_path: Path) -> None:
+    program = Program(doomed_cluster, 3, on_ray(doomed_cluster, hosts=3), tmp_path)
+    lost = program.networks.index(network_of(doomed_cluster, 2))
     program.block()
-    os.kill(cluster.raylet(2), signal.SIGKILL)
+    os.kill(doomed_cluster.raylet(2), signal.SIGKILL)
 
     # All nodes have this machine's host name, so the error has the address, too.
-    name = f"{socket.gethostname()} ({cluster.lab.hosts[2].address})"
+    name = f"{socket.gethostname()} ({doomed_cluster.lab.hosts[2].address})"
     assert f"replica {lost}: worker was on host {name}, which " in str(program.answer())
     wait_for_exit(program.workers[lost])
     program.end()
-    assert [] == left(cluster)
+    assert [] == left(doomed_cluster)
 
 
 def left(cluster: RayCluster) -> list[int]:

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.lab import Lab
 from tests.hosts.namespaces import processes_inside
-from tests.hosts.ray_cluster import RayCluster, ray_cluster
+from tests.hosts.ray_cluster import RayCluster
 from tests.hosts.runs_on_hosts import TIMEOUT_S, read
 from tests.waiting import MS, is_running, wait_for
 
@@ -41,24 +40,17 @@ LEAVE_S = 10_000 * MS
 """The time in which all processes on the hosts end after a sweep."""
 
 
-@pytest.fixture(scope="module")
-def cluster(ray_is_possible: None) -> Iterator[RayCluster]:
-    """Return a Ray cluster on three hosts, for all tests of the module."""
-    with Lab(3) as lab, ray_cluster(lab) as made:
-        yield made
-
-
 Sweep = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def sweep(cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
-    """Return a function that starts `varsim sweep` on the host of the head."""
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sweep]:
+    """Return a function that starts `varsim sweep` on the host of the head of a cluster."""
     started: list[subprocess.Popen[str]] = []
     monkeypatch.chdir(tmp_path)
     (tmp_path / "program.py").write_text(PROGRAM)
 
-    def start(*words: str, spread: bool = True) -> subprocess.Popen[str]:
+    def start(cluster: RayCluster, *words: str, spread: bool = True) -> subprocess.Popen[str]:
         over = ("--spread", "ray", "--address", cluster.address) if spread else ()
         process = cluster.popen(
             [sys.executable, "-m", "varsim", "sweep", *words, *over],
@@ -127,9 +119,9 @@ def test_points_on_three_nodes_have_the_values_of_a_local_sweep(
 ) -> None:
     """The folder of the sweep is that of a local one, and it says where its points ran."""
     words = ("workers=2", "steps=20", "mode=on_write,on_read,none", "seed=0,1")
-    code, said = finished(sweep(*words, "out=spread"))
+    code, said = finished(sweep(cluster, *words, "out=spread"))
     assert 0 == code, said
-    assert 0 == finished(sweep(*words, "out=local", spread=False))[0]
+    assert 0 == finished(sweep(cluster, *words, "out=local", spread=False))[0]
 
     spread, local = points("spread"), points("local")
     assert [(one["run"], one["status"]) for one in local] == [
@@ -154,7 +146,7 @@ def test_points_on_three_nodes_have_the_values_of_a_local_sweep(
 
 def test_an_interrupted_sweep_leaves_nothing_and_goes_on(cluster: RayCluster, sweep: Sweep) -> None:
     words = ("program.py", "workers=2", "params.rate=1.0,2.0,3.0,4.0", "params.gate=gate")
-    process = sweep(*words)
+    process = sweep(cluster, *words)
     wait_for(running(3), TIMEOUT_S, what="three points on three nodes")
     process.send_signal(signal.SIGINT)
     code, said = finished(process)
@@ -164,7 +156,7 @@ def test_an_interrupted_sweep_leaves_nothing_and_goes_on(cluster: RayCluster, sw
     all_left(cluster)
 
     Path("gate").touch()
-    code, said = finished(sweep("latest-sweep", "--trust", spread=False))
+    code, said = finished(sweep(cluster, "latest-sweep", "--trust", spread=False))
     assert 0 == code, said
     assert "4 points on " in said, "the sweep's file says that they are spread"
     assert ["done"] * 4 == [one["status"] for one in points()]
@@ -172,7 +164,7 @@ def test_an_interrupted_sweep_leaves_nothing_and_goes_on(cluster: RayCluster, sw
 
 
 def test_all_ends_with_a_killed_program(cluster: RayCluster, sweep: Sweep) -> None:
-    process = sweep("program.py", "workers=2", "params.rate=1.0,2.0", "params.gate=gate")
+    process = sweep(cluster, "program.py", "workers=2", "params.rate=1.0,2.0", "params.gate=gate")
     wait_for(running(2), TIMEOUT_S, what="two points")
     process.kill()
     process.communicate()
@@ -183,7 +175,7 @@ def test_all_ends_with_a_killed_program(cluster: RayCluster, sweep: Sweep) -> No
 def test_a_point_that_is_killed_fails_and_one_without_its_task_runs_again(
     cluster: RayCluster, sweep: Sweep
 ) -> None:
-    process = sweep("program.py", "workers=2", "params.rate=1.0,2.0", "params.gate=gate")
+    process = sweep(cluster, "program.py", "workers=2", "params.rate=1.0,2.0", "params.gate=gate")
     wait_for(running(2), TIMEOUT_S, what="two points")
     wait_for(lambda: 2 == len(runs_of_points(cluster)), TIMEOUT_S, what="their processes")
     killed, *_ = runs_of_points(cluster)
@@ -211,7 +203,7 @@ def test_nodes_with_another_version_are_one_error(cluster: RayCluster, sweep: Sw
     variables = {"PYTHONPATH": str(file.parent.parent.absolute())}
     ray = {"address": cluster.address, "runtime_env": {"env_vars": variables}}
     Path("sweep.yaml").write_text(json.dumps({"sweep": {"spread": {"ray": ray}, "seed": "0..3"}}))
-    code, said = finished(sweep("sweep.yaml", spread=False))
+    code, said = finished(sweep(cluster, "sweep.yaml", spread=False))
 
     assert 2 == code, said
     expected = (
@@ -222,27 +214,26 @@ def test_nodes_with_another_version_are_one_error(cluster: RayCluster, sweep: Sw
     assert ["waiting"] * 4 == [one["status"] for one in points()]
 
 
-def test_points_of_a_lost_node_run_elsewhere(cluster: RayCluster, sweep: Sweep) -> None:
-    """This test is the last one of the module: the cluster loses a node."""
+def test_points_of_a_lost_node_run_elsewhere(doomed_cluster: RayCluster, sweep: Sweep) -> None:
     words = ("program.py", "workers=2,8", "params.rate=1.0,2.0", "params.gate=gate")
-    process = sweep(*words)
+    process = sweep(doomed_cluster, *words)
     wait_for(running(2), TIMEOUT_S, what="two points")
-    wait_for(lambda: 2 == len(runs_of_points(cluster)), TIMEOUT_S, what="their processes")
+    wait_for(lambda: 2 == len(runs_of_points(doomed_cluster)), TIMEOUT_S, what="their processes")
     lost, number = next(
         (process, one.number)
-        for one in cluster.lab.hosts[1:]  # the first one is the head
-        for process in runs_of_points(cluster)
+        for one in doomed_cluster.lab.hosts[1:]  # the first one is the head
+        for process in runs_of_points(doomed_cluster)
         if process in processes_inside(one.namespace)
     )
-    os.kill(cluster.raylet(number), signal.SIGKILL)
+    os.kill(doomed_cluster.raylet(number), signal.SIGKILL)
     wait_for(lambda: not is_running(lost), TIMEOUT_S, what="the end of the point")
     Path("gate").touch()
     code, said = finished(process)
 
     assert 1 == code, said
-    address = cluster.lab.hosts[number].address
+    address = doomed_cluster.lab.hosts[number].address
     assert re.search(rf"point \d runs again: node \S+ \({address}\): ", said), said
     assert ["done", "done", "failed", "failed"] == [one["status"] for one in points()]
     assert not any(address in one["node"] for one in points())
     assert "no node of the Ray cluster has 8 CPU" in points()[2]["error"]
-    all_left(cluster)
+    all_left(doomed_cluster)

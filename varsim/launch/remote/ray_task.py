@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tarfile
 import time
@@ -91,6 +92,7 @@ def run_task(
             yield {"reason": running.reason, "result": ""}
     finally:
         running.end(time.monotonic() + _END_S)
+        shutil.rmtree(folder, ignore_errors=True)  # of a child that was killed
     yield {"end_s": time.monotonic()}
 
 
