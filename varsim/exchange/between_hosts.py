@@ -150,15 +150,15 @@ def open_between(
     *,
     round_trip_s: float,
     have_memory: bool,
-) -> tuple[CoordinatorExchange, HostsCoordinator | None]:
-    """Return the coordinator's end of the exchange that is used.
+) -> tuple[str, CoordinatorExchange, HostsCoordinator | None]:
+    """Return the name of the exchange that is used, and its coordinator's end.
 
     Args:
         hosts: The replicas of each host.
         round_trip_s: The longest time of a message to a host and its answer.
         have_memory: Whether all hosts have shared memory.
     Returns:
-        The end, and the end again if the exchange has an end on each host, else None.
+        The name, the end, and the end again if the exchange has an end on each host, else None.
     Raises:
         StartError: A host does not provide what the exchange needs.
     """
@@ -167,5 +167,5 @@ def open_between(
     exchange = EXCHANGES.make(name)
     if isinstance(exchange, BetweenHosts):
         end = exchange.open_between(hosts, round_trip_s)
-        return end, end
-    return open_exchange(name, transport, hosts[-1].stop), None
+        return name, end, end
+    return *open_exchange(name, transport, hosts[-1].stop), None

@@ -86,7 +86,6 @@ class ChainCoordinator:
         round_trip_s: The longest time of a message to a host and its answer.
     """
 
-    name = "chain"
     handover = Handover()  # each host makes that of its workers
 
     def __init__(self, hosts: Sequence[range], round_trip_s: float) -> None:

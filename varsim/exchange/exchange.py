@@ -49,10 +49,6 @@ class CoordinatorExchange(Protocol):
     """The coordinator's end of an exchange."""
 
     @property
-    def name(self) -> str:
-        """Return the name of the exchange, as in `EXCHANGES`."""
-
-    @property
     def handover(self) -> Handover:
         """Return the values that workers need; the descriptors are open until `close`."""
 
@@ -194,15 +190,17 @@ def check_exchange(name: str, transport: Transport) -> None:
             raise ConfigError(f"exchange={name!r} needs {problem}: use exchange={AUTO!r}")
 
 
-def open_exchange(name: str, transport: Transport, num_replicas: int) -> CoordinatorExchange:
-    """Return the coordinator's end of the exchange that is used.
+def open_exchange(
+    name: str, transport: Transport, num_replicas: int
+) -> tuple[str, CoordinatorExchange]:
+    """Return the name of the exchange that is used, and its coordinator's end.
 
     Raises:
         StartError: The system does not provide what the exchange needs.
     """
     if name != AUTO:
         try:
-            return EXCHANGES.make(name).open(num_replicas)
+            return name, EXCHANGES.make(name).open(num_replicas)
         except StartError as error:
             raise StartError(f"exchange={name!r}: {error}. Use exchange={AUTO!r}") from error
     *preferred, last = _PREFERRED
@@ -210,7 +208,7 @@ def open_exchange(name: str, transport: Transport, num_replicas: int) -> Coordin
         exchange = EXCHANGES.make(candidate)
         if not exchange.problem(transport):
             try:
-                return exchange.open(num_replicas)
+                return candidate, exchange.open(num_replicas)
             except StartError as error:
                 warn(f"exchange={AUTO!r} does not use {candidate!r}: {error}")
-    return EXCHANGES.make(last).open(num_replicas)
+    return last, EXCHANGES.make(last).open(num_replicas)

@@ -126,7 +126,6 @@ def say(text: str) -> None:
 class SharedCoordinator:
     """The coordinator's end."""
 
-    name = "shared"
     direct = None  # what goes through the memory of one host is not counted
 
     def __init__(self, memory: Arena, num_replicas: int) -> None:

@@ -39,7 +39,6 @@ class Star:
 class StarCoordinator:
     """The coordinator's end: `reduce` computes and returns each value itself."""
 
-    name = "star"
     handover = Handover()
     deadline_s = None
     shared_bytes = 0

@@ -12,7 +12,7 @@ from typing import ClassVar
 import zmq
 
 from varsim.errors import StartError
-from varsim.exchange.exchange import CoordinatorExchange, check_exchange, open_exchange
+from varsim.exchange.exchange import check_exchange, open_exchange
 from varsim.interrupts import Interruptible, held
 from varsim.launch.fork_server import ForkServer
 from varsim.launch.host_needs import DOCTOR, ensure_host
@@ -26,7 +26,7 @@ from varsim.launch.stacks import Stacks
 from varsim.private import make_private_folder
 from varsim.protocol.python_values import StructureCodec
 from varsim.protocol.references import References
-from varsim.tracing.trace import Trace, open_trace, remove_traces
+from varsim.tracing.trace import open_trace, remove_traces
 from varsim.tracing.trace_format import PROGRAM
 from varsim.transport.folders import create_for_start, new_socket_path, remove_leftovers
 from varsim.transport.transport import TRANSPORTS
@@ -62,7 +62,7 @@ class ProcessLauncher:
             with held(), ExitStack() as stack:
                 try:
                     ensure_host(len(options.devices))
-                    channel, exchange, trace = self._start(options, stack)
+                    channel, link = self._start(options, references, stack)
                 except (OSError, zmq.ZMQError) as error:
                     raise StartError(f"cannot start workers: {error}. {DOCTOR}") from error
                 channel.own(stack.pop_all())
@@ -72,16 +72,15 @@ class ProcessLauncher:
                 channel.kill()
                 remove_traces(options.trace, len(options.devices))
             raise
-        codec = StructureCodec(references)
-        return Link(channel, exchange, codec, trace, exchange_name=exchange.name)
+        return link
 
     def _start(
-        self, options: LaunchOptions, stack: ExitStack
-    ) -> tuple[ProcessChannel, CoordinatorExchange, Trace | None]:
+        self, options: LaunchOptions, references: References, stack: ExitStack
+    ) -> tuple[ProcessChannel, Link]:
         """Start the processes; add the functions that end and free them to `stack`."""
         count = len(options.devices)
         transport = TRANSPORTS.make(options.backends.transport)
-        exchange = open_exchange(options.backends.exchange, transport, count)
+        name, exchange = open_exchange(options.backends.exchange, transport, count)
         stack.callback(exchange.close)
         directory = new_socket_path()
         fork_server = ForkServer(directory, exchange.handover.descriptors)
@@ -102,7 +101,7 @@ class ProcessLauncher:
                 search_path=tuple(sys.path),
                 log_dir=str(log_dir),
                 private_dir=str(directory),
-                exchange=exchange.name,
+                exchange=name,
                 handover=exchange.handover,
             )
         )
@@ -117,4 +116,5 @@ class ProcessLauncher:
             hosts=LocalHost(range(count), fork_server, logs, Stacks(directory)),
             link_loss_s=options.link_loss_s,
         )
-        return channel, exchange, trace
+        codec = StructureCodec(references)
+        return channel, Link(channel, exchange, codec, trace, exchange_name=name)

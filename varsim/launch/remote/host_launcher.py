@@ -19,7 +19,7 @@ import zmq
 from varsim.environment import PREFIX
 from varsim.errors import ConfigError, ProtocolError, StartError
 from varsim.exchange.between_hosts import check_between, open_between
-from varsim.exchange.exchange import CoordinatorExchange
+from varsim.exchange.exchange import Handover
 from varsim.interrupts import MAX_WAIT_S, Interruptible, held
 from varsim.launch.host_needs import DOCTOR, ensure_host
 from varsim.launch.launcher import LaunchOptions
@@ -330,7 +330,7 @@ class _Start:
             stretch=self._stretch,
             devices=options.devices,
         )
-        exchange, hosts_end = open_between(
+        name, exchange, hosts_end = open_between(
             options.backends.exchange,
             TRANSPORTS.make(HostLauncher.transport),
             [host.replica_ids for host in hosts],
@@ -342,7 +342,7 @@ class _Start:
             hosts_end,
             lambda: CountedTraffic(
                 replicas=listener.counts,
-                exchange=exchange.name,
+                exchange=name,
                 direct=getattr(exchange, "direct", None),  # another package's may not count
             ),
         )
@@ -350,7 +350,7 @@ class _Start:
             make_private_folder(options.log_dir)
         for index, host in enumerate(hosts):
             place = None if hosts_end is None else [index, len(hosts), hosts_end.settings]
-            self._begin_on(host, listener.addresses, exchange, place)
+            self._begin_on(host, listener.addresses, name, exchange.handover, place)
         trace = open_trace(options.trace, PROGRAM, self._count)
         if trace is not None:
             self._stack.callback(trace.close)
@@ -372,7 +372,7 @@ class _Start:
             trace,
             hosts=tuple(host.name for host in hosts for _ in host.replica_ids),
             traffic=lambda: remote.recorded().traffic(),
-            exchange_name=exchange.name,
+            exchange_name=name,
         )
         return channel, link
 
@@ -380,13 +380,15 @@ class _Start:
         self,
         host: RemoteHost,
         addresses: Sequence[str],
-        exchange: CoordinatorExchange,
+        exchange: str,
+        handover: Handover,
         place: list[Any] | None,
     ) -> None:
         """Tell a host to start its workers.
 
         Args:
             addresses: Of the workers, in replica order.
+            exchange: The name of the exchange.
             place: See `host_exchange`; None if the exchange has no ends on hosts.
         """
         own = host.replica_ids
@@ -398,8 +400,8 @@ class _Start:
             search_path=tuple(sys.path),
             log_dir="",  # the host chooses its own folders
             private_dir="",
-            exchange=exchange.name,
-            handover=exchange.handover,
+            exchange=exchange,
+            handover=handover,
         )
         value = {
             "rendezvous": rendezvous.to_line().decode("ascii"),
