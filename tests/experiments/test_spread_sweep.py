@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.launch.remote.fake_ray import write_fake_ray
+from varsim.cli.main import main
 from varsim.cli.sweep_progress import SweepProgress
-from varsim.errors import ConfigError
+from varsim.errors import ConfigError, StartError
 from varsim.experiments.comparison import compare_folders
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import load_experiment
@@ -227,7 +229,20 @@ def test_points_come_home_and_a_crashed_task_runs_once_more(
 def test_a_cluster_that_cannot_be_used_is_one_error(
     on_fake_ray: Callable[..., list[SweepPoint]], address: str, error: str
 ) -> None:
-    with pytest.raises(ConfigError, match=error):
+    with pytest.raises(StartError, match=error):
         on_fake_ray(address, "seed=0,1")
     points = read_sweep(Path("runs/latest-sweep")).sweep.points
     assert [PointStatus.WAITING] * 2 == [one.status for one in points]
+
+
+@pytest.mark.processes
+def test_the_command_says_how_to_go_on_when_the_cluster_can_be_used(
+    on_fake_ray: Callable[..., list[SweepPoint]],
+) -> None:
+    assert on_fake_ray is not None, "it provides the package"
+    words = ["sweep", "seed=0,1", "--spread", "ray", "--address", "unreachable:1"]
+    result = CliRunner().invoke(main, words)
+    assert 1 == result.exit_code
+    assert "Ray cannot be reached at address 'unreachable:1'" in result.output
+    folder = Path("runs/latest-sweep").readlink()
+    assert f"continue with `varsim sweep runs/{folder}`" in result.output

@@ -36,7 +36,8 @@ def run_spread(
     """Run points on the nodes of a Ray cluster; `folder.sweep` has their states afterwards.
 
     Raises:
-        ConfigError: The cluster cannot be used, or was lost. Points that ran are interrupted.
+        ConfigError: Ray is not installed, or too old.
+        StartError: The cluster cannot be used, or was lost. Points that ran are interrupted.
         KeyboardInterrupt: SIGINT has ended the sweep, and all points that ran.
         OSError: The state of the sweep cannot be saved.
     """
@@ -49,7 +50,7 @@ def run_spread(
             watcher.said(f"spread over {count} of Ray: {nodes}; ready in {duration(pool.start_s)}")
             _Spread(folder, points, pool, watcher).run()
     except StartError as error:
-        raise ConfigError(f"{USER}: {error}") from None
+        raise StartError(f"{USER}: {error}") from None
 
 
 class _Spread:

@@ -149,6 +149,7 @@ def run_sweep(
         retry_failed: Whether to run the points again that have failed before.
     Raises:
         ConfigError: Another process runs this sweep.
+        StartError: The points are spread, and the cluster cannot be used, or was lost.
         KeyboardInterrupt: SIGINT has ended the sweep.
         OSError: The state of the sweep cannot be saved.
     """

@@ -50,7 +50,8 @@ def get_runtime_context():
     return SimpleNamespace(get_node_id=lambda: "a")
 
 def wait(streams, num_returns, timeout):
-    return [one for one in streams if one.is_ready(timeout / len(streams))], []
+    ready = [one.is_ready(timeout / len(streams)) for one in streams]
+    return [[one for one, it in zip(streams, ready) if it is which] for which in (True, False)]
 
 def cluster_resources():
     return {"CPU": 4.0}
@@ -67,6 +68,10 @@ class _Result:
 
     def future(self):
         return self._future
+
+    def is_ready(self, timeout):
+        wait_for([self._future], timeout)
+        return self._future.done()
 
 class _Method:
     def __init__(self, threads, function):

@@ -228,6 +228,7 @@ def _run(
 
     from varsim.cli.output import printed_visibly, stdout_as_stderr
     from varsim.cli.sweep_progress import watching_sweep
+    from varsim.errors import StartError
     from varsim.experiments.store import SWEEP
     from varsim.experiments.sweep_plan import title_of
     from varsim.experiments.sweep_runner import begin_sweep, points_to_run, run_sweep
@@ -248,6 +249,11 @@ def _run(
             except KeyboardInterrupt:
                 interrupts.enabled = False
                 interrupted = True
+            except StartError as error:
+                raise Failed(
+                    f"{error}\n  When the cluster can be used, continue with "
+                    f"`varsim sweep {folder.path}`"
+                ) from error
             except OSError as error:
                 raise NotWritten(
                     f"{error.filename or folder.path / SWEEP} cannot be written: {error.strerror}. "

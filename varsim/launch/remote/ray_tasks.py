@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, Protocol
@@ -109,11 +109,12 @@ class TaskServer:
             ).remote(self._request["greeting"])
             for one in nodes
         ]
+        self._await(looks)
         addresses = [one["NodeManagerAddress"] for one in nodes]
-        hosts, until_s = [], time.monotonic() + self._request["look_s"]
+        hosts = []
         for address, one in zip(addresses, looks, strict=True):
             try:
-                found = ray.get(one, timeout=max(0.0, until_s - time.monotonic()))
+                found = ray.get(one, timeout=0)
             except Exception as error:  # whatever has prevented the task
                 self._program.fail(f"cannot use node {address}: {said_by(error)}")
             name, process_id, unfit = found
@@ -125,6 +126,17 @@ class TaskServer:
         names = distinct_names(hosts)
         self._names = {one["NodeID"]: name for one, name in zip(nodes, names, strict=True)}
         self._program.report(nodes=names)
+
+    def _await(self, looks: Sequence[Any]) -> None:
+        """Wait for all looks, as long as allowed; end with the program."""
+        import ray
+
+        until_s = time.monotonic() + self._request["look_s"]
+        while looks and time.monotonic() < until_s:
+            _, looks = ray.wait([*looks], num_returns=len(looks), timeout=_LOOK_S)
+            # The program sends the first task only when it knows the nodes.
+            if select.select([self._program.stdin], [], [], 0)[0]:
+                raise SystemExit(0)
 
     def _can_run(self, node: Mapping[str, Any]) -> bool:
         has = node["Resources"]
