@@ -223,8 +223,10 @@ def ray_cluster(lab: Lab, temporary: Callable[[int], Path] | None = None) -> Ite
     try:
         yield RayCluster(lab, folder, temporary=temporary)
     finally:
-        for host in lab.hosts:
-            for process in namespaces.processes_inside(host.namespace):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+        killed = [one for host in lab.hosts for one in namespaces.processes_inside(host.namespace)]
+        for process in killed:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        for process in killed:  # one that still ends writes into the folder
+            wait_for_exit(process)
         shutil.rmtree(folder, ignore_errors=True)
