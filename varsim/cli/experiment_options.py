@@ -52,7 +52,7 @@ _BACKENDS: Final = {
 
 _OF_LAUNCHERS: Final = {
     "hosts": "With --launcher ssh, mpirun, srun, ray or join: the names of the hosts, as in a,b, "
-    "or their number.",
+    "or their number. ssh needs names, and ray the number.",
     "listen": "With these launchers: the address of this machine that the hosts reach, as "
     "203.0.113.1 or 203.0.113.1:7000.",
     "address": "With --launcher ray (or --spread ray of a sweep): the address of the Ray cluster, "

@@ -7,12 +7,28 @@ from pathlib import Path
 
 import click
 
-from varsim.cli.exit_codes import Failed, WrongUse
+from varsim.cli.exit_codes import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_USE,
+    Failed,
+    WrongUse,
+    exit_meanings,
+)
 
 _STDIN = "-"
+_CODES = {
+    DONE: "the cluster has ended",
+    FAILED: "it could not be joined, or the connection was lost",
+    WRONG_USE: "wrong use",
+}
 
 
-@click.command(short_help="Run workers of another host's cluster here.")
+@click.command(
+    epilog=exit_meanings(_CODES, INTERRUPTED),
+    short_help="Run workers of another host's cluster here.",
+)
 @click.option(
     "--coordinator",
     "endpoint",
@@ -48,9 +64,6 @@ def worker(endpoint: str, key: str, rank: int | None, wait_s: float) -> None:
     The program waits for hosts with the launcher `join`. It sends the settings,
     and this command starts this host's share of the workers. Their logs and
     traces are sent home at the end. The command ends with the cluster.
-
-    Exit codes: 0 the cluster has ended; 1 it could not be joined, or the
-    connection was lost; 2 wrong use.
     """
     from varsim.errors import ConfigError, LinkLost, StartError
     from varsim.launch.remote.agent import serve
