@@ -88,6 +88,7 @@ class ChainLinks:
         self._stack = ExitStack()
         self._above: ReliableListener | None = None
         self._below: ReliableConnection | None = None
+        self._is_known = False  # whether the next host has sent something
         self.filled = 0
         """The last reduction whose result this host has."""
         self.sockets: tuple[Any, ...] = ()
@@ -160,6 +161,9 @@ class ChainLinks:
             for _, frames in self._above.drain():
                 if isinstance(frames, ProtocolError):
                     raise frames
+                if not self._is_known:
+                    self._is_known = True
+                    self._above.admit_only_known()
                 self._do(self._chain.arrives(self._host + 1, unpacked(frames)))
             if self._above.look(lambda _: False):
                 raise LinkLost(self._link_loss_s)
