@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 
 from tests.waiting import MS, wait_for
+from varsim.exchange import chain_fetches
 from varsim.exchange.between_hosts import HostMessage, HostPlace
 from varsim.exchange.chain_coordinator import ChainCoordinator
 from varsim.exchange.chain_exchange import Chain
 from varsim.exchange.chain_host import ChainHostEnd
+from varsim.exchange.chain_orders import Home, packed
 from varsim.exchange.chain_worker import CHAIN_FROM_BYTES, ChainWorker
 from varsim.exchange.exchange import Handover
 from varsim.protocol.buffers import Frame
@@ -294,6 +297,46 @@ def test_a_lost_host_ends_the_reduction(two: Hosts) -> None:
     two.coordinator.look(0.0)
     assert [OperandsLost(7)] == two.coordinator.finished()
     assert isinstance(two.ended(Reduce(8, arrived, SUM, ASSIGN, None, ())), OperandsLost)
+
+
+def part(token: int, start: int) -> HostMessage:
+    return HostMessage(packed(Home(token, start)), bytes(8))
+
+
+def test_a_reduction_whose_result_comes_home_slowly_goes_on(two: Hosts) -> None:
+    request = Reduce(7, two.contributed(values_of()), SUM, ASSIGN, None, ())
+    assert two.coordinator.reduce(request, 0.0) is None
+    for second in range(1, 40):
+        two.coordinator.take(0, part(two.coordinator._watch.token, 8 * second))
+        two.coordinator.look(float(second))
+    assert "Cancel" not in two.said
+    for second in range(40, 50):
+        two.coordinator.look(float(second))
+    assert "Cancel" in two.said
+
+
+def test_only_hosts_that_send_nothing_are_lost(two: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived = two.contributed(values_of())
+    blamed: list[str] = []
+    heard = iter(range(4))
+    times = iter(range(0, 10_000, 20))
+
+    def hear(timeout_s: float) -> None:
+        del timeout_s
+        if next(heard, None) is not None:
+            two.coordinator.take(1, part(0, 0))  # of a reduction that has ended
+
+    def lose(host: int, why: str) -> None:
+        blamed.append(f"{host} {why} {next(heard, None)}")
+        two.coordinator.lose_host(host)
+
+    monkeypatch.setattr(two, "hear", hear)
+    monkeypatch.setattr(two, "lose", lose)
+    clock = SimpleNamespace(monotonic=lambda: float(next(times)))
+    monkeypatch.setattr(chain_fetches, "time", clock)
+    two.lost.append(1)  # host 0 sends its values at once
+    assert two.coordinator.obtain(arrived) is None
+    assert ["1 has sent no values for 30 s None"] == blamed
 
 
 def test_a_host_that_is_not_asked_any_more_frees_its_result(two: Hosts) -> None:

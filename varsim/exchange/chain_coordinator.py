@@ -353,6 +353,9 @@ class ChainCoordinator:
     def look(self, now_s: float) -> None:
         """Ask the hosts how far they are, or compute what they did not compute."""
         self._now_s = now_s
+        running = self._running
+        if running is not None:  # a report of a host comes after the parts that it has sent before
+            self._watch.progress(PROGRAM_END, running.token, running.home_bytes, now_s)
         self._do(self._watch.look(now_s))
         request, self._failed = self._failed, None
         if request is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from varsim.spec import Array
 from varsim.transport.reliable import LOOK_S
 
 FETCH_S: Final = 30.0
-"""Time limit for the next part of a value that a host sends. Then the host is lost."""
+"""Time limit for the next part of any value. Then the hosts that have not sent all are lost."""
 
 
 class Place(NamedTuple):
@@ -54,6 +53,8 @@ class Fetches:
         self._tokens = tokens
         self._targets: dict[int, Array] = {}  # token → the bytes of the value
         self._missing_bytes: dict[int, int] = {}
+        self._hosts: dict[int, int] = {}  # token → the host that sends the value
+        self._parts = 0  # how many parts have come, also of values that are not wanted any more
         self.lost: set[int] = set()
         """The hosts that are lost."""
 
@@ -63,6 +64,7 @@ class Fetches:
         Raises:
             ProtocolError: The value has no such part.
         """
+        self._parts += 1
         target = self._targets.get(token)
         if target is None:
             return False
@@ -74,24 +76,27 @@ class Fetches:
         """Get values, each into its bytes here; return False if a host is lost."""
         for (host, reference), target in wanted.items():
             token = next(self._tokens)
+            self._hosts[token] = host
             self._targets[token], self._missing_bytes[token] = target, target.nbytes
             links.send(host, HostMessage(packed(Fetch(token, reference, target.nbytes))))
         try:
-            return self._await({one.host for one in wanted}, links)
+            return self._await(links)
         finally:
+            self._hosts.clear()
             self._targets.clear()
             self._missing_bytes.clear()
 
-    def _await(self, hosts: AbstractSet[int], links: HostLinks) -> bool:
-        missing, until_s = -1, 0.0
-        while self.lost.isdisjoint(hosts):
-            left = sum(self._missing_bytes.values())
-            if not left:
+    def _await(self, links: HostLinks) -> bool:
+        parts, until_s = -1, 0.0
+        while self.lost.isdisjoint(self._hosts.values()):
+            missing = [token for token, size_bytes in self._missing_bytes.items() if size_bytes]
+            if not missing:
                 return True
-            if left != missing:
-                missing, until_s = left, time.monotonic() + FETCH_S
+            # Parts of an ended reduction can come before those of the values.
+            if self._parts != parts:
+                parts, until_s = self._parts, time.monotonic() + FETCH_S
             if time.monotonic() >= until_s:
-                for host in hosts:
+                for host in {self._hosts[token] for token in missing}:
                     links.lose(host, f"has sent no values for {FETCH_S:g} s")
             links.hear(LOOK_S)
         return False

@@ -118,7 +118,7 @@ class ChainWatch:
         return [] if self._missing else [Reduced(token)]
 
     def progress(self, host: int, token: int, chunks: int, now_s: float) -> None:
-        """Record how many chunks a host has handled."""
+        """Record how many chunks a host has handled, or another number that grows with progress."""
         if token == self.token and chunks > self._progress.get(host, 0):
             self._progress[host] = chunks
             self._moved_s = now_s
