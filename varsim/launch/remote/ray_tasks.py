@@ -23,6 +23,9 @@ from varsim.private import private_opener
 _LOOK_S: Final = 0.1
 """Longest time after which the driver sees a line of the program, or its end."""
 
+_NODES_S: Final = 1.0
+"""Time between two looks at the nodes with tasks: behind a cut, no error of a task arrives."""
+
 _KEPT_PARTS: Final = 8  # of a folder in Ray's object store
 _MOST_TRIES: Final = 2
 
@@ -74,6 +77,7 @@ class TaskServer:
         self._request = request
         self._names: dict[str, str] = {}  # node → its name
         self._ends_s: dict[str, list[float]] = {}  # node → when tasks ended, on its clock
+        self._looked_s = 0.0  # when the nodes were looked at
         self._tasks: dict[Any, _Task] = {}  # the stream of its results → the task
 
     def run(self) -> None:
@@ -90,6 +94,7 @@ class TaskServer:
                 ready, _ = ray.wait([*self._tasks], num_returns=1, timeout=_LOOK_S)
                 for stream in ready:
                     self._read(stream)
+                self._look_for_dead_nodes()
 
     def _look_at_nodes(self) -> None:
         """Report all nodes; fail if one of them does not fit to the program."""
@@ -137,6 +142,20 @@ class TaskServer:
             # The program sends the first task only when it knows the nodes.
             if select.select([self._program.stdin], [], [], 0)[0]:
                 raise SystemExit(0)
+
+    def _look_for_dead_nodes(self) -> None:
+        """Lose the tasks on nodes of which Ray says that they are dead."""
+        import ray
+
+        now_s = time.monotonic()
+        if now_s < self._looked_s + _NODES_S:
+            return
+        self._looked_s = now_s
+        alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
+        for stream, task in list(self._tasks.items()):
+            if task.node and task.node not in alive:
+                del self._tasks[stream]
+                self._lost(task, f"{self._where(task)}: Ray says that the node is dead")
 
     def _can_run(self, node: Mapping[str, Any]) -> bool:
         has = node["Resources"]
