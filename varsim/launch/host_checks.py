@@ -26,6 +26,7 @@ from varsim.errors import ConfigError, StartError
 from varsim.launch import host_needs
 from varsim.launch.logs import MAX_KEPT, kept_logs, remove_kept_logs
 from varsim.processors import usable_processors
+from varsim.texts.facts import times
 from varsim.threads import spare_threads
 from varsim.transport import arena
 from varsim.transport.folders import (
@@ -149,7 +150,7 @@ def _shared_memory(request: Request) -> Result:
     except (OSError, ConfigError) as error:
         remedy = "use exchange: star, or raise the limits that the error names (ulimit -f, -v)"
         return State.PROBLEM, f"cannot be used: {error}", remedy
-    found = f"up to {_size(owners * min(limit, region))} for {request.num_workers} workers"
+    found = f"up to {_size(owners * min(limit, region))} for {times(request.num_workers, 'worker')}"
     if region < min(limit, LEAST_REGION_BYTES):
         return (
             State.PROBLEM,

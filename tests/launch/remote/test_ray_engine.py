@@ -68,7 +68,8 @@ def test_each_node_has_an_agent_with_its_share(launch_on_ray: LaunchOnRay) -> No
         ),
         (
             {"resources_per_worker": {"CPU": 3}},
-            r"has not reserved SPREAD .*: 1 of 4 CPU are free on 2 nodes. Start more nodes",
+            r"has not reserved 2 × {CPU: 3} \(SPREAD\) within .*: 1 of 4 CPU are free on 2 nodes. "
+            "Start more nodes",
         ),
     ],
 )

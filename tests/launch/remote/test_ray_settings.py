@@ -16,7 +16,7 @@ from varsim.launch.remote import ray_connection, ray_launcher
 from varsim.launch.remote.host_launcher import contiguous
 from varsim.launch.remote.ray_driver import placed
 from varsim.launch.remote.ray_launcher import RayLauncher
-from varsim.launch.remote.ray_words import reserving, said_by
+from varsim.launch.remote.ray_words import bundles_text, reserving, said_by
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,9 @@ def test_an_actor_takes_all_of_a_bundle() -> None:
     bundle = {"GPU": 1, "memory": 7, "slot": 0.5}
     expected = {"num_cpus": 0, "num_gpus": 1, "memory": 7, "resources": {"slot": 0.5}}
     assert expected == reserving(bundle)
+    assert "2 × {GPU: 1, memory: 7, slot: 0.5}, 1 × {CPU: 0.5}" == bundles_text(
+        [bundle, dict(bundle), {"CPU": 0.5}]
+    )
 
 
 @pytest.mark.parametrize(

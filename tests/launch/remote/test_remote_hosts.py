@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.launch.remote.conftest import LaunchOnHosts
+from tests.launch.remote.conftest import LaunchOnHosts, start_with
 from tests.launch.worker_cluster import WorkerCluster
 from tests.waiting import MS, is_running, wait_for, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.launcher import Backends
+from varsim.launch.remote.settings import HostSettings
+from varsim.launch.remote.ssh import SshLauncher
 from varsim.tracing.host_clocks import read_hosts
 from varsim.tracing.host_traffic import HostTraffic
 from varsim.tracing.trace import TraceOptions
@@ -140,9 +144,15 @@ def test_a_killed_worker_and_a_killed_host_are_reported(
     [
         (
             "echo 'Connection refused' >&2; exit 255",
-            " has ended: `ssh` exited with code 255:\n  Connection refused",
+            " has ended: `ssh` exited with code 255:\n  Connection refused\n`varsim doctor "
+            "--launcher ssh`, with the same settings, checks each host",
         ),
         ("exec cat", "0 of 2 hosts have joined tcp://127.0.0.1:"),
+        (
+            "exec cat",
+            " within 0.5 s (start_timeout_s): none; not host0, host1. Each host must be able ",
+        ),
+        ("exec cat", " to this address (listen). `varsim doctor --launcher ssh`, with the same "),
     ],
 )
 def test_a_host_that_does_not_join_is_named(
@@ -152,6 +162,21 @@ def test_a_host_that_does_not_join_is_named(
     with pytest.raises(StartError) as caught:
         launch_on_hosts(2, start_timeout_s=0.5)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ("203.0.113.1:7000", "Cannot assign requested address"),
+        ("127.0.0.1:{port}", "Address already in use"),
+    ],
+)
+def test_where_this_machine_cannot_listen_the_setting_is_named(listen: str, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
+        named = listen.format(port=server.getsockname()[1])
+        launcher = SshLauncher(HostSettings(("host0",), listen=named))
+        with pytest.raises(StartError, match=f"tcp://{named}: {said}. In listen, name an address"):
+            start_with(launcher, 1, stack)
 
 
 def test_a_worker_that_does_not_start_is_named_with_its_output(
@@ -165,7 +190,7 @@ def test_a_worker_that_does_not_start_is_named_with_its_output(
 def test_more_hosts_than_workers_and_shared_memory_are_refused(
     launch_on_hosts: LaunchOnHosts,
 ) -> None:
-    with pytest.raises(ConfigError, match="1 workers on 2 hosts"):
+    with pytest.raises(ConfigError, match="1 worker on 2 hosts"):
         launch_on_hosts(1)
     with pytest.raises(ConfigError, match="exchange='shared' needs"):
         launch_on_hosts(2, backends=Backends(exchange="shared"))

@@ -37,6 +37,7 @@ from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.private import make_private_folder
 from varsim.protocol.python_values import StructureCodec
 from varsim.protocol.references import References
+from varsim.texts.facts import times
 from varsim.tracing.host_traffic import CountedTraffic
 from varsim.tracing.trace import open_trace, remove_traces
 from varsim.tracing.trace_format import PROGRAM
@@ -196,7 +197,7 @@ class _Start:
             with held():
                 try:
                     self._open()
-                except (OSError, zmq.ZMQError) as error:
+                except OSError as error:
                     raise StartError(f"cannot start workers: {error}. {DOCTOR}") from error
             greetings = self._gather()
             with held():
@@ -227,7 +228,10 @@ class _Start:
             engine.callback(self._engine.end)
             endpoint, self._workers_endpoint = self._engine.endpoints
             loss_s = self._options.link_loss_s
-            self._listener = HostListener(endpoint, own, member, loss_s, self._stretch)
+            try:
+                self._listener = HostListener(endpoint, own, member, loss_s, self._stretch)
+            except zmq.ZMQError as error:
+                raise cannot_listen(endpoint, error) from error
             self._stack.callback(self._listener.close)
             key = JoinKey(member, own.public, self._stretch)
             self._engine.start(self._listener.endpoint, key)
@@ -251,7 +255,7 @@ class _Start:
                     if ended.rank is None
                     else f"host {self._name_of(ended.rank)}"
                 )
-                raise StartError(f"{which} {ended.reason}")
+                raise StartError(f"{which} {ended.reason}\n{self._doctor}")
             for number, frames in self._listener.drain():
                 if isinstance(frames, ProtocolError):
                     continue  # not a host of this version
@@ -284,10 +288,19 @@ class _Start:
         there = ", ".join(sorted(self._names_of(joined.values()))) or "none"
         expected = self._settings.number
         wanted = "" if expected is None else f" of {expected}"
+        ranks = {one.rank for one in joined.values()}
+        absent = [one for rank, one in enumerate(self._settings.names) if rank not in ranks]
         return (
             f"{len(joined)}{wanted} hosts have joined {self._listener.endpoint} within "
             f"{self._options.start_timeout_s:g} s (start_timeout_s): {there}"
+            f"{'; not ' if absent else ''}{', '.join(absent)}. Each host must be able to connect "
+            f"to this address (listen). {self._doctor}"
         )
+
+    @property
+    def _doctor(self) -> str:
+        name = self._launcher.name
+        return f"`varsim doctor --launcher {name}`, with the same settings, checks each host"
 
     def _accepted(self, number: int, value: Any) -> Greeting:
         """Return the greeting of a host that fits to this program.
@@ -318,7 +331,7 @@ class _Start:
             )
             listener = MeteredListener(self._of_workers, self._count)
         except zmq.ZMQError as error:
-            raise StartError(f"cannot listen at {self._workers_endpoint}: {error}") from error
+            raise cannot_listen(self._workers_endpoint, error) from error
         self._stack.callback(listener.close)
         remote = RemoteHosts(
             self._listener,
@@ -415,8 +428,8 @@ class _Start:
         """Return the hosts in the order of their ranks, with replicas whose ids are contiguous."""
         if len(greetings) > self._count:
             raise ConfigError(
-                f"{self._count} workers on {len(greetings)} hosts: use at most as many hosts as "
-                "workers"
+                f"{times(self._count, 'worker')} on {len(greetings)} hosts: use at most as many "
+                "hosts as workers"
             )
         order = sorted(
             greetings, key=lambda one: (greetings[one].rank is None, greetings[one].rank or 0, one)
@@ -427,6 +440,14 @@ class _Start:
             RemoteHost(number, greetings[number], share, name)
             for number, share, name in zip(order, shares, names, strict=True)
         ]
+
+
+def cannot_listen(endpoint: str, error: zmq.ZMQError) -> StartError:
+    """Return the error that this machine cannot listen at an endpoint."""
+    return StartError(
+        f"cannot listen at {endpoint}: {zmq.strerror(error.errno or 0)}. In listen, name an "
+        "address of this machine, and a port that is free, with the next one"
+    )
 
 
 def sent_environment() -> dict[str, str]:

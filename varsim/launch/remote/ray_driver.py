@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any, Final, NoReturn
 
-from varsim.launch.remote.ray_words import reserving, said_by
+from varsim.launch.remote.ray_words import bundles_text, reserving, said_by
 
 _READ_BYTES: Final = 64 * 1024
 _RANK: Final = Struct("I")  # in the driver's own pipe
@@ -116,9 +116,10 @@ class _Driver:
             )
             nodes = sum(one["Alive"] for one in ray.nodes())
             self.fail(
-                f"has not reserved {request['strategy']} {bundles} within "
-                f"{agents['reserve_s']:.0f} s: {there} are free on {nodes} nodes. Start more "
-                "nodes, reserve less (resources_per_worker), or wait longer (start_timeout_s)"
+                f"has not reserved {bundles_text(bundles)} ({request['strategy']}) within "
+                f"{agents['reserve_s']:.0f} s, a part of start_timeout_s: {there} are free on "
+                f"{nodes} nodes. Start more nodes, reserve less (resources_per_worker), or wait "
+                "longer (start_timeout_s)"
             )
         nodes_of = placement_group_table(group)["bundles_to_node_id"]
         first, shares = placed([nodes_of[index] for index in range(len(counts))], counts)

@@ -23,6 +23,7 @@ from varsim.launch.remote.join_key import JoinKey
 from varsim.launch.remote.ray_connection import RayDriver, ensure_ray
 from varsim.launch.remote.settings import HostSettings
 from varsim.nearest import did_you_mean
+from varsim.texts.facts import times
 
 PLACEMENTS: Final = ("spread", "pack")
 """How replicas are placed: on as many nodes as possible, or on as few."""
@@ -147,7 +148,8 @@ def _bundles(num_replicas: int, num_hosts: int | None) -> list[int]:
         return [1] * num_replicas
     if num_hosts > num_replicas:
         raise ConfigError(
-            f"{num_replicas} workers on {num_hosts} hosts: use at most as many hosts as workers"
+            f"{times(num_replicas, 'worker')} on {num_hosts} hosts: use at most as many hosts as "
+            "workers"
         )
     return [len(one) for one in split(num_replicas, num_hosts)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 _COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
@@ -32,3 +33,11 @@ def reserving(resources: Mapping[str, float]) -> dict[str, Any]:
     options |= {named[name]: amount for name, amount in resources.items() if name in named}
     others = {name: amount for name, amount in resources.items() if name not in named}
     return options | ({"resources": others} if others else {})
+
+
+def bundles_text(bundles: Sequence[Mapping[str, float]]) -> str:
+    """Return what is to be reserved: "3 × {CPU: 1}"; equal neighbours are counted."""
+    return ", ".join(
+        f"{len(list(same))} × {{{', '.join(f'{name}: {one:g}' for name, one in bundle.items())}}}"
+        for bundle, same in groupby(bundles)
+    )
