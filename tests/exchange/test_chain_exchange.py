@@ -315,6 +315,19 @@ def test_a_reduction_whose_result_comes_home_slowly_goes_on(two: Hosts) -> None:
     assert "Cancel" in two.said
 
 
+def test_an_old_value_is_sent_once_in_parts_that_are_answered(two: Hosts) -> None:
+    *values, mirror = (value.repeat(2) for value in [*values_of(), values_of()[0] * 7])
+    expected = reduce.merge(values, SUM, ADD, mirror)
+    got = two.merged(values, SUM, ADD, mirror)
+    assert expected.tobytes() == got.tobytes()
+    assert 2 == two.said.count("Before")
+    assert 2 == two.coordinator._watch._progress[1], "before the first chunk"
+    two.committed(got)
+    expected = reduce.merge(values, SUM, ADD, expected)
+    assert expected.tobytes() == two.merged(values, SUM, ADD, got).tobytes()
+    assert 2 == two.said.count("Before")
+
+
 def test_only_hosts_that_send_nothing_are_lost(two: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     arrived = two.contributed(values_of())
     blamed: list[str] = []

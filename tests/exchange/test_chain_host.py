@@ -20,6 +20,7 @@ from varsim.exchange.chain_host import ChainHostEnd
 from varsim.exchange.chain_orders import (
     HOME_BYTES,
     Ask,
+    Before,
     Cancel,
     Connect,
     Fetch,
@@ -160,8 +161,12 @@ class Hosts:
 
     def reduced(self, token: int, orders: Sequence[ReduceOnHosts], mirror: bytes = b"") -> None:
         """Run a reduction until all hosts have the result."""
+        for start in range(0, len(mirror), HOME_BYTES):
+            part = mirror[start : start + HOME_BYTES]
+            self.order(len(orders) - 1, Before(token, start, len(mirror)), part)
+            assert [Progress(token, start // HOME_BYTES + 1)] == self.take(-1, Progress)
         for host, order in enumerate(orders):
-            self.order(host, order, mirror if order is orders[-1] else b"")
+            self.order(host, order)
         wait_for(lambda: self.have_filled(token), 10_000 * MS, what="the result")
 
     def have_filled(self, token: int) -> bool:
@@ -295,15 +300,20 @@ def test_orders_of_ended_reductions_do_nothing(make_hosts: MakeHosts) -> None:
     for host in (0, 1):
         hosts.order(host, Cancel(1))  # on host 1, before the reduction begins
         hosts.order(host, first[host])
+        hosts.order(host, Before(1, 0, 3), b"abc")
+        assert [Progress(1, 0)] == hosts.take(host, Progress), "not kept"
     assert [[], []] == [hosts.in_use(host) for host in (0, 1)]
 
-    second = hosts.reduction(2, values)
-    hosts.reduced(2, second)
-    assert sum(values).tobytes() == hosts.home(0, 2)  # type: ignore[union-attr]
+    hosts.order(1, Before(2, 0, 3), b"abc")
+    hosts.take(1, Progress)
+    hosts.order(1, Cancel(2))
+    second = hosts.reduction(3, values)
+    hosts.reduced(3, second)
+    assert sum(values).tobytes() == hosts.home(0, 3)  # type: ignore[union-attr]
     for host in (0, 1):
         hosts.filled(host)
         hosts.order(host, second[host])
-        hosts.order(host, Cancel(2))
+        hosts.order(host, Cancel(3))
         hosts.order(host, Cancel(1))
         hosts.order(host, Ask(1))
         wait_for(lambda h=host: (hosts.serve(), not hosts.in_use(h))[1])  # type: ignore[misc]
@@ -371,6 +381,9 @@ REFERENCE = SharedReference(2**16, 2**16, 0)
         (Fetch(1, REFERENCE, 4), "is not in a block that was sent"),
         (Fetch(1, SharedReference(2**60, 2**16, 0), 4), "cannot hold 4 bytes"),
         (Fetch(1, REFERENCE, 2**17), "cannot hold 131072 bytes"),
+        (Before(1, 1, 4), "byte 1 of the old value comes after 0"),
+        (Before(1, 0, 4), "bytes 0 to 0 of a value of 4 bytes"),
+        (Before(1, 0, 2**40), "has .* bytes; the limit is"),
         (Listens("x"), "a host of a chain got Listens"),
         (Connect("{}"), "connects to no other one"),
         (Release((-1,)), "-1 is not int, or is negative"),
@@ -408,8 +421,12 @@ def test_malformed_reductions_are_protocol_errors(
     start = order.values[0]._replace(start=2)
     with pytest.raises(ProtocolError, match="cannot start at 2"):
         hosts.order(0, order._replace(values=(start,)))
+    hosts.order(0, Before(1, 0, 4), b"abc")
     with pytest.raises(ProtocolError, match=r"the old value of .* has 3 bytes"):
-        hosts.order(0, order, b"abc")
+        hosts.order(0, order)
+    hosts.order(0, Before(1, 0, 3), b"abc")
+    with pytest.raises(ProtocolError, match=r"the old value of .* has 3 bytes"):
+        hosts.order(0, order)
 
 
 @pytest.mark.parametrize(

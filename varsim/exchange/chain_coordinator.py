@@ -17,6 +17,7 @@ from varsim.exchange.chain_fetches import Fetches, Place, write_part
 from varsim.exchange.chain_orders import (
     HOME_BYTES,
     Ask,
+    Before,
     Cancel,
     Connect,
     Filled,
@@ -229,11 +230,13 @@ class ChainCoordinator:
         assert running is not None, "the watch begins what was prepared"
         plan, mirror = running.plan, running.mirror
         at: SharedReference | None = None  # where the root has the old value
-        part: Frame = b""  # or else its bytes
         if mirror is not None and host == plan.root:
             at = self._memories[host].reference_of(mirror)
             if at is None:
-                part = np.ascontiguousarray(mirror).reshape(-1).view(np.uint8).data
+                content = np.ascontiguousarray(mirror).reshape(-1).view(np.uint8)
+                for start in range(0, content.nbytes, HOME_BYTES):
+                    part = content[start : start + HOME_BYTES].data
+                    self._send(host, Before(token, start, content.nbytes), part)
         order = ReduceOnHosts(
             token=token,
             counts=plan.counts,
@@ -246,7 +249,7 @@ class ChainCoordinator:
             mirror=at,
             comes_home=host == HOME_HOST,
         )
-        self._send(host, order, part)
+        self._send(host, order)
 
     def _end_if_complete(self) -> None:
         """End the reduction if all hosts have the result, and it has come home."""
@@ -298,6 +301,7 @@ class ChainCoordinator:
             ProtocolError: The message is malformed.
         """
         order = unpacked(message.value)
+        self._fetches.heard += 1
         match order:
             case Home(token=token, start=start):
                 self._take_part(host, token, start, message.part)

@@ -17,7 +17,7 @@ from varsim.spec import Array
 from varsim.transport.reliable import LOOK_S
 
 FETCH_S: Final = 30.0
-"""Time limit for the next part of any value. Then the hosts that have not sent all are lost."""
+"""Time limit for the next message of any host. Then the hosts that have not sent all are lost."""
 
 
 class Place(NamedTuple):
@@ -54,9 +54,10 @@ class Fetches:
         self._targets: dict[int, Array] = {}  # token → the bytes of the value
         self._missing_bytes: dict[int, int] = {}
         self._hosts: dict[int, int] = {}  # token → the host that sends the value
-        self._parts = 0  # how many parts have come, also of values that are not wanted any more
         self.lost: set[int] = set()
         """The hosts that are lost."""
+        self.heard = 0
+        """How many messages of hosts have come, also about values that are not wanted any more."""
 
     def take(self, token: int, start: int, part: Buffer) -> bool:
         """Store a part; return False if it belongs to no value that is wanted now.
@@ -64,7 +65,6 @@ class Fetches:
         Raises:
             ProtocolError: The value has no such part.
         """
-        self._parts += 1
         target = self._targets.get(token)
         if target is None:
             return False
@@ -87,14 +87,14 @@ class Fetches:
             self._missing_bytes.clear()
 
     def _await(self, links: HostLinks) -> bool:
-        parts, until_s = -1, 0.0
+        heard, until_s = -1, 0.0
         while self.lost.isdisjoint(self._hosts.values()):
             missing = [token for token, size_bytes in self._missing_bytes.items() if size_bytes]
             if not missing:
                 return True
-            # Parts of an ended reduction can come before those of the values.
-            if self._parts != parts:
-                parts, until_s = self._parts, time.monotonic() + FETCH_S
+            # Messages about an ended reduction can come before the values.
+            if self.heard != heard:
+                heard, until_s = self.heard, time.monotonic() + FETCH_S
             if time.monotonic() >= until_s:
                 for host in {self._hosts[token] for token in missing}:
                     links.lose(host, f"has sent no values for {FETCH_S:g} s")

@@ -17,10 +17,12 @@ import zmq
 from varsim.errors import LinkLost, MissingDtype, ProtocolError
 from varsim.exchange.between_hosts import HostMessage, HostPlace
 from varsim.exchange.chain import ChainPlan, can_chain
+from varsim.exchange.chain_fetches import write_part
 from varsim.exchange.chain_links import ChainLinks
 from varsim.exchange.chain_orders import (
     HOME_BYTES,
     Ask,
+    Before,
     Cancel,
     Connect,
     Fetch,
@@ -64,6 +66,30 @@ class _Reduction:
         self.home_bytes = 0  # how much of the result was sent to the coordinator
 
 
+class _OldValue:
+    """The old value of the next reduction, as far as it has come."""
+
+    __slots__ = ("content", "filled_bytes", "parts", "token")
+
+    def __init__(self, token: int, size_bytes: int) -> None:
+        self.token = token
+        self.content: Array = np.empty(size_bytes, np.uint8)
+        self.filled_bytes = 0
+        self.parts = 0
+
+    def take(self, start: int, part: Frame | Buffer) -> None:
+        """Store the next part.
+
+        Raises:
+            ProtocolError: The value has no such part, or a part is missing.
+        """
+        if start > self.filled_bytes:
+            raise ProtocolError(f"byte {start} of the old value comes after {self.filled_bytes}")
+        write_part(self.content, start, part)
+        self.filled_bytes = max(self.filled_bytes, start + len(part))
+        self.parts += 1
+
+
 class ChainHostEnd:
     """A host's end.
 
@@ -94,6 +120,8 @@ class ChainHostEnd:
         self._is_linked = False  # whether the coordinator was told that the connection exists
         self._lost = ""  # why the links are lost; "" as long as they are not
         self._token = 0  # of the last reduction that has begun, or was cancelled or refused
+        self._before: _OldValue | None = None  # until its reduction begins or is cancelled
+        self._before_parts = 0  # of the reduction that runs
         self._running: _Reduction | None = None  # until the result is reported
         self._results: dict[int, Array] = {}  # token → result, until the coordinator releases it
 
@@ -135,10 +163,13 @@ class ChainHostEnd:
     def _taken(self, order: Order, part: Frame | Buffer) -> Answers:
         match order:
             case ReduceOnHosts():
-                return self._reduce(order, part) if order.token > self._token else []
+                return self._reduce(order) if order.token > self._token else []
+            case Before(token, start, size_bytes):
+                return self._take_before(token, start, size_bytes, part)
             case Ask(token):
                 is_last = token == self._token
-                return [(Progress(token, self._links.handled), _NO_BYTES)] if is_last else []
+                handled = self._before_parts + self._links.handled
+                return [(Progress(token, handled), _NO_BYTES)] if is_last else []
             case Cancel(token):
                 self._cancel(token)
             case Release(tokens):
@@ -163,7 +194,19 @@ class ChainHostEnd:
             raise ProtocolError(f"not the address of a host: {error!r}") from None
         self._is_connected = True
 
-    def _reduce(self, order: ReduceOnHosts, part: Frame | Buffer) -> Answers:
+    def _take_before(
+        self, token: int, start: int, size_bytes: int, part: Frame | Buffer
+    ) -> Answers:
+        """Keep a part of the old value, unless its reduction was cancelled."""
+        if token <= self._token:
+            return [(Progress(token, 0), _NO_BYTES)]
+        check_frame(size_bytes, ProtocolError)
+        if self._before is None or self._before.token != token:
+            self._before = _OldValue(token, size_bytes)
+        self._before.take(start, part)
+        return [(Progress(token, self._before.parts), _NO_BYTES)]
+
+    def _reduce(self, order: ReduceOnHosts) -> Answers:
         """Begin a reduction, which ends an unfinished earlier one."""
         if not self._is_connected:
             raise ProtocolError("a reduction begins before this host is connected")
@@ -176,7 +219,7 @@ class ChainHostEnd:
             raise ProtocolError(f"{plan.op} of {dtype} in chunks has other bits")
         check_frame(plan.size * dtype.itemsize, ProtocolError)
         values = [self._array(one, plan.size, dtype) for one in order.values]
-        mirror = self._mirror(order, part, dtype)
+        mirror = self._mirror(order, dtype)
         if self._lost:
             return self._refuse(order.token, self._lost)
         out = self._memory.empty((plan.size,), dtype)
@@ -207,17 +250,21 @@ class ChainHostEnd:
         array: Array = self._memory.view(reference, size * dtype.itemsize, _keep).view(dtype)
         return array
 
-    def _mirror(
-        self, order: ReduceOnHosts, part: Frame | Buffer, dtype: np.dtype[np.generic]
-    ) -> Array | None:
-        """Return the old value: in this memory, or beside the message."""
+    def _mirror(self, order: ReduceOnHosts, dtype: np.dtype[np.generic]) -> Array | None:
+        """Return the old value: in this memory, or the one that has come."""
+        before, self._before = self._before, None
+        has_come = before is not None and before.token == order.token
+        self._before_parts = before.parts if before is not None and has_come else 0
         if order.mirror is not None:
             return self._array(order.mirror, order.size, dtype)
-        if not part:
+        if before is None or not has_come:
             return None
-        if len(part) != order.size * dtype.itemsize:
-            raise ProtocolError(f"the old value of {order.size} {dtype} has {len(part)} bytes")
-        return np.frombuffer(part, np.uint8).view(dtype)
+        size_bytes = order.size * dtype.itemsize
+        if not len(before.content) == before.filled_bytes == size_bytes:
+            raise ProtocolError(
+                f"the old value of {order.size} {dtype} has {before.filled_bytes} bytes"
+            )
+        return before.content.view(dtype)
 
     def _refuse(self, token: int, reason: str) -> Answers:
         self._cancel(token)
@@ -228,6 +275,8 @@ class ChainHostEnd:
         self._results.pop(token, None)
         if token < self._token:
             return
+        if self._before is not None and self._before.token <= token:
+            self._before = None
         self._token = token
         self._running = None
         self._links.cancel(token)

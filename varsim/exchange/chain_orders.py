@@ -15,7 +15,7 @@ from varsim.protocol.buffers import SharedReference
 from varsim.spec import Operation, ReduceOp
 
 HOME_BYTES: Final = 2**20
-"""Size of a part of a value that a host sends to the program's machine."""
+"""Size of a part of a value that a host sends to the program's machine, or gets from there."""
 
 
 class Connect(NamedTuple):
@@ -24,8 +24,20 @@ class Connect(NamedTuple):
     address: str  # what this host's `Listens` has said
 
 
+class Before(NamedTuple):
+    """To a host: a part of the old value for the next reduction; the bytes are beside the message.
+
+    The parts come in order, before the `ReduceOnHosts`. The answer to each is a `Progress`, so that
+    the coordinator knows that the link is busy.
+    """
+
+    token: int  # of the reduction
+    start: int  # offset of the part in the value, in bytes
+    size_bytes: int  # of the value
+
+
 class ReduceOnHosts(NamedTuple):
-    """To a host: begin a reduction. The bytes beside the message are those of the old value.
+    """To a host: begin a reduction.
 
     The fields `counts` to `operation` are those of a `ChainPlan`.
     """
@@ -38,7 +50,7 @@ class ReduceOnHosts(NamedTuple):
     operation: Operation
     dtype_code: int
     values: tuple[SharedReference, ...]  # where this host's values are, in replica order
-    mirror: SharedReference | None  # where the old value is here; None: beside the message, or none
+    mirror: SharedReference | None  # where the old value is here; None: see `Before`, or none
     comes_home: bool  # whether this host sends the result to the coordinator
 
 
@@ -99,7 +111,7 @@ class Refused(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """From a host: how many chunks of a reduction the host has handled."""
+    """From a host: how many chunks of a reduction, and parts of its old value, it has handled."""
 
     token: int
     chunks: int
@@ -114,6 +126,7 @@ class Home(NamedTuple):
 
 Order = (
     Connect
+    | Before
     | ReduceOnHosts
     | Ask
     | Cancel
