@@ -20,8 +20,9 @@ class JoinLauncher(CommandLauncher):
     def commands(self, endpoint: str, key: JoinKey, folder: Path) -> Sequence[EngineCommand]:
         """Return no command; say on stderr what to run on the hosts."""
         path = key_file(self.settings.key, folder, key)
+        number = self.settings.number
         sys.stderr.write(
-            f"varsim: waiting for {self.settings.number} hosts; run on each of them, with a copy "
-            f"of the key:\n  varsim worker --coordinator {endpoint} --key {path}\n"
+            f"varsim: waiting for {number} host{'s' * (number != 1)}; run on each of them, with a "
+            f"copy of the key:\n  varsim worker --coordinator {endpoint} --key {path}\n"
         )
         return ()

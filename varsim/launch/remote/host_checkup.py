@@ -274,8 +274,9 @@ class _Checkup:
                 name = names[rank] if rank < len(names) else f"with rank {rank}"
                 found.append((name, [_not_reached(*why)]))
         elif expected is None or len(self._joined) < expected:
-            count = "unknown" if expected is None else f"{expected - len(self._joined)} unknown"
-            found.append((count, [_not_reached(*whole)]))
+            missing = 0 if expected is None else expected - len(self._joined)
+            which = f"unknown ({missing} of them)" if missing > 1 else "unknown"
+            found.append((which, [_not_reached(*whole)]))
         return found
 
 
