@@ -16,6 +16,8 @@ from varsim.analysis.verdict import sound
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.runner import run_experiment
+from varsim.experiments.shadow_runs import on_one_machine
+from varsim.launch.launcher import Backends
 from varsim.report.summary import RunStatus, Summary
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import HISTORY, open_history, open_oracle
@@ -264,3 +266,13 @@ def test_the_results_of_both_runs_are_saved(write: Callable[[str, str], Path]):
     assert ({"n": 3}, {"n": 1}) == (summary.result, summary.oracle_result)
     assert summary.verdict is not None
     assert summary.verdict.compared.endswith("returned by the program: n: 3 instead of 1")
+
+
+@pytest.mark.parametrize("launcher", ["ssh: {hosts: [a, b]}", "ray: {hosts: 2}", "srun: {}"])
+def test_the_oracle_of_a_run_on_hosts_is_on_this_machine(launcher: str) -> None:
+    words = (f"launcher={{{launcher}}}", "transport=tcp", "exchange=star", "workload=program.py")
+    experiment = load_experiment(None, [Override.parse(one) for one in words])
+    assert "star" == experiment.backends.exchange
+    alone = on_one_machine(experiment)
+    assert Backends() == alone.backends
+    assert alone is on_one_machine(alone)

@@ -24,6 +24,8 @@ from varsim.experiments.strategies import reached, strategy_of
 from varsim.experiments.trace_settings import TraceSettings
 from varsim.experiments.variable_settings import VariableSettings
 from varsim.interrupts import Interrupts, came_of_interrupt
+from varsim.launch.backends import LAUNCHERS
+from varsim.launch.launcher import Backends
 from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.private import make_private_folder, private_opener
 from varsim.report.summary import Plain
@@ -116,6 +118,20 @@ def check_oracle(experiment: Experiment) -> None:
         raise WrongKey(("oracle",), "a run on one worker is its own oracle: give more workers")
 
 
+def on_one_machine(experiment: Experiment) -> Experiment:
+    """Return the experiment with workers on the program's machine, if it has them on hosts.
+
+    One worker cannot be on several hosts, and the backends between hosts suit no single machine.
+    """
+    from varsim.launch.remote.host_launcher import HostLauncher  # slow to import
+
+    if not issubclass(LAUNCHERS.load(experiment.backends.launcher), HostLauncher):
+        return experiment
+    here = Backends()
+    update = {"launcher": here.launcher, "transport": here.transport, "exchange": here.exchange}
+    return experiment.model_copy(update=update)
+
+
 def run_oracle(
     experiment: Experiment,
     params: dict[str, Any],
@@ -137,7 +153,8 @@ def run_oracle(
     problem: str | None
     try:
         one = experiment.device_names[:1]
-        returned = run_shadow(experiment, one, params, interrupts, files, ends)
+        alone = on_one_machine(experiment)
+        returned = run_shadow(alone, one, params, interrupts, files, ends)
         interrupts.enable()
         problem = _history_problem(files)
     except KeyboardInterrupt:
