@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from varsim.cli.main import main
+from varsim.launch.remote import agent
 from varsim.launch.remote.join_key import JoinKey, write_key
 from varsim.transport.keys import KeyPair
 
@@ -41,8 +42,10 @@ def test_a_program_that_does_not_answer_is_named(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         words = ["worker", "--coordinator", endpoint, "--key", str(tmp_path / "key")]
+        monkeypatch.setattr(agent, "TELL_S", 0.01)
         result = CliRunner().invoke(main, [*words, "--wait", "0.05"])
         assert 1 == result.exit_code
+        assert f"no answer from {endpoint} to this key; waiting, at most 0.05 s" in result.stderr
         assert f"no coordinator answers at {endpoint} within 0.05 s" in result.stderr
 
         monkeypatch.setenv("TF_CONFIG", "{")

@@ -67,6 +67,11 @@ def test_each_node_has_an_agent_with_its_share(launch_on_ray: LaunchOnRay) -> No
             "^Ray cannot be reached at address 'unreachable:1': ConnectionError: no cluster there",
         ),
         (
+            {"address": "nobody:1"},
+            r"^Ray cannot be reached at address 'nobody:1': `Ray's driver` exited with code 1:\n"
+            r"  Failed to connect to GCS\nIs the address right",
+        ),
+        (
             {"resources_per_worker": {"CPU": 3}},
             r"has not reserved 2 × {CPU: 3} \(SPREAD\) within .*: 1 of 4 CPU are free on 2 nodes. "
             "Start more nodes",

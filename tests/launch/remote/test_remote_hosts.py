@@ -15,6 +15,7 @@ from tests.launch.worker_cluster import WorkerCluster
 from tests.waiting import MS, is_running, wait_for, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.launcher import Backends
+from varsim.launch.remote import host_launcher
 from varsim.launch.remote.settings import HostSettings
 from varsim.launch.remote.ssh import SshLauncher
 from varsim.tracing.host_clocks import read_hosts
@@ -148,11 +149,9 @@ def test_a_killed_worker_and_a_killed_host_are_reported(
             "--launcher ssh`, with the same settings, checks each host",
         ),
         ("exec cat", "0 of 2 hosts have joined tcp://127.0.0.1:"),
-        (
-            "exec cat",
-            " within 0.5 s (start_timeout_s): none; not host0, host1. Each host must be able ",
-        ),
-        ("exec cat", " to this address (listen). `varsim doctor --launcher ssh`, with the same "),
+        ("exec cat", "within 0.5 s (start_timeout_s), 0 of 2 hosts have joined "),
+        ("exec cat", ": none; not host0, host1. Each host must be able to connect to "),
+        ("exec cat", " this address (listen). `varsim doctor --launcher ssh`, with the same "),
     ],
 )
 def test_a_host_that_does_not_join_is_named(
@@ -162,6 +161,21 @@ def test_a_host_that_does_not_join_is_named(
     with pytest.raises(StartError) as caught:
         launch_on_hosts(2, start_timeout_s=0.5)
     assert said in str(caught.value)
+
+
+def test_a_long_start_says_for_which_hosts_it_waits(
+    launch_on_hosts: LaunchOnHosts,
+    commands: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (commands / "ssh").write_text("#!/bin/sh\nexec cat\n")
+    monkeypatch.setattr(host_launcher, "TELL_S", 0.1)
+    with pytest.raises(StartError):
+        launch_on_hosts(2, start_timeout_s=0.5)
+    said = capsys.readouterr().err
+    assert 1 == said.count("varsim: 0 of 2 hosts have joined tcp://127.0.0.1:")
+    assert ": none; not host0, host1; waiting, at most 0.5 s in all (start_timeout_s)" in said
 
 
 @pytest.mark.parametrize(

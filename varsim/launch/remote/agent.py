@@ -29,7 +29,7 @@ from varsim.launch.local_host import LocalHost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.remote.agent_checks import checks_of_this_host
 from varsim.launch.remote.control import PART_BYTES, WALL, Control, Name
-from varsim.launch.remote.greeting import Greeting
+from varsim.launch.remote.greeting import TELL_S, Greeting
 from varsim.launch.remote.host_exchange import HostExchange, join_exchange
 from varsim.launch.remote.join_key import JoinKey
 from varsim.launch.remote.port_probe import PortProbe
@@ -91,7 +91,15 @@ def _greet(
 ) -> None:
     """Send the greeting as soon as the coordinator listens."""
     message = Control(Name.HELLO, 0, Greeting.of_this_host(rank, endpoint)._asdict()).packed()
-    if not connection.await_connection(timeout_s):
+    first_s = min(timeout_s, TELL_S)
+    is_there = connection.await_connection(first_s)
+    if not is_there and timeout_s > first_s:
+        sys.stderr.write(
+            f"varsim worker: no answer from {endpoint} to this key; waiting, at most {timeout_s:g} "
+            "s in all\n"
+        )
+        is_there = connection.await_connection(timeout_s - first_s)
+    if not is_there:
         raise StartError(
             f"no coordinator answers at {endpoint} within {timeout_s:g} s: is the address right, "
             "is the key the one of this cluster, does the cluster still wait for hosts, and does a "

@@ -22,6 +22,9 @@ from varsim.transport.arena import shared_memory_exists
 
 _PACKAGE: Final = "varsim-distribute"
 
+TELL_S: Final = 5.0
+"""After this time, a start says for which hosts it waits, and so does an agent for its program."""
+
 
 class Greeting(NamedTuple):
     """What a host says about itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import select
 import sys
 import time
@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Final
 
 import zmq
 
-from varsim.environment import PREFIX
 from varsim.errors import ConfigError, ProtocolError, StartError
 from varsim.exchange.between_hosts import check_between, open_between
 from varsim.exchange.exchange import Handover
@@ -27,12 +26,13 @@ from varsim.launch.link import Link
 from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.remote.control import Control, Name
 from varsim.launch.remote.engines import Commands, Engine, EngineCommand
-from varsim.launch.remote.greeting import Greeting
+from varsim.launch.remote.greeting import TELL_S, Greeting
 from varsim.launch.remote.host_names import distinct_names
 from varsim.launch.remote.join_key import JoinKey, write_key
 from varsim.launch.remote.metered_listener import MeteredListener
 from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
-from varsim.launch.remote.settings import HostSettings
+from varsim.launch.remote.sent_environment import sent_environment
+from varsim.launch.remote.settings import HostSettings, cannot_listen
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.private import make_private_folder
 from varsim.protocol.python_values import StructureCodec
@@ -48,19 +48,6 @@ from varsim.transport.link_times import stretch_of
 from varsim.transport.sockets import timeout_ms
 from varsim.transport.tcp import listen_on
 from varsim.transport.transport import TRANSPORTS
-
-_SENT: Final = (
-    PREFIX,
-    "PYTHONHASHSEED",
-    "GOTO_",
-    "OPENBLAS_",
-    "MKL_",
-    "BLIS_",
-    "NPY_",
-)
-"""The program's environment variables that its workers on other hosts get, by their first letters:
-those that decide how workers compute. Without OPENBLAS_CORETYPE, for example, a product of matrices
-can have other last bits there than here."""
 
 
 class HostLauncher(ABC):
@@ -185,6 +172,7 @@ class _Start:
         self._settings = launcher.settings
         self._options = options
         self._references = references
+        self._tell_at_s = time.monotonic() + TELL_S
         self._deadline_s = time.monotonic() + options.start_timeout_s
         self._stretch = stretch_of(options.start_timeout_s)
         self._stack = ExitStack()
@@ -263,6 +251,7 @@ class _Start:
                 if message.name is Name.HELLO:
                     joined[number] = self._accepted(number, message.value)
             self._listener.look(lambda _: False)
+            self._tell_if_long(joined)
         return joined
 
     def _is_complete(self, joined: Mapping[int, Greeting]) -> bool:
@@ -284,18 +273,31 @@ class _Start:
         names = self._settings.names
         return names[rank] if rank < len(names) else str(rank)
 
-    def _missing(self, joined: Mapping[int, Greeting]) -> str:
+    def _who(self, joined: Mapping[int, Greeting]) -> str:
         there = ", ".join(sorted(self._names_of(joined.values()))) or "none"
         expected = self._settings.number
         wanted = "" if expected is None else f" of {expected}"
         ranks = {one.rank for one in joined.values()}
         absent = [one for rank, one in enumerate(self._settings.names) if rank not in ranks]
         return (
-            f"{len(joined)}{wanted} hosts have joined {self._listener.endpoint} within "
-            f"{self._options.start_timeout_s:g} s (start_timeout_s): {there}"
-            f"{'; not ' if absent else ''}{', '.join(absent)}. Each host must be able to connect "
-            f"to this address (listen). {self._doctor}"
+            f"{len(joined)}{wanted} hosts have joined {self._listener.endpoint}: {there}"
+            f"{'; not ' if absent else ''}{', '.join(absent)}"
         )
+
+    def _missing(self, joined: Mapping[int, Greeting]) -> str:
+        return (
+            f"within {self._options.start_timeout_s:g} s (start_timeout_s), {self._who(joined)}. "
+            f"Each host must be able to connect to this address (listen). {self._doctor}"
+        )
+
+    def _tell_if_long(self, joined: Mapping[int, Greeting]) -> None:
+        """Say on stderr, once, for whom the start waits."""
+        if time.monotonic() >= self._tell_at_s:
+            self._tell_at_s = math.inf
+            sys.stderr.write(
+                f"varsim: {self._who(joined)}; waiting, at most "
+                f"{self._options.start_timeout_s:g} s in all (start_timeout_s)\n"
+            )
 
     @property
     def _doctor(self) -> str:
@@ -440,19 +442,6 @@ class _Start:
             RemoteHost(number, greetings[number], share, name)
             for number, share, name in zip(order, shares, names, strict=True)
         ]
-
-
-def cannot_listen(endpoint: str, error: zmq.ZMQError) -> StartError:
-    """Return the error that this machine cannot listen at an endpoint."""
-    return StartError(
-        f"cannot listen at {endpoint}: {zmq.strerror(error.errno or 0)}. In listen, name an "
-        "address of this machine, and a port that is free, with the next one"
-    )
-
-
-def sent_environment() -> dict[str, str]:
-    """Return the environment variables of this process that decide how its workers compute."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_SENT)}
 
 
 def split(num_replicas: int, num_hosts: int) -> list[range]:

@@ -54,6 +54,7 @@ class RayDriver:
         Raises:
             StartError: Ray cannot be reached.
         """
+        self._asked = request["address"]
         self.address = ""  # under which Ray's nodes reach this machine
         self._kept: list[dict[str, Any]] = []
         self._has_failed = False
@@ -87,6 +88,12 @@ class RayDriver:
                 raise StartError("Ray did not answer in the time for the start (start_timeout_s)")
             self.wait(left_s)
             for report in self.reports():
+                if "is_process" in report:  # Ray ends a process that does not reach its head
+                    reason = report["ended"].removeprefix("has ended: ")
+                    raise StartError(
+                        f"Ray cannot be reached at address {self._asked!r}: {reason}\n"
+                        "Is the address right, and do the head of Ray and its port answer?"
+                    )
                 if "address" not in report:
                     raise StartError(f"Ray {report['ended']}")
                 self.address = report["address"]
@@ -111,7 +118,7 @@ class RayDriver:
                 self._kept += map(json.loads, lines)
         self._driver.read()
         if self._driver.has_ended and not self._has_failed:
-            self._kept.append({"ended": self._driver.reason})
+            self._kept.append({"ended": self._driver.reason, "is_process": True})
         reports, self._kept = self._kept, []
         self._has_failed |= any("ended" in one and "rank" not in one for one in reports)
         return reports

@@ -14,9 +14,9 @@ from typing import Any, Final, Self
 from varsim.errors import StartError
 from varsim.interrupts import MAX_WAIT_S
 from varsim.launch.remote.greeting import Greeting
-from varsim.launch.remote.host_launcher import sent_environment
 from varsim.launch.remote.ray_connection import RayDriver, ensure_ray
 from varsim.launch.remote.ray_launcher import RaySettings
+from varsim.launch.remote.sent_environment import sent_environment
 
 START_S: Final = 60.0
 """By default, the time limit for the connection to a Ray cluster, and for a look at its nodes."""

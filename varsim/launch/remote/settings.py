@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
+import zmq
+
 from varsim.errors import ConfigError, StartError
 from varsim.launch.remote.engine_ranks import hosts_of_tf_config
 from varsim.launch.remote.routes import address_towards
@@ -103,6 +105,14 @@ class HostSettings:
         if not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
             raise ConfigError(f"listen: {self.listen!r} must be ADDRESS or ADDRESS:PORT")
         return f"tcp://{address}:{port}", f"tcp://{address}:{int(port) + 1}"
+
+
+def cannot_listen(endpoint: str, error: zmq.ZMQError) -> StartError:
+    """Return the error that this machine cannot listen at an endpoint."""
+    return StartError(
+        f"cannot listen at {endpoint}: {zmq.strerror(error.errno or 0)}. In listen, name an "
+        "address of this machine, and a port that is free, with the next one"
+    )
 
 
 def _checked(whose: str, name: str, value: Any) -> Any:
