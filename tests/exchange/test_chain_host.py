@@ -341,8 +341,9 @@ def test_a_lost_link_is_reported_once(make_hosts: MakeHosts) -> None:
     wait_for(lambda: (hosts.serve(), hosts.ends[1]._links._below.is_connected)[1])  # type: ignore[attr-defined]
     hosts.order(1, hosts.reduction(1, values_of(2))[1])
     hosts.ends[0].close()
-    assert "has lost its link to host 0: no connection for 0.05 s" == refused_of_lost_links(
-        hosts, 1
+    assert (
+        "has lost its link to the host before it: no connection for 0.05 s"
+        == refused_of_lost_links(hosts, 1)
     )
 
 
@@ -356,7 +357,7 @@ def test_a_malformed_message_of_a_neighbour_ends_the_link(make_hosts: MakeHosts)
 
     wait_for(arrived)
     reason = refused_of_lost_links(hosts, 0)
-    assert reason.startswith("has lost its link to host 1: not a message of a chain")
+    assert reason.startswith("has lost its link to the host after it: not a message of a chain")
 
 
 def test_a_plan_that_differs_from_the_neighbours_ends_the_link(make_hosts: MakeHosts) -> None:
@@ -400,9 +401,9 @@ def test_malformed_orders_are_protocol_errors(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"counts": (1,)}, "host 0 of 2 has not the values"),
-        ({"counts": (0, 0), "values": ()}, "host 0 of 2 has not the values"),
-        ({"values": ()}, "host 0 of 2 has not the values"),
+        ({"counts": (1,)}, "host 0 of 2 does not have the values"),
+        ({"counts": (0, 0), "values": ()}, "host 0 of 2 does not have the values"),
+        ({"values": ()}, "host 0 of 2 does not have the values"),
         ({"chunk": 0}, "a chunk has no elements"),
         ({"size": 2**40}, "has .* bytes; the limit is"),
         ({"size": SIZE * 2}, "cannot hold"),

@@ -367,7 +367,7 @@ class ChainCoordinator:
         if self._broken and not self._has_warned:
             self._has_warned = True
             warn(
-                f"{self._broken}, so the hosts reduce no values any more. All large values go "
+                f"{self._broken}, so the hosts no longer reduce values. All large values go "
                 "through this machine, which takes longer."
             )
         if self._fetch(request.operands):

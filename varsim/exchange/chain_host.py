@@ -239,7 +239,7 @@ class ChainHostEnd:
         host, num_hosts = self._place.host, self._place.num_hosts
         counts = order.counts
         if len(counts) != num_hosts or not any(counts) or counts[host] != len(order.values):
-            raise ProtocolError(f"host {host} of {num_hosts} has not the values of {order}")
+            raise ProtocolError(f"host {host} of {num_hosts} does not have the values of {order}")
         if not order.chunk:
             raise ProtocolError("a chunk has no elements")
         return ChainPlan(counts, order.size, order.chunk, order.op, order.operation)
@@ -296,15 +296,15 @@ class ChainHostEnd:
         return _messages(answers)
 
     def _serve_links(self) -> None:
-        links, host = self._links, self._place.host
-        for neighbour, serve in ((host + 1, links.serve_above), (host - 1, links.serve_below)):
+        links = self._links
+        for neighbour, serve in (("after", links.serve_above), ("before", links.serve_below)):
             try:
                 serve()
             except LinkLost as error:
-                self._lose_links(f"host {neighbour}: no connection for {error.loss_s:g} s")
+                self._lose_links(f"the host {neighbour} it: no connection for {error.loss_s:g} s")
                 return
             except ProtocolError as error:
-                self._lose_links(f"host {neighbour}: {error}")
+                self._lose_links(f"the host {neighbour} it: {error}")
                 return
 
     def _lose_links(self, why: str) -> None:

@@ -127,7 +127,7 @@ class ChainWatch:
         """Record that a host cannot continue a reduction, but still has its values.
 
         Args:
-            reason: What follows the host's number, such as "has lost its link to host 1".
+            reason: What follows the host's number, such as "has lost its link to …".
         """
         if token != self.token or not self._missing:
             return []
