@@ -381,5 +381,9 @@ def test_hosts_that_do_not_reach_each_other_yet_leave_it_to_the_coordinator() ->
         expected = reduce.merge(values, SUM, ASSIGN, None).tobytes()
         assert expected == hosts.merged(values).tobytes()
         assert "ReduceOnHosts" not in hosts.said
+
+        with pytest.warns(UserWarning, match="host b has no connection to host a after 2 s, so"):
+            hosts.coordinator._warn_if_unlinked(1e9)
+        hosts.coordinator._warn_if_unlinked(2e9)  # once: a second warning would be an error
     finally:
         hosts.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from itertools import count
 from typing import Final
@@ -55,6 +56,9 @@ _OPS: Final = {
     VariableAggregation.ONLY_FIRST_REPLICA: ReduceOp.SUM,  # of one value
 }
 
+_UNLINKED_S: Final = 2.0
+"""So long after the first large value, hosts that do not reach each other cause a warning."""
+
 
 class _Running:
     """One reduction that the hosts compute."""
@@ -105,6 +109,7 @@ class ChainCoordinator:
         self._linked: set[int] = set()  # hosts with a connection to the one before
         self._broken = ""  # why the hosts reduce nothing any more
         self._has_warned = False  # whether the program was told so
+        self._unlinked_since_s: float | None = None  # of the first value that could not be reduced
         self._now_s = 0.0
         self._running: _Running | None = None
         self._failed: Reduce | None = None  # a reduction that the hosts did not compute
@@ -364,6 +369,7 @@ class ChainCoordinator:
         request, self._failed = self._failed, None
         if request is None:
             return
+        self._warn_if_unlinked(now_s)
         if self._broken and not self._has_warned:
             self._has_warned = True
             warn(
@@ -374,6 +380,23 @@ class ChainCoordinator:
             self._finished.append(ReductionDone(request.token, request.computed()))
         else:
             self._finished.append(OperandsLost(request.token))
+
+    def _warn_if_unlinked(self, now_s: float) -> None:
+        """Warn once if hosts still do not reach each other some time after the first value."""
+        unlinked = [host for host in range(1, len(self._memories)) if host not in self._linked]
+        if not unlinked or self._broken:
+            return
+        if self._unlinked_since_s is None:
+            self._unlinked_since_s = now_s
+        if now_s - self._unlinked_since_s >= _UNLINKED_S:
+            self._unlinked_since_s = math.inf
+            host = unlinked[0]
+            warn(
+                f"host {self._name(host)} has no connection to host {self._name(host - 1)} after "
+                f"{_UNLINKED_S:g} s, so all large values go through this machine, which takes "
+                "longer. Can these hosts connect to each other, or does a firewall close their "
+                "ports?"
+            )
 
     def finished(self) -> list[ReductionDone | OperandsLost]:
         """Return the reductions that have ended since the last call."""
