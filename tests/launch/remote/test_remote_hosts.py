@@ -16,6 +16,7 @@ from tests.waiting import MS, is_running, wait_for, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.launcher import Backends
 from varsim.launch.remote import host_launcher
+from varsim.launch.remote.remote_hosts import RemoteHosts
 from varsim.launch.remote.settings import HostSettings
 from varsim.launch.remote.ssh import SshLauncher
 from varsim.tracing.host_clocks import read_hosts
@@ -128,6 +129,7 @@ def test_a_killed_worker_and_a_killed_host_are_reported(
     assert cluster.evaluate(1, "os.getpid()"), "the other host goes on"
 
     hosts, looks = cluster.channel._hosts, []
+    assert isinstance(hosts, RemoteHosts)
     exits = hosts.exits
 
     def counted() -> list[tuple[int, str]]:
@@ -138,6 +140,9 @@ def test_a_killed_worker_and_a_killed_host_are_reported(
     assert [] == cluster.channel.receive(100 * MS)
     assert len(looks) < 20, "the output of the ended command does not end each wait"
     monkeypatch.undo()
+
+    os.kill(agent_of(cluster, 1), signal.SIGKILL)
+    wait_for(lambda: (hosts.hear(MS), hosts.all_ended)[1], what="its end, as an exchange hears it")
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,7 @@ class RemoteHosts:
         with Interruptible():
             self._poller.poll(timeout_ms(timeout_s))
         self._hear()
+        self._look_at_engine()
         self._look()
 
     # ------------------------------------------------------------ calls of the agents
