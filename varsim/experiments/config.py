@@ -308,7 +308,7 @@ class Experiment(Keys):
         "values: a list, such as workers: [1, 2, 4], or a range with both ends, such as seed: "
         "0..3. zip: true combines the first values of all keys, the second values, and so on, "
         "instead of all values with each other. spread: ray runs the points on the nodes of a Ray "
-        "cluster (docs/hosts.md).",
+        "cluster (docs/ray.md).",
     )
 
     _locations: KeyLocations = PrivateAttr(default_factory=KeyLocations)
