@@ -16,8 +16,8 @@ CHAIN_FROM_BYTES: Final = 256 * 1024
 """Smaller contributions are sent through sockets to the coordinator, on every network.
 
 Measured by `benchmarks/hosts.py` with two workers on each host, as a step with `chain` and with
-`star`. At 1 Gbit/s, 128 KiB on two hosts took 4.8 and 4.3 ms, 256 KiB 5.0 and 5.1 ms, 1 MiB 14 and
-28 ms; 256 KiB on three hosts took 8.9 and 10.5 ms, and 256 KiB at 20 Gbit/s 7.3 and 8.1 ms.
+`star`. At 1 Gbit/s, 256 KiB took 4.3 ms with both on two hosts, and 8.7 and 8.9 ms on three; 1 MiB
+took 11.5 and 26.4 ms, and 21.6 and 46.6 ms. At 20 Gbit/s, 256 KiB took 7.3 and 8.1 ms on two hosts.
 """
 
 _MORE_BYTES_PER_S: Final = 30 * 2**20
