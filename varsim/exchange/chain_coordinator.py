@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import time
 from collections.abc import Sequence
 from itertools import count
 from typing import Final
@@ -46,6 +46,7 @@ from varsim.sync.actions import Reduce
 from varsim.sync.coordinator_events import OperandsLost, ReductionDone
 from varsim.tracing.host_traffic import PROGRAM_END, Moved
 from varsim.transport.elsewhere import Elsewhere
+from varsim.transport.reliable import LOOK_S
 
 HOME_HOST: Final = 0
 """The host that sends results to the coordinator. Often the program runs on it, too."""
@@ -56,8 +57,8 @@ _OPS: Final = {
     VariableAggregation.ONLY_FIRST_REPLICA: ReduceOp.SUM,  # of one value
 }
 
-_UNLINKED_S: Final = 2.0
-"""So long after the first large value, hosts that do not reach each other cause a warning."""
+UNLINKED_S: Final = 2.0
+"""How long the first large value waits for hosts that do not reach each other yet."""
 
 
 class _Running:
@@ -109,7 +110,7 @@ class ChainCoordinator:
         self._linked: set[int] = set()  # hosts with a connection to the one before
         self._broken = ""  # why the hosts reduce nothing any more
         self._has_warned = False  # whether the program was told so
-        self._unlinked_since_s: float | None = None  # of the first value that could not be reduced
+        self._has_awaited = False  # whether a value has waited for the links between hosts
         self._now_s = 0.0
         self._running: _Running | None = None
         self._failed: Reduce | None = None  # a reduction that the hosts did not compute
@@ -209,7 +210,7 @@ class ChainCoordinator:
     @property
     def problem(self) -> str:
         """Return why the hosts cannot reduce values now; "" if they can."""
-        if len(self._linked) < len(self._memories) - 1:
+        if self._unlinked:
             return "not all hosts have a connection to the one before"
         return self._broken
 
@@ -369,7 +370,7 @@ class ChainCoordinator:
         request, self._failed = self._failed, None
         if request is None:
             return
-        self._warn_if_unlinked(now_s)
+        self._await_links()
         if self._broken and not self._has_warned:
             self._has_warned = True
             warn(
@@ -381,22 +382,31 @@ class ChainCoordinator:
         else:
             self._finished.append(OperandsLost(request.token))
 
-    def _warn_if_unlinked(self, now_s: float) -> None:
-        """Warn once if hosts still do not reach each other some time after the first value."""
-        unlinked = [host for host in range(1, len(self._memories)) if host not in self._linked]
-        if not unlinked or self._broken:
+    def _await_links(self) -> None:
+        """Before the first value that could not be reduced: wait until hosts reach each other.
+
+        A warning says so if they do not. Usual hosts connect while their workers start.
+        """
+        if self._has_awaited or self._broken:
             return
-        if self._unlinked_since_s is None:
-            self._unlinked_since_s = now_s
-        if now_s - self._unlinked_since_s >= _UNLINKED_S:
-            self._unlinked_since_s = math.inf
-            host = unlinked[0]
-            warn(
-                f"host {self._name(host)} has no connection to host {self._name(host - 1)} after "
-                f"{_UNLINKED_S:g} s, so all large values go through this machine, which takes "
-                "longer. Can these hosts connect to each other, or does a firewall close their "
-                "ports?"
-            )
+        self._has_awaited = True
+        assert self._links is not None, "links are attached before the first message"
+        until_s = time.monotonic() + UNLINKED_S
+        while unlinked := self._unlinked:
+            if time.monotonic() >= until_s or self._fetches.lost:
+                host = unlinked[0]
+                warn(
+                    f"host {self._name(host)} has no connection to host {self._name(host - 1)} "
+                    f"after {UNLINKED_S:g} s, so all large values go through this machine, which "
+                    "takes longer. Can these hosts connect to each other, or does a firewall close "
+                    "their ports?"
+                )
+                return
+            self._links.hear(LOOK_S)
+
+    @property
+    def _unlinked(self) -> list[int]:
+        return [host for host in range(1, len(self._memories)) if host not in self._linked]
 
     def finished(self) -> list[ReductionDone | OperandsLost]:
         """Return the reductions that have ended since the last call."""
