@@ -32,6 +32,9 @@ from tests.waiting import MS, wait_for
 NAMES: Final = string.ascii_lowercase
 """The names of the hosts: a, b, c, …"""
 
+NOTICE: Final = "varsim: "
+"""The beginning of a line that a program prints on stderr while it waits for slow hosts."""
+
 _PROGRAMS: Final = {"sshd": "openssh-server", "ssh": "openssh-client", "mpirun": "openmpi-bin"}
 _PRIVATE: Final = ("hosts", "passwd", "shadow")  # files in /etc that hosts have of their own
 _SSH_PORT: Final = 22

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.hosts import namespaces
-from tests.hosts.engine_lab import EngineLab, command_of, why_no_engines
+from tests.hosts.engine_lab import NOTICE, EngineLab, command_of, why_no_engines
 from tests.hosts.namespaces import why_impossible
 from tests.hosts.ray_cluster import RECONNECT_S, RayCluster, ray_for, why_no_ray
 from tests.waiting import MS, is_running, wait_for
@@ -139,6 +139,8 @@ class Cluster:
         ready, _, _ = select.select([self.program.stdout], [], [], timeout_s)
         assert ready, f"the program printed nothing for {timeout_s:g} s"
         line = self.program.stdout.readline()
+        while line.startswith(NOTICE):
+            line = self.program.stdout.readline()
         return json.loads(line) if line else {}
 
     def command(self, pattern: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -200,8 +201,11 @@ def test_nodes_with_another_version_are_one_error(cluster: RayCluster, sweep: Sw
     file = Path("other/varsim_distribute-0.0.9.dist-info/METADATA")
     file.parent.mkdir(parents=True)
     file.write_text("Metadata-Version: 2.1\nName: varsim-distribute\nVersion: 0.0.9\n")
-    variables = {"PYTHONPATH": str(file.parent.parent.absolute())}
-    ray = {"address": cluster.address, "runtime_env": {"env_vars": variables}}
+    environment = {
+        "env_vars": {"PYTHONPATH": str(file.parent.parent.absolute())},
+        "py_executable": shlex.quote(sys.executable),  # see docs/ray.md: paths with blanks
+    }
+    ray = {"address": cluster.address, "runtime_env": environment}
     Path("sweep.yaml").write_text(json.dumps({"sweep": {"spread": {"ray": ray}, "seed": "0..3"}}))
     code, said = finished(sweep(cluster, "sweep.yaml", spread=False))
 

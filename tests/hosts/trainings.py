@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from tests.hosts.engine_lab import EngineLab, why_no_engines
+from tests.hosts.engine_lab import NOTICE, EngineLab, why_no_engines
 from tests.hosts.namespaces import why_impossible
 from tests.waiting import MS
 
@@ -130,6 +130,8 @@ class _Training:
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             self._lines.extend(lines)
         line = self._lines.popleft().decode()
+        if line.startswith(NOTICE):
+            return self.read(deadline_s)
         assert line.startswith("{"), line
         self.steps.append(json.loads(line))
         return True
