@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from varsim.launch.host_checks import Check, Request, State, check_host
+from varsim.launch.remote.routes import host_and_port
 
 _PORT_S: Final = 5.0  # time limit for a connection to the second port
 
@@ -23,10 +24,9 @@ def checks_of_this_host(value: Mapping[str, Any]) -> list[list[str]]:
 
 def _port(endpoint: str) -> Check:
     """Connect to the port to which the workers of this host would connect."""
-    address, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     subject = "port for workers"
     try:
-        socket.create_connection((address.strip("[]"), int(port)), _PORT_S).close()
+        socket.create_connection(host_and_port(endpoint), _PORT_S).close()
     except OSError as error:
         why = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
         return Check(

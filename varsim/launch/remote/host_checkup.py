@@ -25,7 +25,6 @@ from varsim.launch.remote.control import Control, Name
 from varsim.launch.remote.engines import Engine
 from varsim.launch.remote.greeting import Greeting
 from varsim.launch.remote.host_launcher import HostLauncher
-from varsim.launch.remote.host_names import distinct_names
 from varsim.launch.remote.join_key import JoinKey
 from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
 from varsim.tracing.host_clocks import ClockReading
@@ -103,9 +102,7 @@ class _Checkup:
         self._gather(engine)
         order = sorted(self._joined, key=lambda one: (self._rank(one), one))
         greetings = [self._joined[number].greeting for number in order]
-        names = distinct_names(
-            [(self._name(one), one.address, one.process_id) for one in greetings]
-        )
+        names = self._settings.names_of(greetings)
         named = dict(zip(order, names, strict=True))
         answers = self._ask(engine, named)
         found = [
@@ -116,11 +113,6 @@ class _Checkup:
     def _rank(self, number: int) -> int:
         rank = self._joined[number].greeting.rank
         return len(self._joined) if rank is None else rank
-
-    def _name(self, greeting: Greeting) -> str:
-        names = self._settings.names
-        known = greeting.rank is not None and greeting.rank < len(names)
-        return names[greeting.rank or 0] if known else greeting.host
 
     # ------------------------------------------------------------ start
 

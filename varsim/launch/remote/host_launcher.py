@@ -7,7 +7,7 @@ import select
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -27,7 +27,6 @@ from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.remote.control import Control, Name
 from varsim.launch.remote.engines import Commands, Engine, EngineCommand
 from varsim.launch.remote.greeting import TELL_S, Greeting
-from varsim.launch.remote.host_names import distinct_names
 from varsim.launch.remote.join_key import JoinKey, write_key
 from varsim.launch.remote.metered_listener import MeteredListener
 from varsim.launch.remote.remote_hosts import RemoteHost, RemoteHosts
@@ -241,7 +240,7 @@ class _Start:
                 which = (
                     f"launcher {self._launcher.name!r}"
                     if ended.rank is None
-                    else f"host {self._name_of(ended.rank)}"
+                    else f"host {self._settings.name_of(ended.rank, str(ended.rank))}"
                 )
                 raise StartError(f"{which} {ended.reason}\n{self._doctor}")
             for number, frames in self._listener.drain():
@@ -259,22 +258,8 @@ class _Start:
         expected = len(self._engine.shares) or self._settings.number or max(sizes, default=None)
         return expected is not None and len(joined) >= expected
 
-    def _host_name(self, greeting: Greeting) -> str:
-        """Return the name by which the settings know a host, or else its own name."""
-        known = greeting.rank is not None and greeting.rank < len(self._settings.names)
-        return self._settings.names[greeting.rank or 0] if known else greeting.host
-
-    def _names_of(self, greetings: Iterable[Greeting]) -> list[str]:
-        return distinct_names(
-            [(self._host_name(one), one.address, one.process_id) for one in greetings]
-        )
-
-    def _name_of(self, rank: int) -> str:
-        names = self._settings.names
-        return names[rank] if rank < len(names) else str(rank)
-
     def _who(self, joined: Mapping[int, Greeting]) -> str:
-        there = ", ".join(sorted(self._names_of(joined.values()))) or "none"
+        there = ", ".join(sorted(self._settings.names_of(joined.values()))) or "none"
         expected = self._settings.number
         wanted = "" if expected is None else f" of {expected}"
         ranks = {one.rank for one in joined.values()}
@@ -437,7 +422,7 @@ class _Start:
             greetings, key=lambda one: (greetings[one].rank is None, greetings[one].rank or 0, one)
         )
         shares = contiguous(self._engine.shares) or split(self._count, len(order))
-        names = self._names_of(greetings[number] for number in order)
+        names = self._settings.names_of(greetings[number] for number in order)
         return [
             RemoteHost(number, greetings[number], share, name)
             for number, share, name in zip(order, shares, names, strict=True)

@@ -6,7 +6,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
@@ -15,6 +15,8 @@ import zmq
 
 from varsim.errors import ConfigError, StartError
 from varsim.launch.remote.engine_ranks import hosts_of_tf_config
+from varsim.launch.remote.greeting import Greeting
+from varsim.launch.remote.host_names import distinct_names
 from varsim.launch.remote.routes import address_towards
 from varsim.nearest import did_you_mean
 
@@ -87,6 +89,16 @@ class HostSettings:
     def number(self) -> int | None:
         """Return the number of hosts; None if it is not given."""
         return self.hosts if isinstance(self.hosts, int) else len(self.names) or None
+
+    def name_of(self, rank: int | None, otherwise: str) -> str:
+        """Return the name that these settings give to the host with a rank, or else another one."""
+        return self.names[rank] if rank is not None and rank < len(self.names) else otherwise
+
+    def names_of(self, greetings: Iterable[Greeting]) -> list[str]:
+        """Return a different name for each host: that of the settings, or else its own name."""
+        return distinct_names(
+            [(self.name_of(one.rank, one.host), one.address, one.process_id) for one in greetings]
+        )
 
     def endpoints(self, own_address: str = "") -> tuple[str, str]:
         """Return the endpoints to bind: for the hosts' agents, and for their workers.
